@@ -1,0 +1,183 @@
+//! The nouns of the pipeline: what an event is at each step of its way, and what became of it.
+
+mod names;
+mod version;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use names::{DestinationName, EventType, NameError, PartnerName, PluginName, RouteName};
+pub use version::AppVersion;
+
+use crate::{json::Document, problem::Code};
+
+/// The CloudEvents 1.0 attributes of an event, plus `appversion`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attributes {
+    pub id: String,
+    pub source: String,
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    /// RFC 3339, as sent, or the time of receipt.
+    pub time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// As sent.
+    #[serde(rename = "appversion", skip_serializing_if = "Option::is_none")]
+    pub app_version: Option<String>,
+}
+
+/// An event that was read from a request, with all its attributes; its data is not yet checked.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    pub partner: PartnerName,
+    pub attributes: Attributes,
+    pub data: Document,
+    pub received: Timestamp,
+    /// The gateway made the id: it can be no duplicate.
+    pub id_generated: bool,
+    /// W3C trace context, as sent.
+    pub traceparent: Option<String>,
+}
+
+/// An event that was checked against its schema. Only `validate` makes one (a test holds this): what takes a
+/// `Validated` needs no check of its own.
+#[derive(Clone, Debug)]
+pub struct Validated {
+    decoded: Decoded,
+    schema: Arc<str>,
+}
+
+impl Validated {
+    /// Only for `validate`. `schema` is `TYPE@SINCE`.
+    pub fn attest(decoded: Decoded, schema: Arc<str>) -> Validated {
+        Validated { decoded, schema }
+    }
+
+    pub fn event(&self) -> &Decoded {
+        &self.decoded
+    }
+
+    /// `TYPE@SINCE` of the schema that the data was checked against.
+    pub fn schema(&self) -> &Arc<str> {
+        &self.schema
+    }
+
+    pub fn into_event(self) -> Decoded {
+        self.decoded
+    }
+}
+
+/// What a plugin (or, without one, the route) makes of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// One of the route's destinations; absent: all of them.
+    pub destination: Option<String>,
+    /// A Kafka topic or a Kinesis stream; absent: the route's.
+    pub topic: Option<String>,
+    /// Absent: the route's.
+    pub key: Option<String>,
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+    /// False where the plugin gave bytes that need be no JSON.
+    pub body_is_json: bool,
+}
+
+/// One record, ready for one destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub about: Arc<RecordAttributes>,
+    /// Topic, stream or folder.
+    pub topic: Arc<str>,
+    pub key: Option<Arc<str>>,
+    /// Headers that the plugin added.
+    pub headers: Arc<[(String, String)]>,
+    pub value: Bytes,
+    pub value_is_json: bool,
+}
+
+/// The attributes that stand beside a record's value, the same for all records of one event and route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordAttributes {
+    pub attributes: Attributes,
+    pub partner: PartnerName,
+    /// `TYPE@SINCE`.
+    pub schema: Arc<str>,
+    /// `NAME@VERSION`, where a plugin ran.
+    pub plugin: Option<Arc<str>>,
+    pub route: RouteName,
+    pub received: Timestamp,
+    pub traceparent: Option<String>,
+}
+
+/// One place where an event breaks its schema.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Violation {
+    /// JSON Pointer into the data.
+    pub pointer: String,
+    pub keyword: String,
+    pub message: String,
+}
+
+/// Why an event was not plainly accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    pub code: Code,
+    /// For the sender: what is wrong and what to do.
+    pub detail: String,
+    pub errors: Vec<Violation>,
+}
+
+impl Reason {
+    pub fn new(code: Code, detail: impl Into<String>) -> Reason {
+        Reason {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
+    }
+}
+
+/// What became of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Accepted,
+    Duplicate,
+    Quarantined(Reason),
+    Rejected(Reason),
+}
+
+/// The outcome of one event of a request, with the id the sender or the gateway gave it (absent where the event was
+/// so malformed that it has none).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventResult {
+    pub id: Option<String>,
+    pub outcome: Outcome,
+}
+
+/// The events of one request, each decoded or rejected in its place.
+#[derive(Debug)]
+pub struct Batch {
+    /// The request's form holds exactly one event: its answer is the event's own.
+    pub single: bool,
+    pub events: Vec<Result<Decoded, Undecoded>>,
+}
+
+/// An event that could not be decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undecoded {
+    pub id: Option<String>,
+    pub reason: Reason,
+}
+
+/// What the pipeline answers to one request.
+#[derive(Debug)]
+pub struct Answer {
+    pub single: bool,
+    /// `Prefer: return=representation`: list accepted events too.
+    pub every_result: bool,
+    pub results: Vec<EventResult>,
+}
