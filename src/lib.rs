@@ -1,1 +1,15 @@
+//! Headworks, an ingestion gateway. ARCHITECTURE.md tells how the modules hang together.
 
+pub mod config;
+pub mod deliver;
+pub mod event;
+pub mod json;
+pub mod limits;
+pub mod listener;
+pub mod problem;
+pub mod quarantine;
+pub mod registry;
+pub mod spool;
+pub mod store;
+pub mod transform;
+pub mod validate;

@@ -1,1 +1,1 @@
-
+//! Write Headworks transform plugins in Rust.

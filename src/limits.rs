@@ -1,0 +1,206 @@
+//! Every bound of the gateway, and the assertions between them.
+
+use serde::{Deserialize, Serialize};
+
+/// Bounds that the operator may change (`[limits]`). Defaults are contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// A request's body, after decompression.
+    pub body_bytes: ByteSize,
+    /// One event's data.
+    pub event_bytes: ByteSize,
+    pub events_per_request: u32,
+    /// Nested arrays and objects.
+    pub depth: u32,
+    /// A request's header section.
+    pub header_bytes: ByteSize,
+    pub uri_bytes: ByteSize,
+    pub header_time_s: u32,
+    pub body_idle_s: u32,
+    pub body_min_bytes_per_s: u32,
+    pub connections: u32,
+    pub schema_bytes: ByteSize,
+    pub component_bytes: ByteSize,
+    pub plugin_time_ms: u32,
+    pub plugin_memory_bytes: ByteSize,
+    pub plugin_outputs: u32,
+    /// All outputs of one event together.
+    pub plugin_output_bytes: ByteSize,
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            body_bytes: ByteSize(16 * MIB),
+            event_bytes: ByteSize(MIB),
+            events_per_request: 10_000,
+            depth: 64,
+            header_bytes: ByteSize(40 * KIB),
+            uri_bytes: ByteSize(8 * KIB),
+            header_time_s: 10,
+            body_idle_s: 10,
+            body_min_bytes_per_s: 1024,
+            connections: 20_000,
+            schema_bytes: ByteSize(MIB),
+            component_bytes: ByteSize(64 * MIB),
+            plugin_time_ms: 10,
+            plugin_memory_bytes: ByteSize(64 * MIB),
+            plugin_outputs: 1000,
+            plugin_output_bytes: ByteSize(MIB),
+        }
+    }
+}
+
+impl Limits {
+    /// The bounds that contradict each other, as sentences for the operator; empty where all is well.
+    pub fn contradictions(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        if self.event_bytes.0 > self.body_bytes.0 {
+            found.push((
+                "event_bytes",
+                format!("must not be above body_bytes ({})", self.body_bytes),
+            ));
+        }
+        if self.uri_bytes.0 > self.header_bytes.0 {
+            found.push((
+                "uri_bytes",
+                format!("must not be above header_bytes ({})", self.header_bytes),
+            ));
+        }
+        if self.depth == 0 || self.depth > DEPTH_CEILING {
+            found.push(("depth", format!("must lie between 1 and {DEPTH_CEILING}")));
+        }
+        if self.body_bytes.0 == 0 || self.body_bytes.0 > BODY_BYTES_CEILING {
+            found.push((
+                "body_bytes",
+                format!("must lie between 1 and {}", ByteSize(BODY_BYTES_CEILING)),
+            ));
+        }
+        if self.header_bytes.0 < 8 * KIB || self.header_bytes.0 > MIB {
+            found.push(("header_bytes", "must lie between 8KiB and 1MiB".to_owned()));
+        }
+        for (name, value) in [
+            ("events_per_request", self.events_per_request),
+            ("header_time_s", self.header_time_s),
+            ("body_idle_s", self.body_idle_s),
+            ("connections", self.connections),
+            ("plugin_time_ms", self.plugin_time_ms),
+            ("plugin_outputs", self.plugin_outputs),
+        ] {
+            if value == 0 {
+                found.push((name, "must be at least 1".to_owned()));
+            }
+        }
+        if self.plugin_memory_bytes.0 > PLUGIN_MEMORY_BYTES_CEILING {
+            found.push((
+                "plugin_memory_bytes",
+                format!("must not be above {}", ByteSize(PLUGIN_MEMORY_BYTES_CEILING)),
+            ));
+        }
+        found
+    }
+}
+
+/// Offsets into a body are 32 bits wide.
+pub const BODY_BYTES_CEILING: u64 = 1 << 30;
+/// Validation and edits descend one frame a level.
+pub const DEPTH_CEILING: u32 = 128;
+/// Address space of one instance in the pool.
+pub const PLUGIN_MEMORY_BYTES_CEILING: u64 = 1 << 30;
+/// Nested arrays and objects in a schema: its compiler descends one frame a level.
+pub const SCHEMA_DEPTH: u32 = 128;
+/// Violations listed for one event; a batch of broken events must not make a large answer.
+pub const VIOLATIONS_LISTED: usize = 20;
+/// Characters of one violation's message.
+pub const VIOLATION_MESSAGE_CHARACTERS: usize = 300;
+/// Steps of the backtracking engine, for patterns that need one.
+pub const PATTERN_STEPS: usize = 10_000;
+/// `id`, `source`, `subject`, `time` and `appversion` of one event.
+pub const ATTRIBUTE_BYTES: usize = 1024;
+/// Duplicates are known for this long …
+pub const DUPLICATE_WINDOW_S: u64 = 600;
+/// … and for this many events.
+pub const DUPLICATE_EVENTS: u64 = 1_000_000;
+
+const _: () = assert!(BODY_BYTES_CEILING < u32::MAX as u64);
+const _: () = assert!(SCHEMA_DEPTH <= DEPTH_CEILING);
+
+/// A number of bytes, written `"16MiB"`, `"40KiB"`, `"10GiB"`, `"512B"` or as a plain integer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+impl ByteSize {
+    /// In memory sizes; saturates where a pointer is narrower than 64 bits.
+    pub fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// A text that is no size.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no size: write a whole number with B, KiB, MiB, GiB or TiB, such as \"16MiB\"")]
+pub struct ByteSizeError(String);
+
+const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
+
+impl std::str::FromStr for ByteSize {
+    type Err = ByteSizeError;
+
+    fn from_str(text: &str) -> Result<ByteSize, ByteSizeError> {
+        let refused = || ByteSizeError(text.chars().take(40).collect());
+        let (digits, shift) = UNITS
+            .iter()
+            .find_map(|(unit, shift)| text.strip_suffix(unit).map(|digits| (digits, *shift)))
+            .unwrap_or((text, 0));
+        let count: u64 = digits.trim().parse().map_err(|_| refused())?;
+        count.checked_mul(1 << shift).map(ByteSize).ok_or_else(refused)
+    }
+}
+
+impl std::fmt::Display for ByteSize {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (unit, shift) = UNITS
+            .iter()
+            .find(|(_, shift)| self.0 != 0 && self.0.trailing_zeros() >= *shift)
+            .unwrap_or(&("B", 0));
+        write!(formatter, "{}{unit}", self.0 >> shift)
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = ByteSize;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a size such as \"16MiB\"")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<ByteSize, E> {
+                Ok(ByteSize(value))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<ByteSize, E> {
+                u64::try_from(value)
+                    .map(ByteSize)
+                    .map_err(|_| E::custom("a size is never negative"))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<ByteSize, E> {
+                value.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}

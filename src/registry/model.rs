@@ -1,0 +1,387 @@
+//! What the registry holds: plain, immutable data, the same in the log, in memory and in the admin API. No compiled
+//! form and no I/O: stages build theirs from it.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::event::{AppVersion, EventType, PartnerName, PluginName, RouteName};
+
+/// SHA-256 of a blob or a secret; hexadecimal in JSON.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(pub [u8; 32]);
+
+/// A text that is no SHA-256 in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is 64 hexadecimal digits")]
+pub struct DigestError;
+
+impl Digest {
+    pub fn of(bytes: &[u8]) -> Digest {
+        use sha2::Digest as _;
+        Digest(sha2::Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl std::str::FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Digest, DigestError> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| DigestError)?;
+        Ok(Digest(bytes))
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = DigestError;
+
+    fn try_from(text: String) -> Result<Digest, DigestError> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> String {
+        digest.to_string()
+    }
+}
+
+/// What happens to an event that breaks its schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    #[default]
+    Quarantine,
+    Reject,
+}
+
+/// A partner's rate limit; what is absent is not limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_per_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_s: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+}
+
+/// Who sends: a tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Partner {
+    pub description: String,
+    /// The `source` of events that bring none; absent: `/partners/NAME`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    pub policy: Policy,
+    /// Name of a ready envelope, or an envelope. Kept as given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub envelope: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// Origins that publishable keys of this partner may send from; empty: any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyKind {
+    Secret,
+    Publishable,
+    Signing,
+}
+
+/// A partner's key. Of the secret only its SHA-256 is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Unique over all partners; stands in the key's text.
+    pub id: String,
+    pub partner: PartnerName,
+    pub kind: KeyKind,
+    /// Of the whole key text `hw_<id>_<secret>`.
+    pub sha256: Digest,
+    pub created: Timestamp,
+}
+
+/// What is enforced between the versions of a type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compatibility {
+    #[default]
+    None,
+    Backward,
+    Forward,
+    Full,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TypeEntry {
+    pub description: String,
+    pub compatibility: Compatibility,
+}
+
+/// Which schema: one event type, from one app version on, for one source or any.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SchemaKey {
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// As registered.
+    pub since: String,
+}
+
+/// A registered schema. The text is part of the state: all are needed to resolve any event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    pub digest: Digest,
+    /// The JSON Schema as registered.
+    pub text: Arc<str>,
+    pub created: Timestamp,
+    pub by: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginVersion {
+    pub version: u32,
+    /// Of the component; the blob's name in the store.
+    pub digest: Digest,
+    pub size: u64,
+    pub imports: Vec<String>,
+    pub created: Timestamp,
+    pub by: String,
+}
+
+/// Versions 1, 2, 3 … of a plugin and which of them runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plugin {
+    pub active: Option<u32>,
+    pub previous: Option<u32>,
+    /// 1–100: the part of events that the active version takes; the rest goes to the previous.
+    pub share: Option<u8>,
+    pub shadow: Option<u32>,
+    pub versions: Vec<PluginVersion>,
+}
+
+impl Plugin {
+    pub fn version(&self, version: u32) -> Option<&PluginVersion> {
+        self.versions.iter().find(|known| known.version == version)
+    }
+
+    pub fn active_version(&self) -> Option<&PluginVersion> {
+        self.active.and_then(|version| self.version(version))
+    }
+}
+
+/// `*` matches any, `order.*` a prefix; absent is `*`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RouteMatch {
+    pub partner: String,
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub source: String,
+}
+
+impl Default for RouteMatch {
+    fn default() -> RouteMatch {
+        RouteMatch {
+            partner: "*".to_owned(),
+            event_type: "*".to_owned(),
+            source: "*".to_owned(),
+        }
+    }
+}
+
+/// One destination of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteTarget {
+    pub destination: String,
+    /// Absent: the event's type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// A JSON Pointer into the record's data (`/user_id`), or the name of an attribute (`id`, `source`, `type`,
+    /// `subject`, `time`, `appversion`, `partner`). Absent: none in Kafka, `id` in Kinesis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// Which events go through which plugin to which destinations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    #[serde(default, rename = "match")]
+    pub matches: RouteMatch,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub plugin: Option<PluginName>,
+    /// Given to the plugin's `configure` as JSON text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub config: Option<serde_json::Value>,
+    pub to: Vec<RouteTarget>,
+}
+
+/// Each role includes the ones before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Viewer,
+    Publisher,
+    Operator,
+    Admin,
+}
+
+/// A token of the admin API. Of the secret only its SHA-256 is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    pub id: String,
+    pub name: String,
+    pub role: Role,
+    pub sha256: Digest,
+    pub created: Timestamp,
+    pub expires: Option<Timestamp>,
+}
+
+/// One change of the registry: an entry of its log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Change {
+    PutPartner {
+        name: PartnerName,
+        partner: Partner,
+    },
+    DeletePartner {
+        name: PartnerName,
+    },
+    CreateKey {
+        key: Key,
+    },
+    RevokeKey {
+        partner: PartnerName,
+        id: String,
+    },
+    PutType {
+        #[serde(rename = "type")]
+        event_type: EventType,
+        entry: TypeEntry,
+    },
+    PutSchema {
+        key: SchemaKey,
+        schema: Schema,
+        #[serde(default)]
+        forced: bool,
+    },
+    DeleteSchema {
+        key: SchemaKey,
+    },
+    AddPluginVersion {
+        plugin: PluginName,
+        version: PluginVersion,
+    },
+    ActivatePlugin {
+        plugin: PluginName,
+        version: u32,
+        share: Option<u8>,
+    },
+    ShadowPlugin {
+        plugin: PluginName,
+        version: Option<u32>,
+    },
+    RollBackPlugin {
+        plugin: PluginName,
+    },
+    PutRoute {
+        name: RouteName,
+        route: Route,
+    },
+    DeleteRoute {
+        name: RouteName,
+    },
+    CreateToken {
+        token: Token,
+    },
+    DeleteToken {
+        id: String,
+    },
+    /// Written where what is done changes no resource, for the audit trail: a replay or discard of quarantine.
+    Note {
+        action: String,
+        detail: serde_json::Value,
+    },
+}
+
+/// One entry of the log: who changed what, when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub sequence: u64,
+    pub at: Timestamp,
+    /// Name of the token that changed it.
+    pub by: String,
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// A resource with the log entry that last changed it; that number is its ETag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versioned<T> {
+    pub sequence: u64,
+    pub value: T,
+}
+
+/// All of the registry at one moment. Cheap to clone: resources are shared.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// The last log entry that is in here; 0: none.
+    pub sequence: u64,
+    pub partners: BTreeMap<PartnerName, Arc<Versioned<Partner>>>,
+    /// By key id.
+    pub keys: BTreeMap<String, Arc<Versioned<Key>>>,
+    pub types: BTreeMap<EventType, Arc<Versioned<TypeEntry>>>,
+    pub schemas: BTreeMap<EventType, Arc<TypeSchemas>>,
+    pub plugins: BTreeMap<PluginName, Arc<Versioned<Plugin>>>,
+    pub routes: BTreeMap<RouteName, Arc<Versioned<Route>>>,
+    /// By token id.
+    pub tokens: BTreeMap<String, Arc<Versioned<Token>>>,
+}
+
+/// All schemas of one type.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeSchemas {
+    /// In no order that resolution may rely on.
+    pub schemas: Vec<Arc<Versioned<(SchemaKey, Schema)>>>,
+}
+
+impl TypeSchemas {
+    /// The schema registered under exactly this key; `since` compares as a version (`5.2` = `5.2.0`).
+    pub fn find(&self, key: &SchemaKey) -> Option<&Arc<Versioned<(SchemaKey, Schema)>>> {
+        let since = AppVersion::parse(&key.since);
+        self.schemas.iter().find(|known| {
+            known.value.0.source == key.source
+                && (known.value.0.since == key.since
+                    || (since.is_some() && AppVersion::parse(&known.value.0.since) == since))
+        })
+    }
+}

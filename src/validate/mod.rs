@@ -1,0 +1,1 @@
+//! Compiled schemas, resolution by app version, and the check itself.
