@@ -1,5 +1,6 @@
 //! Headworks, an ingestion gateway. ARCHITECTURE.md tells how the modules hang together.
 
+pub mod admin;
 pub mod config;
 pub mod deliver;
 pub mod event;
