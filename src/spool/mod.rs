@@ -96,3 +96,8 @@ impl Spool {
         todo!()
     }
 }
+impl Default for SpoolOptions {
+    fn default() -> Self {
+        todo!()
+    }
+}
