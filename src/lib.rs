@@ -1,6 +1,8 @@
 //! Headworks, an ingestion gateway. ARCHITECTURE.md tells how the modules hang together.
 
+pub mod authenticate;
 pub mod config;
+pub mod decode;
 pub mod deliver;
 pub mod event;
 pub mod json;
