@@ -36,7 +36,11 @@ impl Document {
     /// Parses one JSON text. `depth_max` bounds nested arrays and objects.
     pub fn parse(text: Bytes, depth_max: u32) -> Result<Document, ParseError> {
         let words = parse(&text, depth_max)?;
-        Ok(Document { text, words: words.into(), at: 0 })
+        Ok(Document {
+            text,
+            words: words.into(),
+            at: 0,
+        })
     }
 
     /// The document of a value that is already a tree. An error means that it is longer than the longest text taken.
@@ -49,13 +53,21 @@ impl Document {
         // SAFETY: `text` is private, never changes, and became a `Document` only after `parse` had checked all of it
         // to be UTF-8.
         let text = unsafe { std::str::from_utf8_unchecked(&self.text) };
-        Node { text, words: &self.words, at: self.at }
+        Node {
+            text,
+            words: &self.words,
+            at: self.at,
+        }
     }
 
     /// The bytes as they came in, shared, not copied. Of a document that was parsed these are all of its text, white
     /// space around the value included; of a [`Document::subdocument`] those of the value.
     pub fn bytes(&self) -> Bytes {
-        if self.is_whole_text() { self.text.clone() } else { self.value_bytes() }
+        if self.is_whole_text() {
+            self.text.clone()
+        } else {
+            self.value_bytes()
+        }
     }
 
     /// The bytes of the value, shared, without white space around it.
@@ -88,8 +100,14 @@ impl Document {
     ///
     /// Where `node` is of a document with another tape.
     pub fn subdocument(&self, node: Node<'_>) -> Document {
-        assert!(std::ptr::eq(node.words, &raw const *self.words), "a node of another document");
-        Document { at: node.at, ..self.clone() }
+        assert!(
+            std::ptr::eq(node.words, &raw const *self.words),
+            "a node of another document"
+        );
+        Document {
+            at: node.at,
+            ..self.clone()
+        }
     }
 }
 
@@ -97,7 +115,11 @@ impl Document {
 impl fmt::Debug for Document {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let root = self.root();
-        formatter.debug_struct("Document").field("kind", &root.kind()).field("bytes", &root.raw().len()).finish()
+        formatter
+            .debug_struct("Document")
+            .field("kind", &root.kind())
+            .field("bytes", &root.raw().len())
+            .finish()
     }
 }
 
@@ -138,7 +160,10 @@ impl<'a> Node<'a> {
     /// Another value of the same tape, by its [`Node::position`].
     #[inline]
     pub(super) fn sibling(&self, position: u32) -> Node<'a> {
-        Node { at: position, ..*self }
+        Node {
+            at: position,
+            ..*self
+        }
     }
 
     /// The position of the value that follows this one, if this is not the last.
@@ -202,7 +227,11 @@ impl<'a> Node<'a> {
 
     /// A number that is spelled as an integer, without fraction and exponent, and fits.
     pub fn as_i64(&self) -> Option<i64> {
-        if self.word().tag() == Tag::Integer { self.raw().parse().ok() } else { None }
+        if self.word().tag() == Tag::Integer {
+            self.raw().parse().ok()
+        } else {
+            None
+        }
     }
 
     /// Any number, rounded to the nearest double, always finite.
@@ -226,21 +255,29 @@ impl<'a> Node<'a> {
     /// Members of an object in the order sent; nothing for other kinds.
     #[inline]
     pub fn members(&self) -> Members<'a> {
-        Members { names: self.member_nodes() }
+        Members {
+            names: self.member_nodes(),
+        }
     }
 
     /// Members of an object, each name as the string that it is in the text.
     #[inline]
     pub(super) fn member_nodes(&self) -> MemberNodes<'a> {
         let (at, left) = self.children(Tag::Object);
-        MemberNodes { node: self.sibling(at), left }
+        MemberNodes {
+            node: self.sibling(at),
+            left,
+        }
     }
 
     /// Elements of an array in order; nothing for other kinds.
     #[inline]
     pub fn elements(&self) -> Elements<'a> {
         let (at, left) = self.children(Tag::Array);
-        Elements { node: self.sibling(at), left }
+        Elements {
+            node: self.sibling(at),
+            left,
+        }
     }
 
     /// A member of an object by name.
@@ -250,9 +287,12 @@ impl<'a> Node<'a> {
         if children > CHILDREN_WITHOUT_INDEX {
             return self.get_by_index(name, children);
         }
-        MemberNodes { node: self.sibling(at), left: children }
-            .find(|(member, _)| member.is_string(name))
-            .map(|(_, value)| value)
+        MemberNodes {
+            node: self.sibling(at),
+            left: children,
+        }
+        .find(|(member, _)| member.is_string(name))
+        .map(|(_, value)| value)
     }
 
     fn get_by_index(&self, name: &str, members: u32) -> Option<Node<'a>> {
@@ -284,7 +324,9 @@ impl<'a> Node<'a> {
     /// An element of an array by position, counted from 0.
     pub fn element(&self, position: usize) -> Option<Node<'a>> {
         let (mut at, children) = self.children(Tag::Array);
-        let mut left = u32::try_from(position).ok().filter(|&position| position < children)?;
+        let mut left = u32::try_from(position)
+            .ok()
+            .filter(|&position| position < children)?;
         if children > CHILDREN_WITHOUT_INDEX {
             let index = self.next_position() - array_index_len(children);
             at = self.words[(index + left / ELEMENTS_PER_INDEX_ENTRY) as usize].word();
@@ -298,7 +340,10 @@ impl<'a> Node<'a> {
 
     /// The value at an RFC 6901 pointer that starts at this value.
     pub fn pointer(&self, pointer: &str) -> Option<Node<'a>> {
-        pointer_tokens(pointer).ok()?.iter().try_fold(*self, |node, token| node.child(token))
+        pointer_tokens(pointer)
+            .ok()?
+            .iter()
+            .try_fold(*self, |node, token| node.child(token))
     }
 
     /// The member or element that a pointer's token names.
@@ -330,20 +375,24 @@ impl<'a> Node<'a> {
         match self.kind() {
             Kind::Null => Value::Null,
             Kind::Boolean => Value::Bool(self.as_bool().unwrap_or_default()),
-            Kind::Number => Value::Number(self.to_number()),
+            Kind::Number => Value::Number(self.nearest_number()),
             Kind::String => Value::String(self.as_str().unwrap_or_default().into_owned()),
             Kind::Array => self.elements().map(|element| element.to_value()).collect(),
-            Kind::Object => {
-                self.members().map(|(name, value)| (name.into_owned(), value.to_value())).collect()
-            }
+            Kind::Object => self
+                .members()
+                .map(|(name, value)| (name.into_owned(), value.to_value()))
+                .collect(),
         }
     }
 
     /// The nearest number that `serde_json` holds; 0 for other kinds.
-    pub(super) fn to_number(&self) -> serde_json::Number {
+    pub(super) fn nearest_number(&self) -> serde_json::Number {
         let raw = self.raw();
         let integer = if self.word().tag() == Tag::Integer && raw != "-0" {
-            raw.parse::<i64>().map(Into::into).or_else(|_| raw.parse::<u64>().map(Into::into)).ok()
+            raw.parse::<i64>()
+                .map(Into::into)
+                .or_else(|_| raw.parse::<u64>().map(Into::into))
+                .ok()
         } else {
             None
         };
@@ -369,7 +418,9 @@ impl<'a> Iterator for Members<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        self.names.next().map(|(name, value)| (name.as_str().unwrap_or_default(), value))
+        self.names
+            .next()
+            .map(|(name, value)| (name.as_str().unwrap_or_default(), value))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

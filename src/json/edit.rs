@@ -26,7 +26,11 @@ pub struct EditedDocument {
 
 impl EditedDocument {
     pub fn new(document: Document) -> EditedDocument {
-        EditedDocument { root: Value::Source(document.clone()), original: document, is_edited: false }
+        EditedDocument {
+            root: Value::Source(document.clone()),
+            original: document,
+            is_edited: false,
+        }
     }
 
     /// The JSON value at `pointer`, edits included: scalars decoded, arrays and objects (and numbers that fit neither
@@ -37,16 +41,22 @@ impl EditedDocument {
     }
 
     fn find(&self, tokens: &[Cow<'_, str>]) -> Option<Found<'_>> {
-        tokens.iter().try_fold(Found::Edited(&self.root), |found, token| found.get(token))
+        tokens
+            .iter()
+            .try_fold(Found::Edited(&self.root), |found, token| found.get(token))
     }
 
     /// Sets the value at `pointer`. A missing parent is made, as an object. In an array, a position there is replaced,
     /// `-` and the position behind the last append.
     pub fn set(&mut self, pointer: &str, value: NewValue) -> Result<(), EditError> {
-        let refused = |reason: String| EditError { pointer: pointer.to_owned(), reason };
+        let refused = |reason: String| EditError {
+            pointer: pointer.to_owned(),
+            reason,
+        };
         let tokens = bounded_tokens(pointer)?;
         let value = take_new(value).map_err(refused)?;
-        self.place(&tokens, value).map_err(|(reason, _)| refused(reason.to_owned()))?;
+        self.place(&tokens, value)
+            .map_err(|(reason, _)| refused(reason.to_owned()))?;
         self.is_edited = true;
         Ok(())
     }
@@ -60,7 +70,10 @@ impl EditedDocument {
 
     /// Removes the value at `source`, then sets it at `target`. False where nothing was at `source`.
     pub fn move_value(&mut self, source: &str, target: &str) -> Result<bool, EditError> {
-        let refused = |reason: &str| EditError { pointer: target.to_owned(), reason: reason.to_owned() };
+        let refused = |reason: &str| EditError {
+            pointer: target.to_owned(),
+            reason: reason.to_owned(),
+        };
         let Ok(source_tokens) = pointer_tokens(source) else {
             return Ok(false);
         };
@@ -137,7 +150,10 @@ impl EditedDocument {
         };
         let mut levels = tokens.len() + value.levels();
         if levels > POINTER_TOKENS_MAX {
-            return Err(("more edited arrays and objects would nest than can be kept", value));
+            return Err((
+                "more edited arrays and objects would nest than can be kept",
+                value,
+            ));
         }
         let mut parent = &mut self.root;
         for token in parents {
@@ -177,7 +193,10 @@ impl EditedDocument {
 }
 
 fn bounded_tokens(pointer: &str) -> Result<PointerTokens<'_>, EditError> {
-    let refused = |reason: String| EditError { pointer: pointer.to_owned(), reason };
+    let refused = |reason: String| EditError {
+        pointer: pointer.to_owned(),
+        reason,
+    };
     let tokens = pointer_tokens(pointer).map_err(|error| refused(error.to_string()))?;
     if tokens.len() > POINTER_TOKENS_MAX {
         return Err(refused(format!("more than {POINTER_TOKENS_MAX} tokens")));
@@ -195,7 +214,9 @@ fn take_new(value: NewValue) -> Result<Value, String> {
         NewValue::Text(text) => Scalar::Text(text),
         NewValue::Json(text) => {
             let document = Document::parse(text.into(), NEW_VALUE_DEPTH_MAX);
-            return document.map(Value::Source).map_err(|error| format!("the new value is not taken as JSON: {error}"));
+            return document
+                .map(Value::Source)
+                .map_err(|error| format!("the new value is not taken as JSON: {error}"));
         }
     }))
 }

@@ -30,7 +30,10 @@ impl ParseError {
         let before = &text[..self.offset.min(text.len())];
         let line_start = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
         let line = memchr::memchr_iter(b'\n', before).count() + 1;
-        (line, String::from_utf8_lossy(&before[line_start..]).chars().count() + 1)
+        (
+            line,
+            String::from_utf8_lossy(&before[line_start..]).chars().count() + 1,
+        )
     }
 }
 

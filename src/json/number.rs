@@ -13,15 +13,23 @@ fn take_apart(number: &str) -> Spelling {
         None => (number, 0),
     };
     let fraction_digits = mantissa.find('.').map_or(0, |point| mantissa.len() - point - 1);
-    let mut digits: Vec<u8> =
-        mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|&digit| digit == b'0').collect();
-    let significant = digits.iter().rposition(|&digit| digit != b'0').map_or(0, |last| last + 1);
+    let mut digits: Vec<u8> = mantissa
+        .bytes()
+        .filter(u8::is_ascii_digit)
+        .skip_while(|&digit| digit == b'0')
+        .collect();
+    let significant = digits
+        .iter()
+        .rposition(|&digit| digit != b'0')
+        .map_or(0, |last| last + 1);
     let trailing_zeros = digits.len() - significant;
     digits.truncate(significant);
     let exponent = if digits.is_empty() {
         0
     } else {
-        exponent.saturating_add(trailing_zeros as i64).saturating_sub(fraction_digits as i64)
+        exponent
+            .saturating_add(trailing_zeros as i64)
+            .saturating_sub(fraction_digits as i64)
     };
     Spelling { digits, exponent }
 }
@@ -33,8 +41,14 @@ fn saturating_exponent(text: &str) -> i64 {
     let magnitude = text
         .bytes()
         .filter(u8::is_ascii_digit)
-        .fold(0, |value: i64, digit| (value * 10 + i64::from(digit - b'0')).min(EXPONENT_MAX));
-    if text.starts_with('-') { -magnitude } else { magnitude }
+        .fold(0, |value: i64, digit| {
+            (value * 10 + i64::from(digit - b'0')).min(EXPONENT_MAX)
+        });
+    if text.starts_with('-') {
+        -magnitude
+    } else {
+        magnitude
+    }
 }
 
 /// Whether the number has no fraction: `1.0`, `15e-1`, `1e2`.

@@ -226,5 +226,7 @@ fn node_to_new_value(node: Node<'_>) -> NewValue {
 fn number_to_new_value(node: Node<'_>) -> Option<NewValue> {
     // An integer cannot be a negative zero.
     let integer = node.as_i64().filter(|_| node.raw() != "-0");
-    integer.map(NewValue::Integer).or_else(|| exact_f64(node.raw()).map(NewValue::Number))
+    integer
+        .map(NewValue::Integer)
+        .or_else(|| exact_f64(node.raw()).map(NewValue::Number))
 }

@@ -11,11 +11,17 @@ use super::{ParseError, ParseErrorKind};
 /// Checks `text` and writes its tape.
 pub(super) fn parse(text: &[u8], depth_max: u32) -> Result<Vec<Word>, ParseError> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(syntax(TEXT_BYTES_MAX, "longer than the longest text taken, 256 MiB"));
+        return Err(syntax(
+            TEXT_BYTES_MAX,
+            "longer than the longest text taken, 256 MiB",
+        ));
     }
     if simdutf8::basic::from_utf8(text).is_err() {
         let offset = simdutf8::compat::from_utf8(text).map_or_else(|error| error.valid_up_to(), str::len);
-        return Err(ParseError { kind: ParseErrorKind::InvalidUtf8, offset });
+        return Err(ParseError {
+            kind: ParseErrorKind::InvalidUtf8,
+            offset,
+        });
     }
     let mut parser = Parser {
         text,
@@ -31,7 +37,10 @@ pub(super) fn parse(text: &[u8], depth_max: u32) -> Result<Vec<Word>, ParseError
 }
 
 fn syntax(offset: usize, message: &'static str) -> ParseError {
-    ParseError { kind: ParseErrorKind::Syntax(message), offset }
+    ParseError {
+        kind: ParseErrorKind::Syntax(message),
+        offset,
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,7 +67,14 @@ struct Open {
 
 impl Open {
     fn top() -> Open {
-        Open { within: Within::Text, word: 0, children: 0, names: 0, seen: 0, compare_at_end: false }
+        Open {
+            within: Within::Text,
+            word: 0,
+            children: 0,
+            names: 0,
+            seen: 0,
+            compare_at_end: false,
+        }
     }
 }
 
@@ -100,7 +116,11 @@ impl Parser<'_> {
             }
         }
         self.skip_space();
-        if self.at < self.text.len() { Err(syntax(self.at, "text after the value")) } else { Ok(()) }
+        if self.at < self.text.len() {
+            Err(syntax(self.at, "text after the value"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Reads on after a value, up to the next value (false) or the end of the outermost one (true).
@@ -150,13 +170,23 @@ impl Parser<'_> {
 
     #[cold]
     fn unexpected(&self, message: &'static str) -> ParseError {
-        syntax(self.at, if self.at < self.text.len() { message } else { "unexpected end of the text" })
+        syntax(
+            self.at,
+            if self.at < self.text.len() {
+                message
+            } else {
+                "unexpected end of the text"
+            },
+        )
     }
 
     fn open(&mut self, within: Within) -> Result<(), ParseError> {
         // `parents` holds the text itself too, so its length is the number of arrays and objects already open.
         if self.parents.len() >= self.depth_max as usize {
-            return Err(ParseError { kind: ParseErrorKind::TooDeep(self.depth_max), offset: self.at });
+            return Err(ParseError {
+                kind: ParseErrorKind::TooDeep(self.depth_max),
+                offset: self.at,
+            });
         }
         let opened = Open {
             within,
@@ -165,7 +195,11 @@ impl Parser<'_> {
             ..Open::top()
         };
         self.parents.push(std::mem::replace(&mut self.open, opened));
-        let tag = if within == Within::Object { Tag::Object } else { Tag::Array };
+        let tag = if within == Within::Object {
+            Tag::Object
+        } else {
+            Tag::Array
+        };
         self.words.push(Word::value(tag, self.at, self.at));
         self.words.push(Word::extent(0, 0));
         self.at += 1;
@@ -196,7 +230,11 @@ impl Parser<'_> {
     fn close(&mut self) {
         self.at += 1;
         let word = self.open.word as usize;
-        let tag = if self.open.within == Within::Object { Tag::Object } else { Tag::Array };
+        let tag = if self.open.within == Within::Object {
+            Tag::Object
+        } else {
+            Tag::Array
+        };
         self.words[word] = Word::value(tag, self.words[word].start(), self.at);
         self.words[word + 1] = Word::extent(self.words.len(), self.open.children);
         self.open = self.parents.pop().unwrap_or_else(Open::top);
@@ -251,18 +289,25 @@ impl Parser<'_> {
         }
         match second {
             Some(name) => Err(self.duplicate(self.words[name as usize])),
-            None => Ok(entries.into_iter().map(|(hash, name)| Word::index_entry(hash, name)).collect()),
+            None => Ok(entries
+                .into_iter()
+                .map(|(hash, name)| Word::index_entry(hash, name))
+                .collect()),
         }
     }
 
     fn is_same_name(&self, left: u32, right: u32) -> bool {
-        decode_name(self.text, self.words[left as usize]) == decode_name(self.text, self.words[right as usize])
+        decode_name(self.text, self.words[left as usize])
+            == decode_name(self.text, self.words[right as usize])
     }
 
     #[cold]
     fn duplicate(&self, name: Word) -> ParseError {
         let member = decode_name(self.text, name).into_owned();
-        ParseError { kind: ParseErrorKind::DuplicateMember(member), offset: name.start() }
+        ParseError {
+            kind: ParseErrorKind::DuplicateMember(member),
+            offset: name.start(),
+        }
     }
 
     /// Reads a member's name and its colon.
@@ -351,7 +396,11 @@ impl Parser<'_> {
                 0xd800..=0xdbff => {
                     let low_follows = self.text[at + 6..].starts_with(b"\\u")
                         && (0xdc00..=0xdfff).contains(&self.hex4(at + 6)?);
-                    if low_follows { Ok(at + 12) } else { Err(lone_surrogate(at)) }
+                    if low_follows {
+                        Ok(at + 12)
+                    } else {
+                        Err(lone_surrogate(at))
+                    }
                 }
                 0xdc00..=0xdfff => Err(lone_surrogate(at)),
                 _ => Ok(at + 6),
@@ -427,7 +476,10 @@ impl Parser<'_> {
             }
         }
         if (has_exponent || whole_digits > WHOLE_DIGITS_SAFE) && !is_finite(&self.text[start..self.at]) {
-            return Err(ParseError { kind: ParseErrorKind::NumberOutOfRange, offset: start });
+            return Err(ParseError {
+                kind: ParseErrorKind::NumberOutOfRange,
+                offset: start,
+            });
         }
         self.words.push(Word::value(tag, start, self.at));
         Ok(())
@@ -436,9 +488,15 @@ impl Parser<'_> {
 
 #[cold]
 fn lone_surrogate(offset: usize) -> ParseError {
-    ParseError { kind: ParseErrorKind::LoneSurrogate, offset }
+    ParseError {
+        kind: ParseErrorKind::LoneSurrogate,
+        offset,
+    }
 }
 
 fn is_finite(number: &[u8]) -> bool {
-    std::str::from_utf8(number).ok().and_then(|text| text.parse::<f64>().ok()).is_some_and(f64::is_finite)
+    std::str::from_utf8(number)
+        .ok()
+        .and_then(|text| text.parse::<f64>().ok())
+        .is_some_and(f64::is_finite)
 }

@@ -7,11 +7,11 @@ use jsonschema::JsonType;
 use jsonschema::json::{self, Json, JsonNumber, NodeIdentity, cmp};
 use serde_json::Value;
 
+use super::Kind;
 use super::document::{Elements, Node};
 use super::number::is_whole;
 use super::string::write_string;
 use super::tape::{Tag, Word};
-use super::Kind;
 
 /// Names [`Node`] to `jsonschema` as a representation of JSON: `jsonschema::options_for::<TapeJson>()`.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,10 @@ pub struct StringRoom {
 
 impl Default for StringRoom {
     fn default() -> StringRoom {
-        StringRoom { text: Vec::new(), words: [Word::value(Tag::PlainString, 0, 0)] }
+        StringRoom {
+            text: Vec::new(),
+            words: [Word::value(Tag::PlainString, 0, 0)],
+        }
     }
 }
 
@@ -46,7 +49,11 @@ impl Json for TapeJson {
     fn with_string_node<T>(room: &mut StringRoom, string: &str, f: impl FnOnce(Node<'_>) -> T) -> T {
         room.text.clear();
         write_string(&mut room.text, string);
-        let tag = if room.text.len() == string.len() + 2 { Tag::PlainString } else { Tag::EscapedString };
+        let tag = if room.text.len() == string.len() + 2 {
+            Tag::PlainString
+        } else {
+            Tag::EscapedString
+        };
         room.words = [Word::value(tag, 0, room.text.len())];
         let text = std::str::from_utf8(&room.text).unwrap_or("\"\"");
         f(Node::of_string(text, &room.words))
@@ -147,14 +154,17 @@ impl<'a> json::Node<'a, TapeJson> for Node<'a> {
             Value::Array(expected) => {
                 self.kind() == Kind::Array
                     && self.len() == expected.len()
-                    && self.elements().zip(expected).all(|(element, expected)| element.equals_value(expected))
+                    && self
+                        .elements()
+                        .zip(expected)
+                        .all(|(element, expected)| element.equals_value(expected))
             }
             Value::Object(expected) => {
                 self.kind() == Kind::Object
                     && self.len() == expected.len()
-                    && expected
-                        .iter()
-                        .all(|(name, expected)| self.get(name).is_some_and(|value| value.equals_value(expected)))
+                    && expected.iter().all(|(name, expected)| {
+                        self.get(name).is_some_and(|value| value.equals_value(expected))
+                    })
             }
         }
     }
@@ -162,7 +172,6 @@ impl<'a> json::Node<'a, TapeJson> for Node<'a> {
     fn to_value(&self) -> Cow<'a, Value> {
         Cow::Owned(Node::to_value(self))
     }
-
 
     #[inline]
     fn identity(&self) -> Option<NodeIdentity> {
@@ -216,7 +225,11 @@ impl<'a> json::Array<'a, TapeJson> for ArrayNode<'a> {
 
 impl JsonNumber for NumberNode<'_> {
     fn as_u64(&self) -> Option<u64> {
-        if self.0.is_spelled_as_integer() { self.0.raw().parse().ok() } else { None }
+        if self.0.is_spelled_as_integer() {
+            self.0.raw().parse().ok()
+        } else {
+            None
+        }
     }
 
     fn as_i64(&self) -> Option<i64> {
@@ -232,7 +245,7 @@ impl JsonNumber for NumberNode<'_> {
     }
 
     fn to_number(&self) -> Cow<'_, serde_json::Number> {
-        Cow::Owned(self.0.to_number())
+        Cow::Owned(self.0.nearest_number())
     }
 
     fn is_integer(&self) -> bool {

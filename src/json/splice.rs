@@ -15,7 +15,12 @@ impl<'t, 'o> Splice<'t, 'o> {
     /// `text` is the text that the offsets of all other calls point into.
     pub(super) fn new(out: &'o mut Vec<u8>, text: &'t str, opening: u8) -> Splice<'t, 'o> {
         out.push(opening);
-        Splice { out, text, run: None, is_first: true }
+        Splice {
+            out,
+            text,
+            run: None,
+            is_first: true,
+        }
     }
 
     /// Keeps the child that stands at `child`, its name included.
@@ -58,7 +63,11 @@ impl<'t, 'o> Splice<'t, 'o> {
     /// from behind the last child to behind the bracket.
     pub(super) fn finish(mut self, closing: Range<usize>) {
         self.flush();
-        let closing = if self.is_first { closing.end - 1..closing.end } else { closing };
+        let closing = if self.is_first {
+            closing.end - 1..closing.end
+        } else {
+            closing
+        };
         self.out.extend_from_slice(&self.text.as_bytes()[closing]);
     }
 
@@ -77,6 +86,8 @@ impl<'t, 'o> Splice<'t, 'o> {
 
     /// Where the white space before `child_start` starts.
     fn start_of_line(&self, child_start: usize) -> usize {
-        self.text[..child_start].trim_end_matches([' ', '\t', '\n', '\r']).len()
+        self.text[..child_start]
+            .trim_end_matches([' ', '\t', '\n', '\r'])
+            .len()
     }
 }

@@ -27,7 +27,10 @@ pub(super) fn plain_run(text: &[u8], mut at: usize) -> usize {
         }
         at += 8;
     }
-    while text.get(at).is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+    while text
+        .get(at)
+        .is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
+    {
         at += 1;
     }
     at.min(text.len())
@@ -40,10 +43,19 @@ pub(super) fn short_hash(name: &[u8]) -> u32 {
     const SECOND: u64 = 0xd6e8_feb8_6659_fd93;
 
     let (head, tail) = if let (Some(head), Some(tail)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-        let middle = name.get(name.len() / 2 - 4..).and_then(|rest| rest.first_chunk::<8>()).unwrap_or(head);
-        (u64::from_le_bytes(*head), u64::from_le_bytes(*tail) ^ u64::from_le_bytes(*middle).rotate_left(29))
+        let middle = name
+            .get(name.len() / 2 - 4..)
+            .and_then(|rest| rest.first_chunk::<8>())
+            .unwrap_or(head);
+        (
+            u64::from_le_bytes(*head),
+            u64::from_le_bytes(*tail) ^ u64::from_le_bytes(*middle).rotate_left(29),
+        )
     } else if let (Some(head), Some(tail)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        (u64::from(u32::from_le_bytes(*head)), u64::from(u32::from_le_bytes(*tail)))
+        (
+            u64::from(u32::from_le_bytes(*head)),
+            u64::from(u32::from_le_bytes(*tail)),
+        )
     } else {
         let head = name.iter().fold(0, |head, &byte| (head << 8) | u64::from(byte));
         (head, 0)
@@ -55,7 +67,11 @@ pub(super) fn short_hash(name: &[u8]) -> u32 {
 /// The name that a string word of `text` stands for.
 pub(super) fn decode_name(text: &[u8], word: Word) -> Cow<'_, str> {
     let inner = &text[word.start() + 1..word.end() - 1];
-    if word.tag() == Tag::EscapedString { Cow::Owned(unescape(inner)) } else { String::from_utf8_lossy(inner) }
+    if word.tag() == Tag::EscapedString {
+        Cow::Owned(unescape(inner))
+    } else {
+        String::from_utf8_lossy(inner)
+    }
 }
 
 /// What a checked string says; `inner` stands between its quotes.
@@ -85,7 +101,10 @@ fn unescape_one(inner: &[u8], at: usize, decoded: &mut Vec<u8>) -> usize {
             let first = hex4(inner, at + 2);
             let (code, next) = if (0xd800..0xdc00).contains(&first) {
                 let second = hex4(inner, at + 8);
-                (0x10000 + ((first - 0xd800) << 10) + second.saturating_sub(0xdc00), at + 12)
+                (
+                    0x10000 + ((first - 0xd800) << 10) + second.saturating_sub(0xdc00),
+                    at + 12,
+                )
             } else {
                 (first, at + 6)
             };
@@ -105,7 +124,9 @@ fn hex4(inner: &[u8], at: usize) -> u32 {
         .get(at..at + 4)
         .unwrap_or_default()
         .iter()
-        .fold(0, |code, &digit| (code << 4) | char::from(digit).to_digit(16).unwrap_or(0))
+        .fold(0, |code, &digit| {
+            (code << 4) | char::from(digit).to_digit(16).unwrap_or(0)
+        })
 }
 
 /// Appends `text` as a JSON string, quotes included.

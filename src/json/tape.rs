@@ -124,7 +124,11 @@ impl Word {
 /// The word after the value at `at`, which is the next sibling if there is one.
 #[inline]
 pub(super) fn after(words: &[Word], at: u32) -> u32 {
-    if words[at as usize].is_container() { words[at as usize + 1].next() } else { at + 1 }
+    if words[at as usize].is_container() {
+        words[at as usize + 1].next()
+    } else {
+        at + 1
+    }
 }
 
 /// The hash by which the index of a large object is sorted. Its key is drawn at start, so that no sender can make
@@ -137,5 +141,9 @@ pub(super) fn index_hash(name: &[u8]) -> u32 {
 /// How many words the index of an array takes.
 #[inline]
 pub(super) fn array_index_len(children: u32) -> u32 {
-    if children > CHILDREN_WITHOUT_INDEX { children.div_ceil(ELEMENTS_PER_INDEX_ENTRY) } else { 0 }
+    if children > CHILDREN_WITHOUT_INDEX {
+        children.div_ceil(ELEMENTS_PER_INDEX_ENTRY)
+    } else {
+        0
+    }
 }

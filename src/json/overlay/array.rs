@@ -29,8 +29,16 @@ const APPEND_INSIDE: &str = "- appends to an array only as the last token of a p
 
 impl EditedArray {
     pub(super) fn of(source: Document) -> EditedArray {
-        let items = source.root().elements().map(|element| Item::Source(element.position())).collect();
-        EditedArray { source, items, levels: 1 }
+        let items = source
+            .root()
+            .elements()
+            .map(|element| Item::Source(element.position()))
+            .collect();
+        EditedArray {
+            source,
+            items,
+            levels: 1,
+        }
     }
 
     pub(super) fn source(&self) -> &Document {
@@ -48,7 +56,9 @@ impl EditedArray {
         if token == "-" {
             return Err(APPEND_INSIDE);
         }
-        let position = array_position(token).filter(|&position| position <= self.items.len()).ok_or(NO_POSITION)?;
+        let position = array_position(token)
+            .filter(|&position| position <= self.items.len())
+            .ok_or(NO_POSITION)?;
         if position == self.items.len() {
             self.items.push(Item::Added(Box::new(Value::empty_object())));
         }
@@ -65,7 +75,11 @@ impl EditedArray {
 
     /// Replaces the element `token`, or adds one behind the last. Gives the value back where it cannot.
     pub(super) fn set(&mut self, token: &str, value: Value) -> Result<(), Refused> {
-        let position = if token == "-" { Some(self.items.len()) } else { array_position(token) };
+        let position = if token == "-" {
+            Some(self.items.len())
+        } else {
+            array_position(token)
+        };
         let Some(position) = position.filter(|&position| position <= self.items.len()) else {
             return Err((NO_POSITION, value));
         };
@@ -126,7 +140,10 @@ impl EditedArray {
             }
         }
         let closing_end = array.word().end();
-        let closing_start = array.elements().last().map_or(closing_end - 1, |element| element.word().end());
+        let closing_start = array
+            .elements()
+            .last()
+            .map_or(closing_end - 1, |element| element.word().end());
         splice.finish(closing_start..closing_end);
     }
 }

@@ -71,7 +71,10 @@ impl<T> Items<T> {
 
 impl<T> FromIterator<T> for Items<T> {
     fn from_iter<I: IntoIterator<Item = T>>(source: I) -> Items<T> {
-        let mut items = Items { chunks: Vec::new(), len: 0 };
+        let mut items = Items {
+            chunks: Vec::new(),
+            len: 0,
+        };
         for item in source {
             items.push(item);
         }

@@ -36,11 +36,21 @@ enum Slot {
 
 impl EditedObject {
     pub(super) fn of(source: Document) -> EditedObject {
-        EditedObject { source: Some(source), changes: BTreeMap::new(), added: Added::default(), levels: 1 }
+        EditedObject {
+            source: Some(source),
+            changes: BTreeMap::new(),
+            added: Added::default(),
+            levels: 1,
+        }
     }
 
     pub(super) fn empty() -> EditedObject {
-        EditedObject { source: None, changes: BTreeMap::new(), added: Added::default(), levels: 1 }
+        EditedObject {
+            source: None,
+            changes: BTreeMap::new(),
+            added: Added::default(),
+            levels: 1,
+        }
     }
 
     pub(super) fn source(&self) -> Option<&Document> {
@@ -53,7 +63,9 @@ impl EditedObject {
 
     fn slot(&self, name: &str) -> Option<Slot> {
         match self.position_in_source(name) {
-            Some(position) if !matches!(self.changes.get(&position), Some(None)) => Some(Slot::Member(position)),
+            Some(position) if !matches!(self.changes.get(&position), Some(None)) => {
+                Some(Slot::Member(position))
+            }
             _ => self.added.find(name).map(Slot::Added),
         }
     }
@@ -62,7 +74,10 @@ impl EditedObject {
         match self.slot(name)? {
             Slot::Member(position) => match self.changes.get(&position) {
                 Some(change) => change.as_ref().map(Found::Edited),
-                None => self.source.as_ref().map(|source| Found::Source(source.root().sibling(position))),
+                None => self
+                    .source
+                    .as_ref()
+                    .map(|source| Found::Source(source.root().sibling(position))),
             },
             Slot::Added(position) => self.added.get(position).map(Found::Edited),
         }
@@ -109,7 +124,10 @@ impl EditedObject {
                 };
                 Some((value, Place::Member(position)))
             }
-            Slot::Added(position) => self.added.take(position).map(|value| (value, Place::Added(position))),
+            Slot::Added(position) => self
+                .added
+                .take(position)
+                .map(|value| (value, Place::Added(position))),
         }
     }
 
@@ -150,7 +168,10 @@ impl Added {
     fn find(&self, name: &str) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(name).copied(),
-            None => self.members.iter().position(|member| member.as_ref().is_some_and(|(known, _)| known == name)),
+            None => self
+                .members
+                .iter()
+                .position(|member| member.as_ref().is_some_and(|(known, _)| known == name)),
         }
     }
 
@@ -158,8 +179,15 @@ impl Added {
         self.members.get(position)?.as_ref().map(|(_, value)| value)
     }
 
-    fn get_or_insert_with(&mut self, position: usize, name: &str, made: impl FnOnce() -> Value) -> &mut Value {
-        &mut self.members[position].get_or_insert_with(|| (name.to_owned(), made())).1
+    fn get_or_insert_with(
+        &mut self,
+        position: usize,
+        name: &str,
+        made: impl FnOnce() -> Value,
+    ) -> &mut Value {
+        &mut self.members[position]
+            .get_or_insert_with(|| (name.to_owned(), made()))
+            .1
     }
 
     fn push(&mut self, name: &str, value: Value) -> usize {
@@ -176,7 +204,9 @@ impl Added {
         } else if self.members.len() > ADDED_WITHOUT_INDEX {
             let names = self.members.iter().enumerate();
             self.index = Some(
-                names.filter_map(|(at, member)| member.as_ref().map(|(name, _)| (name.clone(), at))).collect(),
+                names
+                    .filter_map(|(at, member)| member.as_ref().map(|(name, _)| (name.clone(), at)))
+                    .collect(),
             );
         }
     }
