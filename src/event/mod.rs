@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 pub use names::{DestinationName, EventType, NameError, PartnerName, PluginName, RouteName};
 pub use version::AppVersion;
 
-use crate::{json::Document, problem::Code};
+use crate::{
+    json::{Document, EditedDocument},
+    problem::Code,
+};
 
 /// The CloudEvents 1.0 attributes of an event, plus `appversion`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +75,7 @@ impl Validated {
 }
 
 /// What a plugin (or, without one, the route) makes of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Output {
     /// One of the route's destinations; absent: all of them.
     pub destination: Option<String>,
@@ -81,9 +84,16 @@ pub struct Output {
     /// Absent: the route's.
     pub key: Option<String>,
     pub headers: Vec<(String, String)>,
-    pub body: Bytes,
-    /// False where the plugin gave bytes that need be no JSON.
-    pub body_is_json: bool,
+    pub body: Body,
+}
+
+/// What a record's value is made of.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// JSON: the event's data, or what a plugin made of it.
+    Document(EditedDocument),
+    /// A plugin's own bytes, which need be no JSON.
+    Bytes(Bytes),
 }
 
 /// One record, ready for one destination.
