@@ -35,7 +35,7 @@ pub use probes::{Check, Readiness};
 use crate::{
     event::{DestinationName, PluginName},
     limits::Limits,
-    problem::{Fault, Problem},
+    problem::Problem,
     quarantine::{Filter, Item, Report, WholeItem},
     registry::Registry,
     transform::ComponentFacts,
@@ -76,8 +76,6 @@ pub struct Sweep {
 pub struct Actions {
     /// The destinations of the configuration in force.
     pub destinations: Arc<dyn Fn() -> BTreeSet<DestinationName> + Send + Sync>,
-    /// Whether a JSON text is a schema that can be used; may take long.
-    pub check_schema: Arc<dyn Fn(&str) -> Result<(), Vec<Fault>> + Send + Sync>,
     /// Checks and compiles an upload.
     pub compile: Asynchronous<Bytes, Result<ComponentFacts, Problem>>,
     /// Runs a plugin version's `configure`.

@@ -30,6 +30,7 @@ use crate::{
         model::{Change, Compatibility, Digest, Role, Schema, SchemaKey, State, Versioned},
         now,
     },
+    validate::check_schema,
 };
 
 const SINCE_CHARACTERS_MAX: usize = 100;
@@ -55,7 +56,6 @@ pub struct SchemaView {
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     Yes,
-    No,
     Unknown,
 }
 
@@ -269,6 +269,7 @@ pub async fn put(
     let key = key(&event_type, &since, source)?;
     let bytes = read(body, admin.limits.schema_bytes).await?;
     let value = parse(&bytes)?;
+    // What was parsed is UTF-8, so nothing is replaced here.
     let text: Arc<str> = String::from_utf8_lossy(&bytes).into();
     check(&admin, text.clone()).await?;
     let proposal = Proposal {
@@ -314,8 +315,8 @@ fn key(event_type: &str, since: &str, source: Option<String>) -> Result<SchemaKe
 
 /// Compiling a large schema takes long; not on a thread that serves others.
 async fn check(admin: &AdminState, text: Arc<str>) -> Result<(), Problem> {
-    let check = admin.actions.check_schema.clone();
-    let checked = tokio::task::spawn_blocking(move || check(&text))
+    let bytes_max = admin.limits.schema_bytes.as_usize();
+    let checked = tokio::task::spawn_blocking(move || check_schema(&text, bytes_max))
         .await
         .map_err(|error| {
             tracing::error!(%error, "the check of a schema broke off");
