@@ -1,6 +1,7 @@
 //! Headworks, an ingestion gateway. ARCHITECTURE.md tells how the modules hang together.
 
 pub mod admin;
+pub mod authenticate;
 pub mod config;
 pub mod deliver;
 pub mod event;

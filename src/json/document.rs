@@ -375,7 +375,7 @@ impl<'a> Node<'a> {
         match self.kind() {
             Kind::Null => Value::Null,
             Kind::Boolean => Value::Bool(self.as_bool().unwrap_or_default()),
-            Kind::Number => Value::Number(self.to_number()),
+            Kind::Number => Value::Number(self.nearest_number()),
             Kind::String => Value::String(self.as_str().unwrap_or_default().into_owned()),
             Kind::Array => self.elements().map(|element| element.to_value()).collect(),
             Kind::Object => self
@@ -386,7 +386,7 @@ impl<'a> Node<'a> {
     }
 
     /// The nearest number that `serde_json` holds; 0 for other kinds.
-    pub(super) fn to_number(&self) -> serde_json::Number {
+    pub(super) fn nearest_number(&self) -> serde_json::Number {
         let raw = self.raw();
         let integer = if self.word().tag() == Tag::Integer && raw != "-0" {
             raw.parse::<i64>()

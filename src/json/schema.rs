@@ -245,7 +245,7 @@ impl JsonNumber for NumberNode<'_> {
     }
 
     fn to_number(&self) -> Cow<'_, serde_json::Number> {
-        Cow::Owned(self.0.to_number())
+        Cow::Owned(self.0.nearest_number())
     }
 
     fn is_integer(&self) -> bool {
