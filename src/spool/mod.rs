@@ -389,8 +389,3 @@ impl Drop for Shared {
         self.budget.release(held);
     }
 }
-impl Default for SpoolOptions {
-    fn default() -> Self {
-        todo!()
-    }
-}
