@@ -1,5 +1,7 @@
 //! Headworks, an ingestion gateway. ARCHITECTURE.md tells how the modules hang together.
 
+pub mod admin;
+pub mod authenticate;
 pub mod config;
 pub mod deliver;
 pub mod event;
@@ -9,7 +11,9 @@ pub mod listener;
 pub mod problem;
 pub mod quarantine;
 pub mod registry;
+pub mod route;
 pub mod spool;
 pub mod store;
+pub mod telemetry;
 pub mod transform;
 pub mod validate;

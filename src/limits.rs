@@ -121,6 +121,15 @@ pub const VIOLATION_MESSAGE_CHARACTERS: usize = 300;
 pub const PATTERN_STEPS: usize = 10_000;
 /// `id`, `source`, `subject`, `time` and `appversion` of one event.
 pub const ATTRIBUTE_BYTES: usize = 1024;
+/// Bodies of all requests in flight together, as sent; past it a request is refused as overload. Where one body may be
+/// larger than this, one at a time still passes.
+pub const BODIES_IN_FLIGHT_BYTES: u64 = 512 * MIB;
+/// Members of a query string; finding a member among its siblings is linear.
+pub const QUERY_MEMBERS: usize = 1000;
+/// Steps through a schema that one query string may cost.
+pub const COERCION_STEPS: u32 = 10_000;
+/// A zstd frame that needs a larger window is refused, as RFC 9659 asks; the base-2 logarithm of bytes.
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Duplicates are known for this long …
 pub const DUPLICATE_WINDOW_S: u64 = 600;
 /// … and for this many events.
