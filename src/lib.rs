@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod authenticate;
+pub mod cli;
 pub mod config;
 pub mod deliver;
 pub mod event;
