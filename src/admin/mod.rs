@@ -40,7 +40,8 @@ use crate::{
 };
 
 /// Replays or discards what the filter takes, at most so many items; only counts them where the last is true.
-pub type Sweep = Arc<dyn Fn(Filter, usize, bool) -> BoxFuture<'static, Result<Report, Problem>> + Send + Sync>;
+pub type Sweep =
+    Arc<dyn Fn(Filter, usize, bool) -> BoxFuture<'static, Result<Report, Problem>> + Send + Sync>;
 
 /// What the API has the gateway do; `app` fills it in.
 pub struct Actions {

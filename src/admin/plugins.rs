@@ -90,8 +90,16 @@ impl PluginActions {
             prepare: Arc::new(move |wanted| {
                 let transformer = Arc::clone(&preparing);
                 async move {
-                    let Preparation { plugin, version, component, config } = wanted;
-                    transformer.prepare(&plugin, version, component, config.as_ref()).await.map(drop)
+                    let Preparation {
+                        plugin,
+                        version,
+                        component,
+                        config,
+                    } = wanted;
+                    transformer
+                        .prepare(&plugin, version, component, config.as_ref())
+                        .await
+                        .map(drop)
                 }
                 .boxed()
             }),

@@ -61,7 +61,10 @@ pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query
     };
     let page = query.page();
     query.finish()?;
-    let (items, next) = admin.quarantine.list(&filter, page.after.as_deref(), page.limit).await?;
+    let (items, next) = admin
+        .quarantine
+        .list(&filter, page.after.as_deref(), page.limit)
+        .await?;
     Listing { items, next }.answer()
 }
 
@@ -74,7 +77,11 @@ pub async fn get(
     Extract(admin): Extract<Admin>,
     Names(id): Names<String>,
 ) -> Answer {
-    let kept = admin.quarantine.get(&id).await?.ok_or_else(|| not_found("quarantined event", &id))?;
+    let kept = admin
+        .quarantine
+        .get(&id)
+        .await?
+        .ok_or_else(|| not_found("quarantined event", &id))?;
     let item = kept.whole().map_err(|error| {
         tracing::error!(%error, id, "a quarantined event cannot be shown");
         Problem::new(Code::Internal, "the event cannot be shown")
@@ -89,7 +96,10 @@ pub async fn get(
 pub async fn replay(caller: Caller<Operator>, Extract(admin): Extract<Admin>, body: Body) -> Answer {
     let sweep = read(&read_json(body).await?)?;
     note(&admin, &caller.name, "quarantine.replay", &sweep).await?;
-    answer(StatusCode::OK, &(admin.actions.replay)(sweep.filter, sweep.limit, sweep.dry_run).await?)
+    answer(
+        StatusCode::OK,
+        &(admin.actions.replay)(sweep.filter, sweep.limit, sweep.dry_run).await?,
+    )
 }
 
 /// Throw quarantined events away.
@@ -99,7 +109,10 @@ pub async fn replay(caller: Caller<Operator>, Extract(admin): Extract<Admin>, bo
 pub async fn discard(caller: Caller<Operator>, Extract(admin): Extract<Admin>, body: Body) -> Answer {
     let sweep = read(&read_json(body).await?)?;
     note(&admin, &caller.name, "quarantine.discard", &sweep).await?;
-    answer(StatusCode::OK, &(admin.actions.discard)(sweep.filter, sweep.limit, sweep.dry_run).await?)
+    answer(
+        StatusCode::OK,
+        &(admin.actions.discard)(sweep.filter, sweep.limit, sweep.dry_run).await?,
+    )
 }
 
 /// Writes who wants what before it is done: nothing is thrown away without a trace.
@@ -138,7 +151,9 @@ fn read(value: &serde_json::Value) -> Result<Sweep, Problem> {
         };
         sweep.dry_run = members.get("dry_run").boolean().unwrap_or(false);
         let limit = members.get("limit").integer(1..=SWEEP_MAX as u64);
-        sweep.limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(SWEEP_MAX);
+        sweep.limit = limit
+            .and_then(|limit| usize::try_from(limit).ok())
+            .unwrap_or(SWEEP_MAX);
     }
     faults.into_result()?;
     Ok(sweep)
