@@ -56,7 +56,7 @@ async fn eight_writers_on_two_nodes_keep_one_history() {
     let (_directory, store) = folder();
     let nodes = [registry(&store).await, registry(&store).await];
     let writers = (0..WRITERS).map(|writer| {
-        let node = Arc::clone(&nodes[writer % 2]);
+        let node = nodes[writer % 2].clone();
         tokio::spawn(async move {
             let mut written = Vec::new();
             for change in 0..CHANGES {
@@ -113,10 +113,10 @@ async fn a_follower_sees_a_change_within_two_seconds() {
     let applied = Arc::new(AtomicBool::new(false));
     let seen = applied.clone();
     follower
-        .set_applier(Arc::new(move |state: Arc<State>| {
+        .set_applier(move |state: Arc<State>| {
             seen.store(state.schemas.contains_key("order.created"), Ordering::SeqCst);
             async {}.boxed()
-        }))
+        })
         .await;
     let text = r#"{"type": "object"}"#;
     write(&writer, put_schema("order.created", None, "1.0", text)).await;
@@ -148,7 +148,7 @@ async fn states_are_applied_in_order_and_one_at_a_time() {
     let busy = Arc::new(AtomicBool::new(false));
     let applied = Arc::new(Mutex::new(Vec::new()));
     let (is_busy, seen) = (busy.clone(), applied.clone());
-    node.set_applier(Arc::new(move |state: Arc<State>| {
+    node.set_applier(move |state: Arc<State>| {
         let (is_busy, seen) = (is_busy.clone(), seen.clone());
         async move {
             assert!(!is_busy.swap(true, Ordering::SeqCst), "two at once");
@@ -157,7 +157,7 @@ async fn states_are_applied_in_order_and_one_at_a_time() {
             is_busy.store(false, Ordering::SeqCst);
         }
         .boxed()
-    }))
+    })
     .await;
     let own = async {
         for number in 0..15 {

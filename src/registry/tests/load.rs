@@ -167,7 +167,7 @@ async fn a_blob_that_is_missing_or_damaged_is_an_error() {
         .await
         .expect("kept");
     assert_eq!(digest, Digest::of(b"component"));
-    assert_eq!(node.blob(&digest).await.expect("got"), &b"component"[..]);
+    assert_eq!(node.blob(digest).await.expect("got"), &b"component"[..]);
     store
         .put(
             &format!("registry/blobs/{digest}"),
@@ -175,14 +175,14 @@ async fn a_blob_that_is_missing_or_damaged_is_an_error() {
         )
         .await
         .expect("damaged");
-    let error = node.blob(&digest).await.expect_err("damaged");
+    let error = node.blob(digest).await.expect_err("damaged");
     assert!(matches!(error, RegistryError::BlobDamaged { .. }), "{error}");
     node.put_blob(Bytes::from_static(b"component"))
         .await
         .expect("repaired");
-    assert_eq!(node.blob(&digest).await.expect("got"), &b"component"[..]);
+    assert_eq!(node.blob(digest).await.expect("got"), &b"component"[..]);
     let missing = Digest::of(b"nothing");
-    let error = node.blob(&missing).await.expect_err("missing");
+    let error = node.blob(missing).await.expect_err("missing");
     assert!(error.to_string().contains(&missing.to_string()), "{error}");
 }
 

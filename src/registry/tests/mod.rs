@@ -3,8 +3,6 @@ mod load;
 mod replay;
 mod secrets;
 
-use std::sync::Arc;
-
 use tempfile::TempDir;
 
 use super::{
@@ -20,7 +18,7 @@ fn folder() -> (TempDir, Store) {
     (directory, store)
 }
 
-async fn registry(store: &Store) -> Arc<Registry> {
+async fn registry(store: &Store) -> Registry {
     Registry::open(store.clone()).await.expect("the registry opens")
 }
 

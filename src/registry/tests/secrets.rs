@@ -1,6 +1,6 @@
 //! Keys, tokens and the first admin token.
 
-use std::{collections::BTreeSet, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use jiff::Timestamp;
 
@@ -164,7 +164,7 @@ async fn a_crash_between_file_and_log_loses_no_token() {
 
     // In the log, but not yet in its place.
     std::fs::rename(&path, &pending).expect("moved back");
-    let restarted = Arc::clone(&node);
+    let restarted = registry(&store).await;
     assert!(restarted.ensure_admin_token(&path).await.expect("published"));
     assert_eq!(std::fs::read_to_string(&path).expect("read"), text);
     assert_eq!(node.state().tokens.len(), 1);
