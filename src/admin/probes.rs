@@ -1,33 +1,21 @@
 //! `/healthz`, `/readyz`, `/metrics`: open to all.
 
-use axum::{
-    extract::State as Extract,
-    response::{IntoResponse as _, Response},
-};
+use axum::{extract::State as Extract, response::IntoResponse as _};
 use http::{StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    AdminState,
+    Admin,
     answer::{Answer, json},
 };
 
-/// One thing that readiness hangs on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Check {
-    /// Such as `registry`, `spool`, `destination:events`.
-    pub name: String,
-    pub ok: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-}
-
-/// Whether events can be taken, and why.
+/// Whether events can be taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Readiness {
     pub ready: bool,
-    pub checks: Vec<Check>,
+    /// Why not; empty where they can.
+    pub reasons: Vec<String>,
 }
 
 /// The process lives.
@@ -51,8 +39,12 @@ pub async fn healthz() -> Answer {
 /// Whether events can be taken.
 #[utoipa::path(get, path = "/readyz", tag = "probes", operation_id = "readyz", security(()),
     responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
-pub async fn readyz(Extract(admin): Extract<AdminState>) -> Answer {
-    let readiness = (admin.actions.readiness)().await;
+pub async fn readyz(Extract(admin): Extract<Admin>) -> Answer {
+    let reasons = (admin.actions.readiness)();
+    let readiness = Readiness {
+        ready: reasons.is_empty(),
+        reasons,
+    };
     let status = if readiness.ready {
         StatusCode::OK
     } else {
@@ -64,7 +56,7 @@ pub async fn readyz(Extract(admin): Extract<AdminState>) -> Answer {
 /// Metrics as Prometheus text.
 #[utoipa::path(get, path = "/metrics", tag = "probes", operation_id = "metrics", security(()),
     responses((status = 200, body = String, content_type = "text/plain")))]
-pub async fn metrics(Extract(admin): Extract<AdminState>) -> Response {
+pub async fn metrics(Extract(admin): Extract<Admin>) -> Answer {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, (admin.actions.metrics)()).into_response()
+    Ok((kind, (admin.actions.metrics)()?).into_response())
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    AdminState,
+    Admin,
     answer::{Answer, etag, no_content, not_found, put_status, resource},
     body::{Names, named, parse, read},
     caller::{Caller, Publisher, Viewer},
@@ -30,6 +30,7 @@ use crate::{
         model::{Change, Compatibility, Digest, Role, Schema, SchemaKey, State, Versioned},
         now,
     },
+    validate::check_schema,
 };
 
 const SINCE_CHARACTERS_MAX: usize = 100;
@@ -55,7 +56,6 @@ pub struct SchemaView {
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     Yes,
-    No,
     Unknown,
 }
 
@@ -146,7 +146,7 @@ fn listing(page: &Page, mut schemas: Vec<&Known>) -> Result<Listing<SchemaView>,
 #[utoipa::path(get, path = "/v1/schemas", tag = "schemas", operation_id = "list_schemas",
     params(("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<SchemaView>), (status = "4XX", body = ProblemBody)))]
-pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
+pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query: Query) -> Answer {
     let page = page_of(query)?;
     let state = admin.registry.state();
     let all = state
@@ -163,7 +163,7 @@ pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, 
     responses((status = 200, body = Listing<SchemaView>), (status = "4XX", body = ProblemBody)))]
 pub async fn list_of_type(
     _caller: Caller<Viewer>,
-    Extract(admin): Extract<AdminState>,
+    Extract(admin): Extract<Admin>,
     Names(name): Names<String>,
     query: Query,
 ) -> Answer {
@@ -181,7 +181,7 @@ pub async fn list_of_type(
         (status = "4XX", body = ProblemBody)))]
 pub async fn get(
     _caller: Caller<Viewer>,
-    Extract(admin): Extract<AdminState>,
+    Extract(admin): Extract<Admin>,
     Names((event_type, since)): Names<(String, String)>,
     query: Query,
 ) -> Answer {
@@ -223,7 +223,7 @@ fn find<'s>(
     responses((status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(
     caller: Caller<Publisher>,
-    Extract(admin): Extract<AdminState>,
+    Extract(admin): Extract<Admin>,
     Names((event_type, since)): Names<(String, String)>,
     query: Query,
     precondition: Precondition,
@@ -253,7 +253,7 @@ pub async fn delete(
         (status = "4XX", body = ProblemBody)))]
 pub async fn put(
     caller: Caller<Publisher>,
-    Extract(admin): Extract<AdminState>,
+    Extract(admin): Extract<Admin>,
     Names((event_type, since)): Names<(String, String)>,
     query: Query,
     precondition: Precondition,
@@ -269,6 +269,7 @@ pub async fn put(
     let key = key(&event_type, &since, source)?;
     let bytes = read(body, admin.limits.schema_bytes).await?;
     let value = parse(&bytes)?;
+    // What was parsed is UTF-8, so nothing is replaced here.
     let text: Arc<str> = String::from_utf8_lossy(&bytes).into();
     check(&admin, text.clone()).await?;
     let proposal = Proposal {
@@ -313,9 +314,9 @@ fn key(event_type: &str, since: &str, source: Option<String>) -> Result<SchemaKe
 }
 
 /// Compiling a large schema takes long; not on a thread that serves others.
-async fn check(admin: &AdminState, text: Arc<str>) -> Result<(), Problem> {
-    let check = admin.actions.check_schema.clone();
-    let checked = tokio::task::spawn_blocking(move || check(&text))
+async fn check(admin: &Admin, text: Arc<str>) -> Result<(), Problem> {
+    let bytes_max = admin.limits.schema_bytes.as_usize();
+    let checked = tokio::task::spawn_blocking(move || check_schema(&text, bytes_max))
         .await
         .map_err(|error| {
             tracing::error!(%error, "the check of a schema broke off");
