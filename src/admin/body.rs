@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use super::answer::{Refusal, not_found};
 use crate::{
-    limits::ByteSize,
+    json::{Document, ParseErrorKind},
+    limits::{ByteSize, SCHEMA_DEPTH},
     problem::{Code, Problem},
 };
 
@@ -48,16 +49,25 @@ pub async fn read_json(body: Body) -> Result<Value, Problem> {
     parse(&read(body, RESOURCE_BYTES_MAX).await?)
 }
 
-/// Parses JSON; the refusal says where the fault is.
-pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
+/// Parses JSON as strictly as events are; the refusal says where the fault is.
+pub fn parse(text: &Bytes) -> Result<Value, Problem> {
+    let parsed = Document::parse(text.clone(), SCHEMA_DEPTH);
+    let document = parsed.map_err(|error| {
+        let code = match &error.kind {
+            ParseErrorKind::Syntax(_) => Code::JsonMalformed,
+            ParseErrorKind::DuplicateMember(_) => Code::JsonDuplicateMember,
+            ParseErrorKind::TooDeep(_) => Code::JsonTooDeep,
+            ParseErrorKind::NumberOutOfRange => Code::JsonNumberOutOfRange,
+            ParseErrorKind::LoneSurrogate => Code::JsonLoneSurrogate,
+            ParseErrorKind::InvalidUtf8 => Code::Utf8Invalid,
+        };
+        let (line, column) = error.line_and_column(text);
         Problem::new(
-            Code::Utf8Invalid,
-            format!("the body is not UTF-8 from byte {} on", error.valid_up_to()),
+            code,
+            format!("{}, at line {line}, column {column} of the body", error.kind),
         )
     })?;
-    serde_json::from_str(text)
-        .map_err(|error| Problem::new(Code::JsonMalformed, format!("the body is not JSON: {error}")))
+    Ok(document.root().to_value())
 }
 
 /// The names in a path, decoded.

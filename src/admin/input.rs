@@ -92,10 +92,6 @@ impl<'a> Input<'a> {
         }
     }
 
-    pub fn pointer(&self) -> &str {
-        &self.pointer
-    }
-
     pub fn is_present(&self) -> bool {
         self.value.is_some()
     }

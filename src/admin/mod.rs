@@ -76,13 +76,13 @@ pub struct Sweep {
 pub struct Actions {
     /// The destinations of the configuration in force.
     pub destinations: Arc<dyn Fn() -> BTreeSet<DestinationName> + Send + Sync>,
-    /// Whether a JSON text is a schema that can be used; may take long.
-    pub check_schema: Arc<dyn Fn(&str) -> Result<(), Vec<Fault>> + Send + Sync>,
     /// Checks and compiles an upload.
     pub compile: Asynchronous<Bytes, Result<ComponentFacts, Problem>>,
     /// Runs a plugin version's `configure`.
     pub prepare: Asynchronous<Preparation, Result<(), Problem>>,
     pub plugin_health: Arc<dyn Fn(&PluginName) -> PluginHealth + Send + Sync>,
+    /// Whether a JSON text is a schema that can be used, with every fault; may take long.
+    pub check_schema: Arc<dyn Fn(&str) -> Result<(), Vec<Fault>> + Send + Sync>,
     /// A page of items, and where the next begins.
     pub list_quarantine: Asynchronous<QuarantineQuery, Result<(Vec<Item>, Option<String>), Problem>>,
     pub get_quarantined: Asynchronous<String, Result<Option<WholeItem>, Problem>>,

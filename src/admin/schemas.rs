@@ -55,7 +55,6 @@ pub struct SchemaView {
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     Yes,
-    No,
     Unknown,
 }
 
@@ -269,6 +268,7 @@ pub async fn put(
     let key = key(&event_type, &since, source)?;
     let bytes = read(body, admin.limits.schema_bytes).await?;
     let value = parse(&bytes)?;
+    // What was parsed is UTF-8, so nothing is replaced here.
     let text: Arc<str> = String::from_utf8_lossy(&bytes).into();
     check(&admin, text.clone()).await?;
     let proposal = Proposal {

@@ -1,5 +1,6 @@
 //! Wiring, and the order of start and shutdown.
 
+mod actions;
 mod drain;
 mod readiness;
 
@@ -14,12 +15,11 @@ use futures::FutureExt as _;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    admin::{Actions, AdminServer, AdminState},
+    admin::AdminServer,
     config::Settings,
     deliver::{Destinations, RefusedHandler},
-    listener::{Listener, ListenerSettings},
+    listener::{self, Listener},
     pipeline::{Pipeline, Tables},
-    problem::{Code, Problem},
     quarantine::{Kept, Quarantine},
     registry::Registry,
     spool::{Budget, Spool, SpoolOptions},
@@ -57,21 +57,26 @@ pub fn serve(settings: Settings) -> Result<(), AppError> {
 }
 
 async fn run(settings: Settings) -> Result<(), AppError> {
-    let listener = Listener::bind(settings.server.listen, ListenerSettings::new(&settings.limits))
-        .await
+    let timeout = Duration::from_secs(settings.server.shutdown_timeout_s.into());
+    let data_settings = listener::Settings::new(settings.limits.clone(), timeout);
+    let data_listener = Listener::bind(settings.server.listen, data_settings)
         .map_err(|error| failed(format_args!("server.listen = {}", settings.server.listen))(error.to_string()))?;
     let admin_listener = TcpListener::bind(settings.server.admin_listen)
         .await
-        .map_err(|error| failed(format_args!("server.admin_listen = {}", settings.server.admin_listen))(error.to_string()))?;
+        .map_err(|error| {
+            failed(format_args!("server.admin_listen = {}", settings.server.admin_listen))(error.to_string())
+        })?;
     let gateway = Gateway::start(&settings).await?;
 
     let (stop, stopping) = watch::channel(false);
+    let stopped = |mut stopping: watch::Receiver<bool>| async move {
+        // An error is the sender's end: time to stop as well.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
     let admin_address = admin_listener.local_addr().map_err(|error| AppError(error.to_string()))?;
-    let data_address = listener.local_addr().map_err(|error| AppError(error.to_string()))?;
-    let timeout = Duration::from_secs(settings.server.shutdown_timeout_s.into());
-    let data = tokio::spawn(listener.serve(Arc::clone(&gateway.pipeline), stopping.clone(), timeout));
-    let admin = tokio::spawn(AdminServer::serve(admin_listener, gateway.admin_state(&settings), stopping));
-    tracing::info!(data = %data_address, admin = %admin_address, "headworks is ready");
+    tracing::info!(data = %data_listener.local_addr(), admin = %admin_address, "headworks is ready");
+    let data = tokio::spawn(data_listener.serve(Arc::clone(&gateway.pipeline), stopped(stopping.clone())));
+    let admin = tokio::spawn(AdminServer::serve(admin_listener, gateway.admin_state(&settings), stopped(stopping)));
 
     ended().await.map_err(|error| failed("signals")(error.to_string()))?;
     tracing::info!("stopping: finishing requests, then what is in flight");
@@ -99,7 +104,7 @@ async fn ended() -> io::Result<()> {
 
 /// All parts of a running gateway but its sockets.
 struct Gateway {
-    registry: Arc<Registry>,
+    registry: Registry,
     transformer: Arc<Transformer>,
     pipeline: Arc<Pipeline>,
     telemetry: Arc<Telemetry>,
@@ -135,41 +140,6 @@ impl Gateway {
             telemetry,
             drain,
         })
-    }
-
-    fn admin_state(&self, settings: &Settings) -> AdminState {
-        let (ready, metrics) = (Arc::clone(&self.pipeline), Arc::clone(&self.telemetry));
-        let registry = Arc::clone(&self.registry);
-        let (replay, discard) = (Arc::clone(&self.pipeline), Arc::clone(&self.pipeline));
-        AdminState {
-            registry: Arc::clone(&self.registry),
-            transformer: Arc::clone(&self.transformer),
-            quarantine: Arc::clone(self.pipeline.quarantine()),
-            destinations: self
-                .pipeline
-                .destinations()
-                .iter()
-                .map(|destination| destination.name().clone())
-                .collect(),
-            limits: settings.limits.clone(),
-            actions: Actions {
-                replay: Arc::new(move |filter, limit, dry_run| {
-                    let pipeline = Arc::clone(&replay);
-                    async move { pipeline.replay(&filter, limit, dry_run).await }.boxed()
-                }),
-                discard: Arc::new(move |filter, limit, dry_run| {
-                    let pipeline = Arc::clone(&discard);
-                    async move { pipeline.discard(&filter, limit, dry_run).await }.boxed()
-                }),
-                readiness: Arc::new(move || readiness::reasons(&ready, &registry)),
-                metrics: Arc::new(move || {
-                    metrics.prometheus_text().map_err(|error| {
-                        tracing::error!(%error, "metrics cannot be written");
-                        Problem::new(Code::Internal, "the metrics cannot be written; see the gateway's log")
-                    })
-                }),
-            },
-        }
     }
 
     async fn shutdown(&self, timeout: Duration) {
@@ -239,25 +209,24 @@ fn refused_handler(quarantine: &Arc<Quarantine>) -> RefusedHandler {
 
 /// Puts each registry state in force, in order; `registry` waits for it before a change is answered.
 async fn follow(
-    registry: &Arc<Registry>,
+    registry: &Registry,
     pipeline: &Arc<Pipeline>,
     transformer: &Arc<Transformer>,
     drain: &drain::Drain,
 ) {
-    let (reader, pipeline, transformer) = (Arc::downgrade(registry), Arc::clone(pipeline), Arc::clone(transformer));
+    let (blobs, pipeline, transformer) = (registry.clone(), Arc::clone(pipeline), Arc::clone(transformer));
     let drain = drain.clone();
     registry
-        .set_applier(Arc::new(move |state| {
-            let (reader, pipeline, transformer) = (reader.clone(), Arc::clone(&pipeline), Arc::clone(&transformer));
+        .set_applier(move |state| {
+            let (blobs, pipeline, transformer) = (blobs.clone(), Arc::clone(&pipeline), Arc::clone(&transformer));
             let drain = drain.clone();
             async move {
-                let Some(registry) = reader.upgrade() else { return };
                 let previous = pipeline.tables();
-                let tables = Tables::build(Arc::clone(&state), &previous, &registry, &transformer).await;
+                let tables = Tables::build(Arc::clone(&state), &previous, &blobs, &transformer).await;
                 pipeline.install(tables);
                 drain.changed(&previous.state, &state);
             }
             .boxed()
-        }))
+        })
         .await;
 }

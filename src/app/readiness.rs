@@ -3,27 +3,50 @@
 use std::sync::Arc;
 
 use crate::{
+    admin::{Check, Readiness},
     deliver::DestinationState,
     pipeline::Pipeline,
     registry::Registry,
     telemetry::Telemetry,
 };
 
-/// Why this node is not ready to take events; empty where it is. A destination that is down is no reason: its spool
-/// takes the records.
-pub(super) fn reasons(pipeline: &Pipeline, registry: &Registry) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if pipeline.is_stopping() {
-        reasons.push("this node is shutting down".to_owned());
+/// Whether this node can take events now, and on what that hangs. A destination that is down does not count against
+/// it: its spool takes the records.
+pub(super) fn of(pipeline: &Pipeline, registry: &Registry) -> Readiness {
+    let running = Check {
+        name: "running".to_owned(),
+        ok: !pipeline.is_stopping(),
+        detail: pipeline.is_stopping().then(|| "this node is shutting down".to_owned()),
+    };
+    let health = registry.health();
+    // A node that cannot follow the log serves with the last state it has.
+    let registry = Check {
+        name: "registry".to_owned(),
+        ok: health.sequence > 0,
+        detail: health
+            .failing
+            .map(|cause| format!("serving with change {}: the store cannot be read: {cause}", health.sequence)),
+    };
+    let destinations = pipeline.destinations().iter().map(|destination| Check {
+        name: format!("destination:{}", destination.name()),
+        ok: true,
+        detail: (destination.state() != DestinationState::Healthy)
+            .then(|| format!("{} records wait in the spool", destination.pending().entries)),
+    });
+    let plugins = pipeline.tables().unavailable_plugins().into_iter().map(|(route, detail)| Check {
+        name: format!("route:{route}"),
+        ok: true,
+        detail: Some(format!("its events go to quarantine: {detail}")),
+    });
+    let checks: Vec<Check> = [running, registry].into_iter().chain(destinations).chain(plugins).collect();
+    Readiness {
+        ready: checks.iter().all(|check| check.ok),
+        checks,
     }
-    if registry.state().sequence == 0 {
-        reasons.push("the registry is not loaded".to_owned());
-    }
-    reasons
 }
 
 /// Metrics of what is read rather than counted.
-pub(super) fn observe(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, registry: &Arc<Registry>) {
+pub(super) fn observe(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, registry: &Registry) {
     let state_value = |state| match state {
         DestinationState::Healthy => 0,
         DestinationState::Draining => 1,
@@ -71,7 +94,7 @@ pub(super) fn observe(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, registry:
     telemetry.observe("headworks.quarantine.events", "Events that wait in quarantine", move || {
         vec![(quarantine.len() as u64, Vec::new())]
     });
-    let registry = Arc::clone(registry);
+    let registry = registry.clone();
     telemetry.observe("headworks.registry.sequence", "The last registry change in force", move || {
         vec![(registry.state().sequence, Vec::new())]
     });

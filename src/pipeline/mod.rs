@@ -203,7 +203,7 @@ impl Ingest for Pipeline {
             ));
         }
         let tables = self.tables();
-        let head_read = Head::read(head, &self.limits)?;
+        let head_read = Head::read(head)?;
         let identity = tables.keys.identify(head)?;
         Ok(Admission {
             tables,
@@ -214,7 +214,7 @@ impl Ingest for Pipeline {
 
     async fn ingest(&self, admission: Admission, body: Bytes) -> Result<Answer, Problem> {
         let Admission { tables, identity, head } = admission;
-        let every_result = head.every_result();
+        let every_result = head.every_result;
         let started = Instant::now();
         let context = Context {
             partner: identity.partner.clone(),

@@ -106,6 +106,21 @@ impl Tables {
         self.bindings.get(route).map_or(&Binding::None, |bound| &bound.binding)
     }
 
+    /// Whether a route runs the plugin on this node.
+    pub fn runs(&self, plugin: &PluginName) -> bool {
+        self.bindings
+            .values()
+            .any(|bound| bound.made_from.plugin == *plugin && matches!(bound.binding, Binding::Plugin(_)))
+    }
+
+    /// Why a route's plugin cannot run on this node, where one of its routes has found that.
+    pub fn unavailable(&self, plugin: &PluginName) -> Option<Arc<str>> {
+        self.bindings.values().find_map(|bound| match &bound.binding {
+            Binding::Unavailable(detail) if bound.made_from.plugin == *plugin => Some(Arc::clone(detail)),
+            Binding::None | Binding::Plugin(_) | Binding::Unavailable(_) => None,
+        })
+    }
+
     /// The plugins that this node cannot run, with the reason: for readiness.
     pub fn unavailable_plugins(&self) -> Vec<(RouteName, Arc<str>)> {
         self.bindings
@@ -147,7 +162,7 @@ async fn bind(
     }
     let prepared = match active {
         None => Err(format!("the plugin {plugin} has no active version; its events go out when it has")),
-        Some(version) => match registry.blob(&version.digest).await {
+        Some(version) => match registry.blob(version.digest).await {
             Ok(component) => transformer
                 .prepare(plugin, version.version, component, route.config.as_ref())
                 .await

@@ -137,15 +137,11 @@ impl Telemetry {
             .build();
     }
 
-    /// All metrics in Prometheus' text form.
-    ///
-    /// # Errors
-    ///
-    /// Where an instrument cannot be encoded.
-    pub fn prometheus_text(&self) -> Result<String, TelemetryError> {
+    /// All metrics in Prometheus' text form; a comment in their place where an instrument cannot be encoded.
+    pub fn prometheus_text(&self) -> String {
         prometheus::TextEncoder::new()
             .encode_to_string(&self.registry.gather())
-            .map_err(|error| TelemetryError(error.to_string()))
+            .unwrap_or_else(|error| format!("# metrics cannot be encoded: {error}\n"))
     }
 }
 
