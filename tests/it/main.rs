@@ -1,1 +1,3 @@
+mod delivery;
+mod harness;
 mod real_input;
