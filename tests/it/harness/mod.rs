@@ -1,3 +1,4 @@
 //! Parts that several tests share.
 
+pub mod gateway;
 pub mod kafka;
