@@ -40,6 +40,7 @@ fn state() -> State {
             kind,
             sha256: Digest::of(text.as_bytes()),
             created: Timestamp::UNIX_EPOCH,
+            signing_secret: None,
         };
         state.keys.insert(
             id,
