@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use axum::extract::FromRequestParts;
 use http::{header, request::Parts};
 
-use super::{Admin as Shared, answer::Refusal};
+use super::{AdminState, answer::Refusal};
 use crate::{
     problem::{Code, Problem},
     registry::{model::Role, now},
@@ -63,10 +63,10 @@ impl<G> Caller<G> {
     }
 }
 
-impl<G: Grade> FromRequestParts<Shared> for Caller<G> {
+impl<G: Grade> FromRequestParts<AdminState> for Caller<G> {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Caller<G>, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Caller<G>, Refusal> {
         let token = bearer(parts)?;
         let registry = state.registry.state();
         let known = registry.authenticate_token(token, now()).ok_or_else(|| {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    Admin,
+    AdminState,
     answer::Answer,
     caller::{Caller, Viewer},
     listing::{Listing, Query},
@@ -40,7 +40,7 @@ pub struct ChangeView {
 #[utoipa::path(get, path = "/v1/changes", tag = "changes", operation_id = "list_changes",
     params(("limit" = Option<u16>, Query), ("after" = Option<u64>, Query)),
     responses((status = 200, body = Listing<ChangeView>), (status = "4XX", body = ProblemBody)))]
-pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query: Query) -> Answer {
+pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     query.allow(&["limit", "after"]);
     let after = query.parsed::<u64>("after").unwrap_or(0);
     let limit = query.page().limit;

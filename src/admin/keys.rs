@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    Admin,
+    AdminState,
     answer::{Answer, no_content, not_found, resource},
     body::{Names, known, read_json},
     caller::{Caller, Operator, Viewer},
@@ -59,7 +59,7 @@ pub struct CreatedKey {
     responses((status = 200, body = Listing<KeyView>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(
     _caller: Caller<Viewer>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(partner): Names<String>,
     query: Query,
 ) -> Answer {
@@ -84,7 +84,7 @@ pub async fn list(
     responses((status = 201, body = CreatedKey), (status = "4XX", body = ProblemBody)))]
 pub async fn create(
     caller: Caller<Operator>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(partner): Names<String>,
     body: Body,
 ) -> Answer {
@@ -132,7 +132,7 @@ pub async fn create(
     responses((status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn revoke(
     caller: Caller<Operator>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names((partner, id)): Names<(String, String)>,
     precondition: Precondition,
 ) -> Answer {

@@ -23,47 +23,83 @@ mod types;
 use std::{collections::BTreeSet, future::Future, io, sync::Arc, time::Duration};
 
 use axum::{Router, middleware};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
 pub use openapi::document;
-pub use plugins::{PluginActions, PluginHealth, PluginStatus, Preparation};
-pub use probes::Readiness;
+pub use plugins::{PluginHealth, PluginStatus};
+pub use probes::{Check, Readiness};
 
 use crate::{
-    event::DestinationName,
+    event::{DestinationName, PluginName},
     limits::Limits,
-    problem::Problem,
-    quarantine::{Filter, Quarantine, Report},
+    problem::{Fault, Problem},
+    quarantine::{Filter, Item, Report, WholeItem},
     registry::Registry,
+    transform::ComponentFacts,
 };
 
-/// Replays or discards what the filter takes, at most so many items; only counts them where the last is true.
-pub type Sweep = Arc<dyn Fn(Filter, usize, bool) -> BoxFuture<'static, Result<Report, Problem>> + Send + Sync>;
+/// A function of another module that ends later.
+pub type Asynchronous<A, T> = Arc<dyn Fn(A) -> BoxFuture<'static, T> + Send + Sync>;
 
-/// What the API has the gateway do; `app` fills it in.
+/// A plugin version that is to be tried with a configuration.
+#[derive(Clone, Debug)]
+pub struct Preparation {
+    pub plugin: PluginName,
+    pub version: u32,
+    pub component: Bytes,
+    pub config: Option<serde_json::Value>,
+}
+
+/// Which items of quarantine are to be listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineQuery {
+    pub filter: Filter,
+    /// Where the page before ended.
+    pub after: Option<String>,
+    pub limit: usize,
+}
+
+/// What is to be replayed or discarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    pub filter: Filter,
+    pub limit: u64,
+    /// Only count.
+    pub dry_run: bool,
+}
+
+/// What the API has others do; `app` fills it in.
+#[derive(Clone)]
 pub struct Actions {
-    pub replay: Sweep,
-    pub discard: Sweep,
-    /// Why this node is not ready; empty where it is.
-    pub readiness: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// The destinations of the configuration in force.
+    pub destinations: Arc<dyn Fn() -> BTreeSet<DestinationName> + Send + Sync>,
+    /// Checks and compiles an upload.
+    pub compile: Asynchronous<Bytes, Result<ComponentFacts, Problem>>,
+    /// Runs a plugin version's `configure`.
+    pub prepare: Asynchronous<Preparation, Result<(), Problem>>,
+    pub plugin_health: Arc<dyn Fn(&PluginName) -> PluginHealth + Send + Sync>,
+    /// Whether a JSON text is a schema that can be used, with every fault; may take long.
+    pub check_schema: Arc<dyn Fn(&str) -> Result<(), Vec<Fault>> + Send + Sync>,
+    /// A page of items, and where the next begins.
+    pub list_quarantine: Asynchronous<QuarantineQuery, Result<(Vec<Item>, Option<String>), Problem>>,
+    pub get_quarantined: Asynchronous<String, Result<Option<WholeItem>, Problem>>,
+    pub replay: Asynchronous<Sweep, Result<Report, Problem>>,
+    pub discard: Asynchronous<Sweep, Result<Report, Problem>>,
+    pub readiness: Arc<dyn Fn() -> BoxFuture<'static, Readiness> + Send + Sync>,
     /// Prometheus text.
-    pub metrics: Arc<dyn Fn() -> Result<String, Problem> + Send + Sync>,
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
-/// What every handler works with.
+/// What every handler works with. Cheap to clone.
+#[derive(Clone)]
 pub struct AdminState {
-    pub registry: Arc<Registry>,
-    pub plugins: PluginActions,
-    pub quarantine: Arc<Quarantine>,
-    /// Those of the configuration.
-    pub destinations: BTreeSet<DestinationName>,
-    pub limits: Limits,
-    pub actions: Actions,
+    pub registry: Registry,
+    pub limits: Arc<Limits>,
+    pub actions: Arc<Actions>,
 }
-
-type Admin = Arc<AdminState>;
 
 /// Requests under way at shutdown have this long.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(5);
@@ -103,10 +139,10 @@ pub fn router(state: AdminState) -> Router {
     router
         .merge(SwaggerUi::new("/docs").url("/openapi.json", api))
         .layer(middleware::from_fn(answer::frame))
-        .with_state(Arc::new(state))
+        .with_state(state)
 }
 
-fn resources() -> OpenApiRouter<Admin> {
+fn resources() -> OpenApiRouter<AdminState> {
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(partners::list))
         .routes(routes!(partners::get, partners::put, partners::delete))

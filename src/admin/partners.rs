@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    Admin,
+    AdminState,
     answer::{Answer, no_content, not_found, put_status, resource},
     body::{Names, known, named, read_json},
     caller::{Caller, Operator, Viewer},
@@ -38,7 +38,7 @@ pub struct NamedPartner {
 #[utoipa::path(get, path = "/v1/partners", tag = "partners", operation_id = "list_partners",
     params(("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<NamedPartner>), (status = "4XX", body = ProblemBody)))]
-pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query: Query) -> Answer {
+pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;
     let state = admin.registry.state();
     let listing = page.of_map(&state.partners, |name, known| {
@@ -56,7 +56,7 @@ pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query
     responses((status = 200, body = Partner), (status = "4XX", body = ProblemBody)))]
 pub async fn get(
     _caller: Caller<Viewer>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(name): Names<String>,
 ) -> Answer {
     let state = admin.registry.state();
@@ -74,7 +74,7 @@ pub async fn get(
     responses((status = 200, body = Partner), (status = 201, body = Partner), (status = "4XX", body = ProblemBody)))]
 pub async fn put(
     caller: Caller<Operator>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(name): Names<String>,
     precondition: Precondition,
     body: Body,
@@ -107,7 +107,7 @@ pub async fn put(
     responses((status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(
     caller: Caller<Operator>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(name): Names<String>,
     precondition: Precondition,
 ) -> Answer {

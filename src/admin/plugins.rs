@@ -1,17 +1,14 @@
 //! `/v1/plugins`.
 
-use std::sync::Arc;
-
 use axum::{body::Body, extract::State as Extract};
 use bytes::Bytes;
-use futures::{FutureExt as _, future::BoxFuture};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    Admin,
+    AdminState, Preparation,
     answer::{Answer, not_found, put_status, resource},
     body::{Names, known, named, read, read_json},
     caller::{Caller, Operator, Publisher, Viewer},
@@ -26,7 +23,6 @@ use crate::{
         model::{Change, Digest, Plugin, PluginVersion, State},
         now,
     },
-    transform::{ComponentFacts, Transformer},
 };
 
 /// How a plugin's active version fares on this node.
@@ -36,68 +32,15 @@ pub enum PluginStatus {
     /// No version is active, or no route uses it.
     Inactive,
     Ready,
-    /// It cannot run: its events wait in quarantine.
+    /// Its events wait in quarantine.
     Failing,
 }
 
-/// What became of the plugin's calls on this node, since its active version was put in force here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PluginHealth {
     pub status: PluginStatus,
-    pub calls: u64,
-    /// Calls that the plugin answered with `rejected`.
-    pub rejected: u64,
-    /// Calls that failed by the plugin's fault.
-    pub failed: u64,
-    /// Why it cannot run, or why a call failed last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-}
-
-/// A plugin version that is to be tried with a configuration.
-#[derive(Clone, Debug)]
-pub struct Preparation {
-    pub plugin: PluginName,
-    pub version: u32,
-    pub component: Bytes,
-    pub config: Option<serde_json::Value>,
-}
-
-/// A function of another module that ends later.
-type Later<A, T> = Arc<dyn Fn(A) -> BoxFuture<'static, Result<T, Problem>> + Send + Sync>;
-
-/// What the API has the engine do.
-pub struct PluginActions {
-    /// Checks and compiles an upload.
-    pub compile: Later<Bytes, ComponentFacts>,
-    /// Runs a version's `configure`.
-    pub prepare: Later<Preparation, ()>,
-    pub health: Arc<dyn Fn(&PluginName) -> PluginHealth + Send + Sync>,
-}
-
-impl PluginActions {
-    /// Through `transformer`; what plugins do in the pipeline is read through `health`.
-    pub fn new(
-        transformer: &Arc<Transformer>,
-        health: impl Fn(&PluginName) -> PluginHealth + Send + Sync + 'static,
-    ) -> PluginActions {
-        let (compiling, preparing) = (Arc::clone(transformer), Arc::clone(transformer));
-        PluginActions {
-            compile: Arc::new(move |component| {
-                let transformer = Arc::clone(&compiling);
-                async move { transformer.compile(component).await }.boxed()
-            }),
-            prepare: Arc::new(move |wanted| {
-                let transformer = Arc::clone(&preparing);
-                async move {
-                    let Preparation { plugin, version, component, config } = wanted;
-                    transformer.prepare(&plugin, version, component, config.as_ref()).await.map(drop)
-                }
-                .boxed()
-            }),
-            health: Arc::new(health),
-        }
-    }
 }
 
 /// What is shown of a version.
@@ -145,7 +88,7 @@ pub struct Activation {
     share: Option<u8>,
 }
 
-fn view(admin: &Admin, name: &PluginName, plugin: &Plugin) -> PluginView {
+fn view(admin: &AdminState, name: &PluginName, plugin: &Plugin) -> PluginView {
     let versions = plugin.versions.iter().map(|version| VersionView {
         version: version.version,
         digest: version.digest,
@@ -160,12 +103,12 @@ fn view(admin: &Admin, name: &PluginName, plugin: &Plugin) -> PluginView {
         share: plugin.share,
         shadow: plugin.shadow,
         versions: versions.collect(),
-        health: (admin.plugins.health)(name),
+        health: (admin.actions.plugin_health)(name),
     }
 }
 
 /// The plugin as it is in force now.
-fn answer(admin: &Admin, name: &PluginName) -> Answer {
+fn answer(admin: &AdminState, name: &PluginName) -> Answer {
     let state = admin.registry.state();
     let known = state
         .plugins
@@ -178,7 +121,7 @@ fn answer(admin: &Admin, name: &PluginName) -> Answer {
 #[utoipa::path(get, path = "/v1/plugins", tag = "plugins", operation_id = "list_plugins",
     params(("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<PluginView>), (status = "4XX", body = ProblemBody)))]
-pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query: Query) -> Answer {
+pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;
     let state = admin.registry.state();
     page.of_map(&state.plugins, |name, known| {
@@ -193,7 +136,7 @@ pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query
     responses((status = 200, body = PluginView), (status = "4XX", body = ProblemBody)))]
 pub async fn get(
     _caller: Caller<Viewer>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(name): Names<String>,
 ) -> Answer {
     answer(&admin, &known("plugin", &name)?)
@@ -208,7 +151,7 @@ pub async fn get(
         (status = "4XX", body = ProblemBody)))]
 pub async fn upload(
     caller: Caller<Publisher>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(name): Names<String>,
     precondition: Precondition,
     body: Body,
@@ -264,8 +207,8 @@ fn of_digest(plugin: &Plugin, digest: Digest) -> Option<&PluginVersion> {
 }
 
 /// Checks, compiles and keeps the component; its number is given when it is registered.
-async fn accept(admin: &Admin, by: &str, component: Bytes) -> Result<PluginVersion, Problem> {
-    let facts = (admin.plugins.compile)(component.clone()).await?;
+async fn accept(admin: &AdminState, by: &str, component: Bytes) -> Result<PluginVersion, Problem> {
+    let facts = (admin.actions.compile)(component.clone()).await?;
     let digest = admin.registry.put_blob(component).await?;
     Ok(PluginVersion {
         version: 0,
@@ -284,7 +227,7 @@ async fn accept(admin: &Admin, by: &str, component: Bytes) -> Result<PluginVersi
     responses((status = 200, body = PluginView), (status = "4XX", body = ProblemBody)))]
 pub async fn activate(
     caller: Caller<Operator>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(name): Names<String>,
     precondition: Precondition,
     body: Body,
@@ -346,7 +289,7 @@ fn routes_of(state: &State, plugin: &PluginName) -> Vec<(RouteName, u64)> {
 }
 
 async fn try_routes(
-    admin: &Admin,
+    admin: &AdminState,
     state: &State,
     plugin: &PluginName,
     version: &PluginVersion,
@@ -368,19 +311,19 @@ async fn try_routes(
 
 /// Runs the version's `configure` with a route's configuration.
 pub(super) async fn try_configuration(
-    admin: &Admin,
+    admin: &AdminState,
     plugin: &PluginName,
     version: &PluginVersion,
     config: Option<serde_json::Value>,
 ) -> Result<(), Problem> {
-    let component = admin.registry.blob(&version.digest).await.map_err(|error| {
+    let component = admin.registry.blob(version.digest).await.map_err(|error| {
         tracing::error!(%plugin, version = version.version, %error, "a plugin's component cannot be read");
         Problem::new(
             Code::StoreUnavailable,
             "the plugin's component cannot be read now; nothing was changed",
         )
     })?;
-    (admin.plugins.prepare)(Preparation {
+    (admin.actions.prepare)(Preparation {
         plugin: plugin.clone(),
         version: version.version,
         component,
@@ -428,7 +371,7 @@ fn read_activation(value: &serde_json::Value, plugin: &Plugin) -> Result<PluginV
     responses((status = 200, body = PluginView), (status = "4XX", body = ProblemBody)))]
 pub async fn roll_back(
     caller: Caller<Operator>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(name): Names<String>,
     precondition: Precondition,
 ) -> Answer {

@@ -1,21 +1,33 @@
 //! `/healthz`, `/readyz`, `/metrics`: open to all.
 
-use axum::{extract::State as Extract, response::IntoResponse as _};
+use axum::{
+    extract::State as Extract,
+    response::{IntoResponse as _, Response},
+};
 use http::{StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    Admin,
+    AdminState,
     answer::{Answer, json},
 };
 
-/// Whether events can be taken.
+/// One thing that readiness hangs on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Check {
+    /// Such as `registry`, `spool`, `destination:events`.
+    pub name: String,
+    pub ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// Whether events can be taken, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Readiness {
     pub ready: bool,
-    /// Why not; empty where they can.
-    pub reasons: Vec<String>,
+    pub checks: Vec<Check>,
 }
 
 /// The process lives.
@@ -39,12 +51,8 @@ pub async fn healthz() -> Answer {
 /// Whether events can be taken.
 #[utoipa::path(get, path = "/readyz", tag = "probes", operation_id = "readyz", security(()),
     responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
-pub async fn readyz(Extract(admin): Extract<Admin>) -> Answer {
-    let reasons = (admin.actions.readiness)();
-    let readiness = Readiness {
-        ready: reasons.is_empty(),
-        reasons,
-    };
+pub async fn readyz(Extract(admin): Extract<AdminState>) -> Answer {
+    let readiness = (admin.actions.readiness)().await;
     let status = if readiness.ready {
         StatusCode::OK
     } else {
@@ -56,7 +64,7 @@ pub async fn readyz(Extract(admin): Extract<Admin>) -> Answer {
 /// Metrics as Prometheus text.
 #[utoipa::path(get, path = "/metrics", tag = "probes", operation_id = "metrics", security(()),
     responses((status = 200, body = String, content_type = "text/plain")))]
-pub async fn metrics(Extract(admin): Extract<Admin>) -> Answer {
+pub async fn metrics(Extract(admin): Extract<AdminState>) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    Ok((kind, (admin.actions.metrics)()?).into_response())
+    (kind, (admin.actions.metrics)()).into_response()
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{
-    Admin,
+    AdminState, QuarantineQuery, Sweep,
     answer::{Answer, json as answer, not_found},
     body::{Names, read_json},
     caller::{Caller, Operator, Viewer},
@@ -16,13 +16,13 @@ use super::{
 };
 use crate::{
     limits::ATTRIBUTE_BYTES,
-    problem::{Code, Problem, ProblemBody},
+    problem::{Problem, ProblemBody},
     quarantine::{Filter, Item, Report, WholeItem},
     registry::model::Change,
 };
 
 /// Items that one replay or discard takes.
-const SWEEP_MAX: usize = 10_000;
+const SWEEP_MAX: u64 = 10_000;
 const FILTER: [&str; 6] = ["partner", "type", "appversion", "code", "from", "to"];
 
 /// What a replay or discard takes: a filter, and how much.
@@ -37,18 +37,11 @@ pub struct SweepBody {
     limit: Option<u64>,
 }
 
-/// What is to be replayed or discarded.
-struct Sweep {
-    filter: Filter,
-    limit: usize,
-    dry_run: bool,
-}
-
 /// List quarantined events.
 #[utoipa::path(get, path = "/v1/quarantine", tag = "quarantine", operation_id = "list_quarantine",
     params(Filter, ("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<Item>), (status = "4XX", body = ProblemBody)))]
-pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query: Query) -> Answer {
+pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let names: Vec<&str> = FILTER.into_iter().chain(["limit", "after"]).collect();
     query.allow(&names);
     let filter = Filter {
@@ -61,7 +54,12 @@ pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query
     };
     let page = query.page();
     query.finish()?;
-    let (items, next) = admin.quarantine.list(&filter, page.after.as_deref(), page.limit).await?;
+    let wanted = QuarantineQuery {
+        filter,
+        after: page.after,
+        limit: page.limit,
+    };
+    let (items, next) = (admin.actions.list_quarantine)(wanted).await?;
     Listing { items, next }.answer()
 }
 
@@ -71,14 +69,11 @@ pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query
     responses((status = 200, body = WholeItem), (status = "4XX", body = ProblemBody)))]
 pub async fn get(
     _caller: Caller<Viewer>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(id): Names<String>,
 ) -> Answer {
-    let kept = admin.quarantine.get(&id).await?.ok_or_else(|| not_found("quarantined event", &id))?;
-    let item = kept.whole().map_err(|error| {
-        tracing::error!(%error, id, "a quarantined event cannot be shown");
-        Problem::new(Code::Internal, "the event cannot be shown")
-    })?;
+    let found = (admin.actions.get_quarantined)(id.clone()).await?;
+    let item = found.ok_or_else(|| not_found("quarantined event", &id))?;
     answer(StatusCode::OK, &item)
 }
 
@@ -86,24 +81,24 @@ pub async fn get(
 #[utoipa::path(post, path = "/v1/quarantine/replay", tag = "quarantine", operation_id = "replay_quarantine",
     request_body = SweepBody,
     responses((status = 200, body = Report), (status = "4XX", body = ProblemBody)))]
-pub async fn replay(caller: Caller<Operator>, Extract(admin): Extract<Admin>, body: Body) -> Answer {
+pub async fn replay(caller: Caller<Operator>, Extract(admin): Extract<AdminState>, body: Body) -> Answer {
     let sweep = read(&read_json(body).await?)?;
     note(&admin, &caller.name, "quarantine.replay", &sweep).await?;
-    answer(StatusCode::OK, &(admin.actions.replay)(sweep.filter, sweep.limit, sweep.dry_run).await?)
+    answer(StatusCode::OK, &(admin.actions.replay)(sweep).await?)
 }
 
 /// Throw quarantined events away.
 #[utoipa::path(post, path = "/v1/quarantine/discard", tag = "quarantine", operation_id = "discard_quarantine",
     request_body = SweepBody,
     responses((status = 200, body = Report), (status = "4XX", body = ProblemBody)))]
-pub async fn discard(caller: Caller<Operator>, Extract(admin): Extract<Admin>, body: Body) -> Answer {
+pub async fn discard(caller: Caller<Operator>, Extract(admin): Extract<AdminState>, body: Body) -> Answer {
     let sweep = read(&read_json(body).await?)?;
     note(&admin, &caller.name, "quarantine.discard", &sweep).await?;
-    answer(StatusCode::OK, &(admin.actions.discard)(sweep.filter, sweep.limit, sweep.dry_run).await?)
+    answer(StatusCode::OK, &(admin.actions.discard)(sweep).await?)
 }
 
 /// Writes who wants what before it is done: nothing is thrown away without a trace.
-async fn note(admin: &Admin, by: &str, action: &'static str, sweep: &Sweep) -> Result<(), Problem> {
+async fn note(admin: &AdminState, by: &str, action: &'static str, sweep: &Sweep) -> Result<(), Problem> {
     if sweep.dry_run {
         return Ok(());
     }
@@ -137,8 +132,7 @@ fn read(value: &serde_json::Value) -> Result<Sweep, Problem> {
             to: members.get("to").parsed(),
         };
         sweep.dry_run = members.get("dry_run").boolean().unwrap_or(false);
-        let limit = members.get("limit").integer(1..=SWEEP_MAX as u64);
-        sweep.limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(SWEEP_MAX);
+        sweep.limit = members.get("limit").integer(1..=SWEEP_MAX).unwrap_or(SWEEP_MAX);
     }
     faults.into_result()?;
     Ok(sweep)

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    Admin,
+    AdminState,
     answer::{Answer, no_content, not_found, put_status, resource},
     body::{Names, known, named, read_json},
     caller::{Caller, Publisher, Viewer},
@@ -43,7 +43,7 @@ pub struct NamedRoute {
 #[utoipa::path(get, path = "/v1/routes", tag = "routes", operation_id = "list_routes",
     params(("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<NamedRoute>), (status = "4XX", body = ProblemBody)))]
-pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query: Query) -> Answer {
+pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;
     let state = admin.registry.state();
     let listing = page.of_map(&state.routes, |name, known| {
@@ -61,7 +61,7 @@ pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query
     responses((status = 200, body = Route), (status = "4XX", body = ProblemBody)))]
 pub async fn get(
     _caller: Caller<Viewer>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(name): Names<String>,
 ) -> Answer {
     let state = admin.registry.state();
@@ -79,7 +79,7 @@ pub async fn get(
     responses((status = 200, body = Route), (status = 201, body = Route), (status = "4XX", body = ProblemBody)))]
 pub async fn put(
     caller: Caller<Publisher>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(name): Names<String>,
     precondition: Precondition,
     body: Body,
@@ -88,7 +88,7 @@ pub async fn put(
     let value = read_json(body).await?;
     loop {
         let state = admin.registry.state();
-        let route = read(&value, &state, &admin.destinations)?;
+        let route = read(&value, &state, &(admin.actions.destinations)())?;
         let tried = active_version(&state, &route);
         if let (Some(plugin), Some(known)) = (
             &route.plugin,
@@ -137,7 +137,7 @@ fn active_version(state: &State, route: &Route) -> Option<u32> {
     responses((status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(
     caller: Caller<Publisher>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(name): Names<String>,
     precondition: Precondition,
 ) -> Answer {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    Admin,
+    AdminState,
     answer::{Answer, etag, no_content, not_found, put_status, resource},
     body::{Names, named, parse, read},
     caller::{Caller, Publisher, Viewer},
@@ -30,7 +30,6 @@ use crate::{
         model::{Change, Compatibility, Digest, Role, Schema, SchemaKey, State, Versioned},
         now,
     },
-    validate::check_schema,
 };
 
 const SINCE_CHARACTERS_MAX: usize = 100;
@@ -146,7 +145,7 @@ fn listing(page: &Page, mut schemas: Vec<&Known>) -> Result<Listing<SchemaView>,
 #[utoipa::path(get, path = "/v1/schemas", tag = "schemas", operation_id = "list_schemas",
     params(("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<SchemaView>), (status = "4XX", body = ProblemBody)))]
-pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query: Query) -> Answer {
+pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;
     let state = admin.registry.state();
     let all = state
@@ -163,7 +162,7 @@ pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query
     responses((status = 200, body = Listing<SchemaView>), (status = "4XX", body = ProblemBody)))]
 pub async fn list_of_type(
     _caller: Caller<Viewer>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(name): Names<String>,
     query: Query,
 ) -> Answer {
@@ -181,7 +180,7 @@ pub async fn list_of_type(
         (status = "4XX", body = ProblemBody)))]
 pub async fn get(
     _caller: Caller<Viewer>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names((event_type, since)): Names<(String, String)>,
     query: Query,
 ) -> Answer {
@@ -223,7 +222,7 @@ fn find<'s>(
     responses((status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(
     caller: Caller<Publisher>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names((event_type, since)): Names<(String, String)>,
     query: Query,
     precondition: Precondition,
@@ -253,7 +252,7 @@ pub async fn delete(
         (status = "4XX", body = ProblemBody)))]
 pub async fn put(
     caller: Caller<Publisher>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names((event_type, since)): Names<(String, String)>,
     query: Query,
     precondition: Precondition,
@@ -314,9 +313,9 @@ fn key(event_type: &str, since: &str, source: Option<String>) -> Result<SchemaKe
 }
 
 /// Compiling a large schema takes long; not on a thread that serves others.
-async fn check(admin: &Admin, text: Arc<str>) -> Result<(), Problem> {
-    let bytes_max = admin.limits.schema_bytes.as_usize();
-    let checked = tokio::task::spawn_blocking(move || check_schema(&text, bytes_max))
+async fn check(admin: &AdminState, text: Arc<str>) -> Result<(), Problem> {
+    let check = admin.actions.check_schema.clone();
+    let checked = tokio::task::spawn_blocking(move || check(&text))
         .await
         .map_err(|error| {
             tracing::error!(%error, "the check of a schema broke off");

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    Admin as Shared,
+    AdminState,
     answer::{Answer, no_content, not_found, resource},
     body::{Names, read_json},
     caller::{Admin, Caller},
@@ -67,7 +67,7 @@ pub struct CreatedToken {
 #[utoipa::path(get, path = "/v1/tokens", tag = "tokens", operation_id = "list_tokens",
     params(("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<TokenView>), (status = "4XX", body = ProblemBody)))]
-pub async fn list(_caller: Caller<Admin>, Extract(admin): Extract<Shared>, query: Query) -> Answer {
+pub async fn list(_caller: Caller<Admin>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;
     let state = admin.registry.state();
     let listing = page.of_map(&state.tokens, |id, token| {
@@ -86,7 +86,7 @@ pub async fn list(_caller: Caller<Admin>, Extract(admin): Extract<Shared>, query
 #[utoipa::path(post, path = "/v1/tokens", tag = "tokens", operation_id = "create_token",
     request_body = NewToken,
     responses((status = 201, body = CreatedToken), (status = "4XX", body = ProblemBody)))]
-pub async fn create(caller: Caller<Admin>, Extract(admin): Extract<Shared>, body: Body) -> Answer {
+pub async fn create(caller: Caller<Admin>, Extract(admin): Extract<AdminState>, body: Body) -> Answer {
     let wanted = read(&read_json(body).await?)?;
     let secret = NewSecret::generate(TOKEN_PREFIX)?;
     let token = Token {
@@ -119,7 +119,7 @@ pub async fn create(caller: Caller<Admin>, Extract(admin): Extract<Shared>, body
     responses((status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(
     caller: Caller<Admin>,
-    Extract(admin): Extract<Shared>,
+    Extract(admin): Extract<AdminState>,
     Names(id): Names<String>,
     precondition: Precondition,
 ) -> Answer {

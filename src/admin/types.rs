@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    Admin,
+    AdminState,
     answer::{Answer, not_found, put_status, resource},
     body::{Names, named, read_json},
     caller::{Caller, Publisher, Viewer},
@@ -35,7 +35,7 @@ pub struct NamedType {
 #[utoipa::path(get, path = "/v1/types", tag = "types", operation_id = "list_types",
     params(("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<NamedType>), (status = "4XX", body = ProblemBody)))]
-pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query: Query) -> Answer {
+pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;
     let state = admin.registry.state();
     let listing = page.of_map(&state.types, |event_type, known| {
@@ -53,7 +53,7 @@ pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<Admin>, query
     responses((status = 200, body = TypeEntry), (status = "4XX", body = ProblemBody)))]
 pub async fn get(
     _caller: Caller<Viewer>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(name): Names<String>,
 ) -> Answer {
     let state = admin.registry.state();
@@ -71,7 +71,7 @@ pub async fn get(
     responses((status = 200, body = TypeEntry), (status = 201, body = TypeEntry), (status = "4XX", body = ProblemBody)))]
 pub async fn put(
     caller: Caller<Publisher>,
-    Extract(admin): Extract<Admin>,
+    Extract(admin): Extract<AdminState>,
     Names(name): Names<String>,
     precondition: Precondition,
     body: Body,

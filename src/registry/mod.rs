@@ -91,7 +91,8 @@ pub struct Health {
     pub failing: Option<String>,
 }
 
-/// The registry as this node knows it.
+/// A handle on the registry of this node. Cheap to clone.
+#[derive(Clone)]
 pub struct Registry {
     shared: Arc<Shared>,
 }
@@ -111,13 +112,13 @@ struct Writer {
 }
 
 impl Registry {
-    /// Loads the registry and follows it for as long as it is held.
-    pub async fn open(store: Store) -> Result<Arc<Registry>, RegistryError> {
+    /// Loads the registry and follows it for as long as a handle lives.
+    pub async fn open(store: Store) -> Result<Registry, RegistryError> {
         Registry::open_every(store, FOLLOW_INTERVAL).await
     }
 
     /// [`Registry::open`] with another interval between looks at the log.
-    pub async fn open_every(store: Store, interval: Duration) -> Result<Arc<Registry>, RegistryError> {
+    pub async fn open_every(store: Store, interval: Duration) -> Result<Registry, RegistryError> {
         let log = Log::new(store);
         let (state, replayed) = log.load().await?;
         let state = Arc::new(state);
@@ -134,7 +135,7 @@ impl Registry {
             failing: ArcSwapOption::empty(),
         });
         tokio::spawn(follow(Arc::downgrade(&shared), interval));
-        Ok(Arc::new(Registry { shared }))
+        Ok(Registry { shared })
     }
 
     /// The state in force.
@@ -152,8 +153,12 @@ impl Registry {
     /// Awaits `applier` for the state in force, and from now on for each new one before it is in force: in order, never
     /// two at once. States that were superseded before their turn are left out. The applier must not call
     /// [`Registry::commit`].
-    pub async fn set_applier(&self, applier: Applier) {
+    pub async fn set_applier<F>(&self, applier: F)
+    where
+        F: Fn(Arc<State>) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    {
         let mut writer = self.shared.writer.lock().await;
+        let applier: Applier = Arc::new(applier);
         applier(writer.newest.clone()).await;
         self.shared.state.store(writer.newest.clone());
         writer.applier = Some(applier);
@@ -203,8 +208,8 @@ impl Registry {
     }
 
     /// The blob with this SHA-256, checked.
-    pub async fn blob(&self, digest: &Digest) -> Result<Bytes, RegistryError> {
-        self.shared.log.blob(*digest).await
+    pub async fn blob(&self, digest: Digest) -> Result<Bytes, RegistryError> {
+        self.shared.log.blob(digest).await
     }
 }
 
