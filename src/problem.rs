@@ -152,6 +152,8 @@ pub struct Problem {
     pub errors: Vec<Fault>,
     /// Seconds for `Retry-After`, where waiting helps.
     pub retry_after_s: Option<u32>,
+    /// For `Allow`: the methods that the path takes.
+    pub allow: Option<&'static str>,
 }
 
 /// The body of `application/problem+json`.
@@ -178,6 +180,15 @@ impl Problem {
                 Retry::Later => Some(1),
                 Retry::No => None,
             },
+            allow: None,
+        }
+    }
+
+    /// 405; `allow` lists the methods that the path takes (`"GET, POST, OPTIONS"`).
+    pub fn method_not_allowed(allow: &'static str) -> Problem {
+        Problem {
+            allow: Some(allow),
+            ..Problem::new(Code::MethodNotAllowed, format!("this path takes {allow}"))
         }
     }
 

@@ -1,16 +1,24 @@
 //! Sockets, HTTP and its limits; a request's head and bounded body in, an answer out. It knows nothing of events but
 //! how their outcomes read as a response.
 
-use std::{future::Future, net::SocketAddr};
+mod body;
+mod respond;
+mod serve;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tokio::net::{TcpListener, TcpSocket};
 
-use crate::{event::Answer, problem::Problem};
+use crate::{event::Answer, limits::Limits, problem::Problem};
 
 /// What stands behind the listener.
 pub trait Ingest: Send + Sync + 'static {
     type Admission: Send + 'static;
-    /// Before the body is read: refuses what is already certain.
+    /// Before the body is read: refuses what is already certain. A [`Problem`] with `allow` answers `OPTIONS` with 204.
     fn admit(&self, head: &http::request::Parts, peer: SocketAddr) -> Result<Self::Admission, Problem>;
     /// The whole request; the body as sent, still compressed, within `limits.body_bytes`.
     fn ingest(
@@ -18,4 +26,66 @@ pub trait Ingest: Send + Sync + 'static {
         admission: Self::Admission,
         body: Bytes,
     ) -> impl Future<Output = Result<Answer, Problem>> + Send;
+}
+
+/// Connections that wait in the kernel to be accepted.
+const BACKLOG: u32 = 4096;
+
+/// How the listener serves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub limits: Limits,
+    /// How long a connection may rest between two requests, or stand still while a response is written.
+    pub keep_alive: Duration,
+    /// `limits.body_min_bytes_per_s` holds over any span of this length.
+    pub rate_window: Duration,
+    /// How long requests may go on after shutdown has begun.
+    pub shutdown_timeout: Duration,
+}
+
+impl Settings {
+    pub fn new(limits: Limits, shutdown_timeout: Duration) -> Settings {
+        Settings {
+            limits,
+            keep_alive: Duration::from_secs(60),
+            rate_window: Duration::from_secs(10),
+            shutdown_timeout,
+        }
+    }
+}
+
+/// A bound data port.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    settings: Settings,
+}
+
+impl Listener {
+    /// Binds the port, inside a tokio runtime; connections wait in the backlog until [`Listener::serve`].
+    pub fn bind(address: SocketAddr, settings: Settings) -> io::Result<Listener> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let socket = socket.listen(BACKLOG)?;
+        Ok(Listener {
+            address: socket.local_addr()?,
+            socket,
+            settings,
+        })
+    }
+
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` resolves; then takes no new connection, lets requests in flight end, closes idle
+    /// connections at once and all others after `shutdown_timeout`.
+    pub async fn serve<I: Ingest>(self, ingest: Arc<I>, shutdown: impl Future<Output = ()>) {
+        serve::run(self.socket, self.settings, ingest, shutdown).await;
+    }
 }

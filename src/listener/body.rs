@@ -1,0 +1,235 @@
+//! Reads a request's body: bounded in size, pace and in what all bodies together may hold.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use crate::{
+    limits::{BODIES_IN_FLIGHT_BYTES, ByteSize, Limits},
+    problem::{Code, Problem},
+};
+
+/// What the bodies of all requests in flight hold together.
+#[derive(Debug)]
+pub(super) struct Budget {
+    held: AtomicU64,
+    bytes: u64,
+}
+
+impl Budget {
+    pub(super) fn new(limits: &Limits) -> Budget {
+        Budget {
+            held: AtomicU64::new(0),
+            bytes: BODIES_IN_FLIGHT_BYTES.max(limits.body_bytes.0),
+        }
+    }
+
+    pub(super) fn reservation(&self) -> Reservation<'_> {
+        Reservation {
+            budget: self,
+            bytes: 0,
+        }
+    }
+}
+
+/// One body's part of the [`Budget`], given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Reservation<'a> {
+    budget: &'a Budget,
+    bytes: u64,
+}
+
+impl Reservation<'_> {
+    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        let bytes = bytes as u64;
+        let before = self.budget.held.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        if before + bytes > self.budget.bytes {
+            return Err(Problem::new(
+                Code::Overloaded,
+                "too many large bodies are on their way; send this again later",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// How slowly a body may come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) idle: Duration,
+    pub(super) bytes_per_s: u32,
+    pub(super) window: Duration,
+}
+
+const SLOTS: usize = 10;
+
+/// Measures a body's pace; costs nothing until the body has to be waited for.
+struct Clock {
+    pace: Pace,
+    /// Bytes in each of the last tenths of the window.
+    slots: [u64; SLOTS],
+    slots_passed: usize,
+    slot_ends: Instant,
+    last_bytes: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Clock {
+    fn start(pace: Pace) -> Clock {
+        let now = Instant::now();
+        let slot_ends = now + pace.window / SLOTS as u32;
+        Clock {
+            pace,
+            slots: [0; SLOTS],
+            slots_passed: 0,
+            slot_ends,
+            last_bytes: now,
+            sleep: Box::pin(tokio::time::sleep_until(slot_ends.min(now + pace.idle))),
+        }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.last_bytes = Instant::now();
+        self.slots[self.slots_passed % SLOTS] += bytes as u64;
+    }
+
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<Problem> {
+        while self.sleep.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            if now.duration_since(self.last_bytes) >= self.pace.idle {
+                return Poll::Ready(late(format!(
+                    "no byte of the body came within {} s",
+                    self.pace.idle.as_secs_f32()
+                )));
+            }
+            while self.slot_ends <= now {
+                self.slots_passed += 1;
+                if self.slots_passed >= SLOTS && self.is_below_rate() {
+                    return Poll::Ready(late(format!(
+                        "the body comes with less than {} bytes a second",
+                        self.pace.bytes_per_s
+                    )));
+                }
+                self.slots[self.slots_passed % SLOTS] = 0;
+                self.slot_ends += self.pace.window / SLOTS as u32;
+            }
+            let next = self.slot_ends.min(self.last_bytes + self.pace.idle);
+            self.sleep.as_mut().reset(next);
+        }
+        Poll::Pending
+    }
+
+    fn is_below_rate(&self) -> bool {
+        let received: u64 = self.slots.iter().sum();
+        (received as f64) < f64::from(self.pace.bytes_per_s) * self.pace.window.as_secs_f64()
+    }
+}
+
+fn late(detail: String) -> Problem {
+    Problem::new(
+        Code::RequestTimeout,
+        detail + "; send it faster, or in smaller requests",
+    )
+}
+
+pub(super) fn too_large(limit: ByteSize) -> Problem {
+    Problem::new(
+        Code::BodyTooLarge,
+        format!("a body holds at most {limit}; send fewer events at once"),
+    )
+}
+
+/// Refuses by the declared length, before anything is read.
+pub(super) fn check_declared(body: &Incoming, limits: &Limits) -> Result<(), Problem> {
+    if body.size_hint().lower() > limits.body_bytes.0 {
+        return Err(too_large(limits.body_bytes));
+    }
+    Ok(())
+}
+
+/// The whole body; a body that came in one piece is not copied.
+pub(super) async fn collect(
+    body: &mut Incoming,
+    limits: &Limits,
+    pace: Pace,
+    reservation: &mut Reservation<'_>,
+) -> Result<Bytes, Problem> {
+    let mut clock = None;
+    let Some(first) = next_data(body, pace, &mut clock).await? else {
+        return Ok(Bytes::new());
+    };
+    reservation.grow(first.len())?;
+    if first.len() as u64 > limits.body_bytes.0 {
+        return Err(too_large(limits.body_bytes));
+    }
+    let Some(second) = next_data(body, pace, &mut clock).await? else {
+        return Ok(first);
+    };
+    let mut whole = Vec::with_capacity(first.len() + second.len());
+    whole.extend_from_slice(&first);
+    drop(first);
+    let mut next = Some(second);
+    while let Some(data) = next {
+        reservation.grow(data.len())?;
+        if (whole.len() + data.len()) as u64 > limits.body_bytes.0 {
+            return Err(too_large(limits.body_bytes));
+        }
+        whole.extend_from_slice(&data);
+        next = next_data(body, pace, &mut clock).await?;
+    }
+    Ok(whole.into())
+}
+
+/// The next piece of data, or none at the end.
+async fn next_data(
+    body: &mut Incoming,
+    pace: Pace,
+    clock: &mut Option<Clock>,
+) -> Result<Option<Bytes>, Problem> {
+    loop {
+        let frame = poll_fn(|context| match Pin::new(&mut *body).poll_frame(context) {
+            Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+            Poll::Pending => clock
+                .get_or_insert_with(|| Clock::start(pace))
+                .poll_late(context)
+                .map(Err),
+        })
+        .await?;
+        match frame {
+            None => return Ok(None),
+            Some(Err(_)) => {
+                return Err(Problem::new(
+                    Code::HttpMalformed,
+                    "the body ended early or its chunks are not well-formed",
+                ));
+            }
+            // Trailers say nothing of events.
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data()
+                    && !data.is_empty()
+                {
+                    if let Some(clock) = clock {
+                        clock.count(data.len());
+                    }
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Connections and the requests on them.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{HeaderValue, Method, Request, Version, header, request::Parts};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::{
+    Ingest, Settings,
+    body::{self, Budget, Pace},
+    respond::{self, Reply, RequestId},
+    socket::{Exchange, Patience, Socket},
+};
+use crate::{
+    event::Answer,
+    limits::Limits,
+    problem::{Code, Problem},
+};
+
+/// Connections past the cap that are told so at one time; those past this are just closed.
+const REFUSALS: usize = 64;
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// Streams of one HTTP/2 connection at one time.
+const HTTP2_STREAMS: u32 = 128;
+const HTTP2_STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+const HTTP2_FRAME_BYTES: u32 = 16 << 10;
+const HTTP2_RESET_STREAMS: usize = 20;
+const HTTP2_PING: Duration = Duration::from_secs(20);
+/// What is read ahead of one HTTP/1 connection.
+const READ_AHEAD_BYTES: usize = 128 << 10;
+/// Colon, space and line end of a header field.
+const FIELD_BYTES: usize = 4;
+/// How long connections have to see that their time is over.
+const ABORT_TIME: Duration = Duration::from_secs(1);
+
+struct Server<I> {
+    ingest: Arc<I>,
+    limits: Limits,
+    patience: Patience,
+    pace: Pace,
+    budget: Budget,
+    protocol: auto::Builder<TokioExecutor>,
+    stop: Stop,
+}
+
+/// How far shutdown has come, told to all connections.
+#[derive(Default)]
+struct Stop {
+    stage: AtomicU8,
+    draining: Notify,
+    aborting: Notify,
+}
+
+const RUNNING: u8 = 0;
+const DRAINING: u8 = 1;
+const ABORTING: u8 = 2;
+
+fn protocol(settings: &Settings) -> auto::Builder<TokioExecutor> {
+    let limits = &settings.limits;
+    let header_bytes = limits.header_bytes.as_usize();
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        // Above our own bounds, so that it is our answer that a sender of too much sees.
+        .max_buf_size(READ_AHEAD_BYTES.max(header_bytes.saturating_mul(2)))
+        // The socket keeps this time, apart from that between requests, and answers 408.
+        .header_read_timeout(None)
+        .timer(TokioTimer::new());
+    builder
+        .http2()
+        .max_concurrent_streams(HTTP2_STREAMS)
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
+        .max_frame_size(HTTP2_FRAME_BYTES)
+        .max_header_list_size(u32::try_from(header_bytes.saturating_mul(2)).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(HTTP2_RESET_STREAMS)
+        .keep_alive_interval(HTTP2_PING)
+        .keep_alive_timeout(HTTP2_PING)
+        .timer(TokioTimer::new());
+    builder
+}
+
+pub(super) async fn run<I: Ingest>(
+    socket: TcpListener,
+    settings: Settings,
+    ingest: Arc<I>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let connections = settings.limits.connections;
+    let limits = settings.limits.clone();
+    let server = Arc::new(Server {
+        ingest,
+        protocol: protocol(&settings),
+        patience: Patience {
+            header: Duration::from_secs(limits.header_time_s.into()),
+            keep_alive: settings.keep_alive,
+            uri_bytes: limits.uri_bytes.0,
+        },
+        pace: Pace {
+            idle: Duration::from_secs(limits.body_idle_s.into()),
+            bytes_per_s: limits.body_min_bytes_per_s,
+            window: settings.rate_window,
+        },
+        budget: Budget::new(&limits),
+        limits,
+        stop: Stop::default(),
+    });
+    let slots = Arc::new(Semaphore::new(connections as usize));
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+                    tokio::spawn(connection(Arc::clone(&server), stream, peer, slot));
+                } else if let Ok(slot) = Arc::clone(&refusals).try_acquire_owned() {
+                    tokio::spawn(refuse(stream, slot));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of file descriptors: the next attempt fails as well until a connection has ended.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(socket);
+    server.stop.advance(DRAINING);
+    let ended = || slots.acquire_many(connections);
+    if timeout(settings.shutdown_timeout, ended()).await.is_err() {
+        server.stop.advance(ABORTING);
+        if timeout(ABORT_TIME, ended()).await.is_err() {
+            tracing::warn!("connections outlived shutdown");
+        }
+    }
+}
+
+impl Stop {
+    fn advance(&self, stage: u8) {
+        self.stage.store(stage, Ordering::Release);
+        match stage {
+            DRAINING => self.draining.notify_waiters(),
+            _ => self.aborting.notify_waiters(),
+        }
+    }
+}
+
+/// Past the cap a connection is told so and closed: a sender who waits in the backlog would only see its own timeout,
+/// and a load balancer learns nothing from that.
+async fn refuse(mut stream: TcpStream, _slot: OwnedSemaphorePermit) {
+    let refusal = respond::raw_problem(&Problem::new(
+        Code::Overloaded,
+        "the gateway holds as many connections as it may",
+    ));
+    // Whatever goes wrong here, the connection is closed.
+    let _ = timeout(REFUSAL_TIME, async {
+        let mut scrap = [0; 4096];
+        stream.read(&mut scrap).await?;
+        stream.write_all(&refusal).await?;
+        stream.shutdown().await?;
+        while stream.read(&mut scrap).await? > 0 {}
+        std::io::Result::Ok(())
+    })
+    .await;
+}
+
+async fn connection<I: Ingest>(
+    server: Arc<Server<I>>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    _slot: OwnedSemaphorePermit,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    let exchange = Arc::new(Exchange::default());
+    let socket = Socket::new(stream, Arc::clone(&exchange), server.patience);
+    let service = {
+        let server = Arc::clone(&server);
+        service_fn(move |request| respond_to(Arc::clone(&server), Arc::clone(&exchange), peer, request))
+    };
+    let mut connection = pin!(server.protocol.serve_connection(TokioIo::new(socket), service));
+    let mut draining = pin!(server.stop.draining.notified());
+    let mut aborting = pin!(server.stop.aborting.notified());
+    let mut is_registered = false;
+    let mut is_draining = false;
+    poll_fn(|context| {
+        if !is_registered {
+            is_registered = true;
+            // Once is enough: a task's waker stays good for its whole life, and the stage says what it woke for.
+            let _ = draining.as_mut().poll(context);
+            let _ = aborting.as_mut().poll(context);
+        }
+        match server.stop.stage.load(Ordering::Acquire) {
+            RUNNING => {}
+            DRAINING if is_draining => {}
+            DRAINING => {
+                is_draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _ => return Poll::Ready(()),
+        }
+        connection.as_mut().poll(context).map(|ended| {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        })
+    })
+    .await;
+}
+
+async fn respond_to<I: Ingest>(
+    server: Arc<Server<I>>,
+    exchange: Arc<Exchange>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Reply, Infallible> {
+    let _in_flight = exchange.begin();
+    let id = RequestId::new();
+    let (head, mut body) = request.into_parts();
+    let mut is_read = false;
+    let outcome = AssertUnwindSafe(process(&server, peer, &head, &mut body, &mut is_read))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            tracing::error!(request_id = %id, "a request made the gateway panic");
+            Err(Problem::new(
+                Code::Internal,
+                "the gateway failed on this request; name its request_id to whoever runs it",
+            ))
+        });
+    let mut reply = match outcome {
+        Ok(answer) => respond::answer(&answer, id),
+        Err(Problem {
+            code: Code::MethodNotAllowed,
+            allow: Some(allow),
+            ..
+        }) if head.method == Method::OPTIONS => respond::options(allow, id),
+        Err(problem) => respond::problem(&problem, id),
+    };
+    if head.method == Method::GET {
+        reply
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if !is_read && head.version < Version::HTTP_2 && !hyper::body::Body::is_end_stream(&body) {
+        reply
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        exchange.leave_unread();
+    }
+    Ok(reply)
+}
+
+async fn process<I: Ingest>(
+    server: &Server<I>,
+    peer: SocketAddr,
+    head: &Parts,
+    body: &mut Incoming,
+    is_read: &mut bool,
+) -> Result<Answer, Problem> {
+    check_head(head, &server.limits)?;
+    let admission = server.ingest.admit(head, peer)?;
+    let mut reservation = server.budget.reservation();
+    let bytes = if head.method == Method::GET {
+        Bytes::new()
+    } else {
+        body::check_declared(body, &server.limits)?;
+        let bytes = body::collect(body, &server.limits, server.pace, &mut reservation).await?;
+        *is_read = true;
+        bytes
+    };
+    server.ingest.ingest(admission, bytes).await
+}
+
+/// What the HTTP machinery lets through and this gateway does not.
+fn check_head(head: &Parts, limits: &Limits) -> Result<(), Problem> {
+    let uri_bytes = head
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if uri_bytes as u64 > limits.uri_bytes.0 {
+        return Err(Problem::new(
+            Code::UriTooLong,
+            format!(
+                "a URI holds at most {}; send events in a body by POST",
+                limits.uri_bytes
+            ),
+        ));
+    }
+    let header_bytes: usize = head
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES)
+        .sum();
+    if header_bytes as u64 > limits.header_bytes.0 {
+        return Err(Problem::new(
+            Code::HeadersTooLarge,
+            format!("a header section holds at most {}", limits.header_bytes),
+        ));
+    }
+    let hosts = head.headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
+        return Err(Problem::new(
+            Code::HttpMalformed,
+            "a request carries exactly one Host header",
+        ));
+    }
+    Ok(())
+}

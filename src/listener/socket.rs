@@ -1,0 +1,353 @@
+//! The byte stream under one connection's HTTP machinery. It keeps what that machinery does not: the time between
+//! requests apart from the time of a header section, an answer for a header section that comes too slowly, the
+//! contract's problem in the place of the machinery's bare refusals, and an end that the peer can read.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep},
+};
+
+use super::respond;
+use crate::problem::{Code, Problem};
+
+/// What a connection's requests tell its socket.
+#[derive(Debug, Default)]
+pub(super) struct Exchange {
+    in_flight: AtomicU32,
+    /// Requests answered so far, wrapping.
+    answered: AtomicU32,
+    unread: AtomicBool,
+}
+
+/// One request in flight, until it is dropped.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Exchange>);
+
+impl Exchange {
+    pub(super) fn begin(self: &Arc<Exchange>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        InFlight(Arc::clone(self))
+    }
+
+    /// The peer may still be sending a body that nobody reads: the connection must not end with a reset, which would
+    /// take the response with it.
+    pub(super) fn leave_unread(&self) {
+        self.unread.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.answered.fetch_add(1, Ordering::AcqRel);
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// How long a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) header: Duration,
+    pub(super) keep_alive: Duration,
+    pub(super) uri_bytes: u64,
+}
+
+/// How long, and how much, is read and dropped after the response so that the peer comes to read it.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 4 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing has come on this connection yet.
+    New,
+    /// Between two requests.
+    Resting,
+    /// In a header section of HTTP/1.
+    Head,
+}
+
+pub(super) struct Socket {
+    stream: TcpStream,
+    exchange: Arc<Exchange>,
+    patience: Patience,
+    phase: Phase,
+    since: Instant,
+    answered: u32,
+    is_http2: bool,
+    /// Bytes of the request line so far; none once it has ended within bounds.
+    line_bytes: Option<u64>,
+    timer: Option<Pin<Box<Sleep>>>,
+    write_stalled_since: Option<Instant>,
+    /// Bytes of this socket's own, written before all else.
+    own: Vec<u8>,
+    own_written: usize,
+    linger: Option<Linger>,
+}
+
+struct Linger {
+    deadline: Instant,
+    bytes: usize,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, exchange: Arc<Exchange>, patience: Patience) -> Socket {
+        Socket {
+            stream,
+            exchange,
+            patience,
+            phase: Phase::New,
+            since: Instant::now(),
+            answered: 0,
+            is_http2: false,
+            line_bytes: Some(0),
+            timer: None,
+            write_stalled_since: None,
+            own: Vec::new(),
+            own_written: 0,
+            linger: None,
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.exchange.in_flight.load(Ordering::Acquire) > 0
+    }
+
+    /// Takes notice of requests that were answered since the last look.
+    fn follow(&mut self) {
+        let answered = self.exchange.answered.load(Ordering::Acquire);
+        if answered != self.answered {
+            self.answered = answered;
+            self.phase = Phase::Resting;
+            self.since = Instant::now();
+            self.line_bytes = Some(0);
+        }
+    }
+
+    /// What came while no request was in flight.
+    fn note_head(&mut self, bytes: &[u8]) {
+        if self.phase == Phase::New && bytes.starts_with(b"PRI") {
+            self.is_http2 = true;
+        }
+        if self.is_http2 {
+            self.phase = Phase::Resting;
+            return;
+        }
+        if self.phase != Phase::Head {
+            self.phase = Phase::Head;
+            self.since = Instant::now();
+        }
+        if let Some(so_far) = self.line_bytes {
+            let end = memchr::memchr(b'\n', bytes);
+            let line_bytes = so_far + end.unwrap_or(bytes.len()) as u64;
+            let is_over = line_bytes > self.patience.uri_bytes;
+            self.line_bytes = (end.is_none() || is_over).then_some(line_bytes);
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        self.since
+            + match self.phase {
+                Phase::New | Phase::Head => self.patience.header,
+                Phase::Resting => self.patience.keep_alive,
+            }
+    }
+
+    fn poll_until(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if deadline < timer.deadline() {
+            timer.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(timer.as_mut().poll(context));
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+    }
+
+    fn poll_own(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.own_written < self.own.len() {
+            let rest = self.own.get(self.own_written..).unwrap_or_default();
+            match ready!(Pin::new(&mut self.stream).poll_write(context, rest)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(written) => self.own_written += written,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        self.own.clear();
+        self.own_written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// The contract's problem where `bytes` are a refusal that the HTTP machinery made up by itself.
+    fn refusal_for(&self, bytes: &[u8]) -> Option<Problem> {
+        let status = bytes.strip_prefix(b"HTTP/1.1 4")?;
+        let is_bare = bytes.ends_with(b"\r\n\r\n")
+            && !bytes
+                .windows(b"x-request-id".len())
+                .any(|part| part == b"x-request-id");
+        if !is_bare {
+            return None;
+        }
+        let is_uri = self
+            .line_bytes
+            .is_some_and(|bytes| bytes > self.patience.uri_bytes);
+        Some(match status.get(..2)? {
+            b"31" if !is_uri => Problem::new(
+                Code::HeadersTooLarge,
+                "the header section is too large or holds too many fields",
+            ),
+            b"14" | b"31" => Problem::new(
+                Code::UriTooLong,
+                "the URI is too long; send events in a body by POST",
+            ),
+            _ => Problem::new(
+                Code::HttpMalformed,
+                "the request line or a header field is not well-formed HTTP",
+            ),
+        })
+    }
+
+    fn replace(&mut self, problem: &Problem) {
+        self.own.extend_from_slice(&respond::raw_problem(problem));
+        self.exchange.leave_unread();
+    }
+
+    /// A write that makes no headway must end as well.
+    fn written(
+        &mut self,
+        outcome: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match outcome {
+            Poll::Pending => {
+                let since = *self.write_stalled_since.get_or_insert_with(Instant::now);
+                ready!(self.poll_until(since + self.patience.keep_alive, context));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            Poll::Ready(outcome) => {
+                self.write_stalled_since = None;
+                if !self.is_busy() {
+                    self.since = Instant::now();
+                }
+                Poll::Ready(outcome)
+            }
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if this.is_busy() {
+            return outcome;
+        }
+        this.follow();
+        if let Poll::Ready(outcome) = outcome {
+            let read = buffer.filled().get(before..).unwrap_or_default();
+            if !read.is_empty() {
+                this.note_head(read);
+            }
+            return Poll::Ready(outcome);
+        }
+        ready!(this.poll_until(this.deadline(), context));
+        if this.phase == Phase::Head {
+            if this.own.is_empty() {
+                this.own = respond::raw_problem(&Problem::new(
+                    Code::RequestTimeout,
+                    "the header section did not come in time",
+                ));
+            }
+            ready!(this.poll_own(context))?;
+        }
+        // The end of the stream, as the HTTP machinery sees it: it closes the connection.
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if let Some(problem) = this.refusal_for(bytes) {
+            this.replace(&problem);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let outcome = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.written(outcome, context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if let [only] = parts
+            && let Some(problem) = this.refusal_for(only)
+        {
+            this.replace(&problem);
+            return Poll::Ready(Ok(only.len()));
+        }
+        let outcome = Pin::new(&mut this.stream).poll_write_vectored(context, parts);
+        this.written(outcome, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_own(context))?;
+        Pin::new(&mut this.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(this.poll_own(context))?;
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            if !this.exchange.unread.load(Ordering::Acquire) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let mut linger = this.linger.take().unwrap_or_else(|| Linger {
+            deadline: Instant::now() + LINGER,
+            bytes: 0,
+        });
+        let mut scrap = [0; 8192];
+        while linger.bytes < LINGER_BYTES {
+            let mut buffer = ReadBuf::new(&mut scrap);
+            match Pin::new(&mut this.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => linger.bytes += buffer.filled().len(),
+                Poll::Ready(_) => break,
+                Poll::Pending => {
+                    let deadline = linger.deadline;
+                    this.linger = Some(linger);
+                    return this.poll_until(deadline, context).map(Ok);
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
