@@ -242,20 +242,20 @@ fn numbers_are_read_as_numbers_where_nothing_is_lost() {
 
 #[test]
 fn very_many_edits_of_one_array_or_object_take_no_time_of_note() {
-    let elements: Vec<String> = (0..100_000).map(|at| at.to_string()).collect();
+    let elements: Vec<String> = (0..40_000).map(|at| at.to_string()).collect();
     let mut document = edited(&format!("[{}]", elements.join(",")));
-    document.apply(&vec![remove("/0"); 99_999]).expect("removed");
-    assert_eq!(written(&document), "[99999]");
+    document.apply(&vec![remove("/0"); 39_999]).expect("removed");
+    assert_eq!(written(&document), "[39999]");
 
     let mut document = edited("{}");
-    let sets: Vec<Edit> = (0..50_000)
+    let sets: Vec<Edit> = (0..20_000)
         .map(|at| set(&format!("/n{at}"), NewValue::Integer(at)))
         .collect();
     document.apply(&sets).expect("set");
-    assert_eq!(document.get("/n49999"), Some(NewValue::Integer(49_999)));
-    let removes: Vec<Edit> = (0..49_999).map(|at| remove(&format!("/n{at}"))).collect();
+    assert_eq!(document.get("/n19999"), Some(NewValue::Integer(19_999)));
+    let removes: Vec<Edit> = (0..19_999).map(|at| remove(&format!("/n{at}"))).collect();
     document.apply(&removes).expect("removed");
-    assert_eq!(written(&document), r#"{"n49999":49999}"#);
+    assert_eq!(written(&document), r#"{"n19999":19999}"#);
 }
 
 #[test]

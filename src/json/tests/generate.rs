@@ -38,7 +38,7 @@ fn spelled(character: char, way: u8) -> String {
     let plain = !matches!(character, '"' | '\\' | '\0'..='\x1f');
     match way {
         0 if character == '/' => "\\/".to_owned(),
-        0 | 1 | 2 if plain => character.to_string(),
+        0..=2 if plain => character.to_string(),
         3 => {
             let units: Vec<String> = character
                 .encode_utf16(&mut [0; 2])

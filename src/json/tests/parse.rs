@@ -109,13 +109,13 @@ fn names_whose_short_hashes_collide_are_still_told_apart() {
     }
 }
 
-/// Compared pair by pair, either object would take hours.
+/// Compared pair by pair, either object would take minutes.
 #[test]
 fn very_many_members_are_compared_in_passing() {
-    let names: Vec<String> = (0..300_000).map(|at| format!("n{at}")).collect();
+    let names: Vec<String> = (0..60_000).map(|at| format!("n{at}")).collect();
     let document = parse(&object_of(&names));
     assert!(names.iter().all(|name| document.root().get(name).is_some()));
-    let same = vec!["n".to_owned(); 300_000];
+    let same = vec!["n".to_owned(); 60_000];
     assert_eq!(
         refusal(&object_of(&same)),
         (ParseErrorKind::DuplicateMember("n".to_owned()), 7)
