@@ -5,6 +5,7 @@ mod acknowledgement;
 mod attributes;
 mod codec;
 mod file;
+mod kafka;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -173,7 +174,16 @@ impl Destinations {
                 DestinationKind::File { path } => {
                     Arc::new(file::FileDestination::start(settings.name.clone(), path, spool))
                 }
-                DestinationKind::Kafka { .. } => return Err(failed("not yet".to_owned())),
+                DestinationKind::Kafka { brokers, options } => Arc::new(
+                    kafka::KafkaDestination::start(
+                        settings.name.clone(),
+                        brokers,
+                        options,
+                        spool,
+                        Arc::clone(&refused),
+                    )
+                    .map_err(failed)?,
+                ),
             });
         }
         Ok(Destinations { destinations })

@@ -219,7 +219,10 @@ fn many(answer: &Answer, id: RequestId) -> Reply {
         let status = if many.rejected == 0 { 202 } else { 207 };
         return reply(status, JSON, json(&many), id);
     }
-    let refusal = Problem::new(Code::AllRejected, "no event was kept; see results for the reason of each");
+    let refusal = Problem::new(
+        Code::AllRejected,
+        "no event was kept; see results for the reason of each",
+    );
     let body = json(&ManyRejected {
         problem: refusal.body(id.text(&mut [0; Hyphenated::LENGTH])),
         many,

@@ -53,6 +53,8 @@ const HTTP2_RESET_STREAMS: usize = 20;
 const HTTP2_PING: Duration = Duration::from_secs(20);
 /// What is read ahead of one HTTP/1 connection.
 const READ_AHEAD_BYTES: usize = 128 << 10;
+/// Colon, space and line end of a header field.
+const FIELD_BYTES: usize = 4;
 /// How long connections have to see that their time is over.
 const ABORT_TIME: Duration = Duration::from_secs(1);
 
@@ -84,8 +86,8 @@ fn protocol(settings: &Settings) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .max_header_size(header_bytes)
-        .max_buf_size(READ_AHEAD_BYTES.max(header_bytes))
+        // Above our own bounds, so that it is our answer that a sender of too much sees.
+        .max_buf_size(READ_AHEAD_BYTES.max(header_bytes.saturating_mul(2)))
         // The socket keeps this time, apart from that between requests, and answers 408.
         .header_read_timeout(None)
         .timer(TokioTimer::new());
@@ -95,7 +97,6 @@ fn protocol(settings: &Settings) -> auto::Builder<TokioExecutor> {
         .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
         .max_frame_size(HTTP2_FRAME_BYTES)
-        // Above our own bound, so that it is our answer that a sender of too much sees.
         .max_header_list_size(u32::try_from(header_bytes.saturating_mul(2)).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(HTTP2_RESET_STREAMS)
         .keep_alive_interval(HTTP2_PING)
@@ -304,7 +305,10 @@ async fn process<I: Ingest>(
 
 /// What the HTTP machinery lets through and this gateway does not.
 fn check_head(head: &Parts, limits: &Limits) -> Result<(), Problem> {
-    let uri_bytes = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let uri_bytes = head
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
     if uri_bytes as u64 > limits.uri_bytes.0 {
         return Err(Problem::new(
             Code::UriTooLong,
@@ -314,19 +318,16 @@ fn check_head(head: &Parts, limits: &Limits) -> Result<(), Problem> {
             ),
         ));
     }
-    if head.version == Version::HTTP_2 {
-        // HTTP/1 was held to this bound as it was read.
-        let header_bytes: usize = head
-            .headers
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + 4)
-            .sum();
-        if header_bytes as u64 > limits.header_bytes.0 {
-            return Err(Problem::new(
-                Code::HeadersTooLarge,
-                format!("a header section holds at most {}", limits.header_bytes),
-            ));
-        }
+    let header_bytes: usize = head
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES)
+        .sum();
+    if header_bytes as u64 > limits.header_bytes.0 {
+        return Err(Problem::new(
+            Code::HeadersTooLarge,
+            format!("a header section holds at most {}", limits.header_bytes),
+        ));
     }
     let hosts = head.headers.get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {

@@ -197,17 +197,24 @@ impl Socket {
     fn refusal_for(&self, bytes: &[u8]) -> Option<Problem> {
         let status = bytes.strip_prefix(b"HTTP/1.1 4")?;
         let is_bare = bytes.ends_with(b"\r\n\r\n")
-            && !bytes.windows(b"x-request-id".len()).any(|part| part == b"x-request-id");
+            && !bytes
+                .windows(b"x-request-id".len())
+                .any(|part| part == b"x-request-id");
         if !is_bare {
             return None;
         }
-        let is_uri = self.line_bytes.is_some_and(|bytes| bytes > self.patience.uri_bytes);
+        let is_uri = self
+            .line_bytes
+            .is_some_and(|bytes| bytes > self.patience.uri_bytes);
         Some(match status.get(..2)? {
             b"31" if !is_uri => Problem::new(
                 Code::HeadersTooLarge,
                 "the header section is too large or holds too many fields",
             ),
-            b"14" | b"31" => Problem::new(Code::UriTooLong, "the URI is too long; send events in a body by POST"),
+            b"14" | b"31" => Problem::new(
+                Code::UriTooLong,
+                "the URI is too long; send events in a body by POST",
+            ),
             _ => Problem::new(
                 Code::HttpMalformed,
                 "the request line or a header field is not well-formed HTTP",
@@ -279,11 +286,7 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if let Some(problem) = this.refusal_for(bytes) {
             this.replace(&problem);

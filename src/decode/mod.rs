@@ -1,0 +1,52 @@
+//! From a request to its events: framing, attributes, capped decompression, query strings.
+//!
+//! In two steps, so that what cannot be read is refused before its body is: [`Head::read`], then [`decode`].
+
+mod attributes;
+mod coerce;
+mod encoding;
+mod framing;
+mod head;
+mod query;
+mod split;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::Value;
+
+pub use head::Head;
+
+use crate::{
+    event::{Batch, EventType, PartnerName},
+    limits::Limits,
+    problem::Problem,
+};
+
+/// What decoding needs to know besides the request.
+pub struct Context<'a> {
+    pub partner: PartnerName,
+    /// The `source` of events that bring none.
+    pub default_source: Arc<str>,
+    pub limits: &'a Limits,
+    /// The `time` of events that bring none.
+    pub received: Timestamp,
+    pub hints: &'a dyn Hints,
+}
+
+/// What the registry knows of an event's data before it is read.
+pub trait Hints {
+    /// The schema that the event will be checked against. A query string's values are only text; they become numbers
+    /// and booleans where this says so.
+    fn schema(&self, event_type: &EventType, source: &str, app_version: Option<&str>) -> Option<Arc<Value>>;
+}
+
+/// All events of a request, each decoded or rejected in its place, in the order sent. `body` is as sent, within
+/// `limits.body_bytes`, and at least one event comes out. An error refuses the whole request.
+pub fn decode(head: Head, body: Bytes, context: &Context<'_>) -> Result<Batch, Problem> {
+    let body = encoding::decompress(head.encoding, body, context.limits.body_bytes)?;
+    framing::frame(head, &body, context)
+}
