@@ -86,6 +86,9 @@ impl<'s> FromIterator<&'s Value> for Place<'s> {
     }
 }
 
+/// `$ref`, `allOf`, `anyOf` and `oneOf` within each other at one place.
+const APPLICATORS: u32 = 16;
+
 /// A schema document, and how much reading of it is left to this request.
 struct Guide<'s> {
     root: &'s Value,
@@ -188,9 +191,12 @@ impl<'s> Writer<'s> {
         let all = place
             .all
             .iter()
-            .fold(ANY, |types, schema| types & guide.types(schema));
+            .fold(ANY, |types, schema| types & guide.types(schema, 0));
         place.groups.iter().fold(all, |types, group| {
-            types & group.iter().fold(0, |types, schema| types | guide.types(schema))
+            types
+                & group
+                    .iter()
+                    .fold(0, |types, schema| types | guide.types(schema, 0))
         })
     }
 
@@ -205,13 +211,13 @@ impl<'s> Writer<'s> {
             return below;
         };
         for schema in &place.all {
-            guide.collect(schema, &find, &mut below);
+            guide.collect(schema, &find, &mut below, 0);
         }
         for group in &place.groups {
             let mut branches = SmallVec::new();
             for schema in group {
                 let mut branch = Place::default();
-                guide.collect(schema, &find, &mut branch);
+                guide.collect(schema, &find, &mut branch, 0);
                 branches.extend(branch.all);
             }
             if !branches.is_empty() {
@@ -223,9 +229,10 @@ impl<'s> Writer<'s> {
 }
 
 impl<'s> Guide<'s> {
-    fn step(&mut self) -> bool {
+    /// False where the schema has been read far enough: what is not read allows anything.
+    fn step(&mut self, depth: u32) -> bool {
         self.steps_left = self.steps_left.saturating_sub(1);
-        self.steps_left > 0
+        self.steps_left > 0 && depth < APPLICATORS
     }
 
     /// A `$ref` into this document.
@@ -235,8 +242,8 @@ impl<'s> Guide<'s> {
         self.root.pointer(&pointer)
     }
 
-    fn types(&mut self, schema: &'s Value) -> Types {
-        if !self.step() {
+    fn types(&mut self, schema: &'s Value, depth: u32) -> Types {
+        if !self.step(depth) {
             return ANY;
         }
         let members = match schema {
@@ -252,17 +259,17 @@ impl<'s> Guide<'s> {
             types &= type_of(value);
         }
         if let Some(referred) = self.referred(schema) {
-            types &= self.types(referred);
+            types &= self.types(referred, depth + 1);
         }
         for schema in list(schema, "allOf") {
-            types &= self.types(schema);
+            types &= self.types(schema, depth + 1);
         }
         for branches in ["anyOf", "oneOf"] {
             let branches = list(schema, branches);
             if !branches.is_empty() {
                 types &= branches
                     .iter()
-                    .fold(0, |types, schema| types | self.types(schema));
+                    .fold(0, |types, schema| types | self.types(schema, depth + 1));
             }
         }
         types
@@ -273,21 +280,22 @@ impl<'s> Guide<'s> {
         schema: &'s Value,
         find: &impl Fn(&'s Value, &mut SmallVec<[&'s Value; 4]>),
         below: &mut Place<'s>,
+        depth: u32,
     ) {
-        if !self.step() {
+        if !self.step(depth) {
             return;
         }
         find(schema, &mut below.all);
         if let Some(referred) = self.referred(schema) {
-            self.collect(referred, find, below);
+            self.collect(referred, find, below, depth + 1);
         }
         for schema in list(schema, "allOf") {
-            self.collect(schema, find, below);
+            self.collect(schema, find, below, depth + 1);
         }
         for branches in ["anyOf", "oneOf"] {
             let mut group = Place::default();
             for schema in list(schema, branches) {
-                self.collect(schema, find, &mut group);
+                self.collect(schema, find, &mut group, depth + 1);
             }
             if !group.all.is_empty() {
                 below.groups.push(group.all);
