@@ -1,5 +1,7 @@
 //! Headworks, an ingestion gateway. ARCHITECTURE.md tells how the modules hang together.
 
+pub mod admin;
+pub mod app;
 pub mod authenticate;
 pub mod config;
 pub mod decode;
@@ -8,10 +10,13 @@ pub mod event;
 pub mod json;
 pub mod limits;
 pub mod listener;
+pub mod pipeline;
 pub mod problem;
 pub mod quarantine;
 pub mod registry;
+pub mod route;
 pub mod spool;
 pub mod store;
+pub mod telemetry;
 pub mod transform;
 pub mod validate;

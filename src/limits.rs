@@ -135,6 +135,41 @@ pub const DUPLICATE_WINDOW_S: u64 = 600;
 /// … and for this many events.
 pub const DUPLICATE_EVENTS: u64 = 1_000_000;
 
+/// Stack of a plugin's own frames, taken from the calling thread's.
+pub const PLUGIN_STACK_BYTES: usize = 512 << 10;
+/// `configure` and the making of an instance may take this many times `plugin_time_ms`: runtimes of scripting languages
+/// do there what they do once.
+pub const PLUGIN_START_TIME_FACTOR: u32 = 20;
+/// An instance is made anew after so many calls: what a plugin leaks does not add up for ever.
+pub const PLUGIN_CALLS_PER_INSTANCE: u32 = 100_000;
+/// Documents that one call may make, dropped ones included.
+pub const PLUGIN_DOCUMENTS_PER_CALL: u32 = 10_000;
+/// Instances of all plugins together. Each takes 4 GiB of address space, of 128 TiB that there are.
+pub const PLUGIN_INSTANCES: u32 = 1024;
+/// Lines that one event may write to the log …
+pub const PLUGIN_LOG_LINES: usize = 20;
+/// … and their bytes together.
+pub const PLUGIN_LOG_BYTES: usize = 4096;
+/// Counters of one plugin.
+pub const PLUGIN_COUNTERS: usize = 100;
+/// Characters of a counter's name.
+pub const PLUGIN_COUNTER_NAME_CHARACTERS: usize = 64;
+/// Characters of the text with which a plugin rejects an event or fails.
+pub const PLUGIN_FAILURE_CHARACTERS: usize = 2000;
+/// CPU time of one compilation.
+pub const COMPILE_CPU_S: u64 = 10;
+/// Private memory of one compilation.
+pub const COMPILE_MEMORY_BYTES: u64 = 512 * MIB;
+/// Real time of one compilation, on a machine that has other things to do.
+pub const COMPILE_WALL_S: u64 = 60;
+/// A compiled form.
+pub const COMPILED_BYTES: u64 = 512 * MIB;
+/// Compilations at the same time.
+pub const COMPILES_AT_ONCE: usize = 2;
+
+// A handle that a plugin kept from an earlier call never names a document of a later one.
+const _: () =
+    assert!((PLUGIN_CALLS_PER_INSTANCE as u64 + 1) * PLUGIN_DOCUMENTS_PER_CALL as u64 <= u32::MAX as u64);
 const _: () = assert!(BODY_BYTES_CEILING < u32::MAX as u64);
 const _: () = assert!(SCHEMA_DEPTH <= DEPTH_CEILING);
 

@@ -83,4 +83,6 @@ pub enum DestinationKind {
 #[derive(Clone, Debug, Default)]
 pub struct TelemetrySettings {
     pub otlp_endpoint: Option<String>,
+    pub log_level: String,
+    pub log_format: crate::telemetry::LogFormat,
 }

@@ -1,12 +1,32 @@
 //! Records to destinations, each with a spool and a cursor of its own, and the acknowledgement that a request waits
 //! for.
 
-use std::{path::Path, sync::Arc, time::Duration};
+mod acknowledgement;
+mod attributes;
+mod codec;
+mod file;
+mod kafka;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::future::{BoxFuture, join_all};
+
+pub use acknowledgement::{Acknowledgement, Ticket};
 
 use crate::{
-    config::DestinationSettings,
+    config::{DestinationKind, DestinationSettings},
     event::{DestinationName, Record},
-    spool::Budget,
+    spool::{AppendError, Budget, Damage, Pending, Spool, SpoolOptions},
 };
 
 /// What became of one record.
@@ -26,40 +46,71 @@ pub enum Delivery {
     },
 }
 
-/// Counts down the records of one request: no future per record.
-#[derive(Debug)]
-pub struct Acknowledgement {}
-
-impl Acknowledgement {
-    /// For a request of `events` events.
-    pub fn new(_events: usize) -> Acknowledgement {
-        todo!()
-    }
-    /// A ticket for one record of the event at `event_index`.
-    pub fn ticket(&self, _event_index: usize) -> Ticket {
-        todo!()
-    }
-    /// Waits for every ticket; the worst delivery of each event's records, `Durable` for an event without any.
-    pub async fn wait(self) -> Vec<Delivery> {
-        todo!()
+impl Delivery {
+    /// A refused record can be kept elsewhere; for one without a place the sender must come again.
+    fn severity(&self) -> u8 {
+        match self {
+            Delivery::Durable => 0,
+            Delivery::Refused { .. } => 1,
+            Delivery::NoPlace { .. } => 2,
+        }
     }
 }
 
-/// The claim of one record; dropped unused it counts as `NoPlace`.
-#[derive(Debug)]
-pub struct Ticket {}
-
-impl Ticket {
-    pub fn complete(self, _delivery: Delivery) {
-        todo!()
-    }
+/// The name that stands where a record never came to a destination.
+fn nowhere() -> DestinationName {
+    "none".parse().expect("\"none\" keeps the rule for names")
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationState {
+    /// Records go their usual way.
     Healthy,
+    /// The destination does not answer; records wait in the spool.
     Spooling,
+    /// The destination answers again and takes what waited in the spool.
     Draining,
+}
+
+/// What a destination has done since it was started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    accepted: AtomicU64,
+    delivered: AtomicU64,
+    spooled: AtomicU64,
+    refused: AtomicU64,
+    no_place: AtomicU64,
+}
+
+/// A copy of [`Counters`] at one moment; in records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Handed to the destination.
+    pub accepted: u64,
+    /// Taken by the destination itself.
+    pub delivered: u64,
+    /// Written to the spool, on their way or until the destination answers again.
+    pub spooled: u64,
+    /// The destination will never take them.
+    pub refused: u64,
+    /// Neither the destination nor the spool could take them.
+    pub no_place: u64,
+}
+
+impl Counters {
+    pub fn read(&self) -> Counts {
+        Counts {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            delivered: self.delivered.load(Ordering::Relaxed),
+            spooled: self.spooled.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            no_place: self.no_place.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn count(counter: &AtomicU64, records: u64) {
+    counter.fetch_add(records, Ordering::Relaxed);
 }
 
 /// One place that records go to.
@@ -71,12 +122,20 @@ pub trait Destination: Send + Sync {
     /// Takes a record and completes its ticket, later, once. Never blocks. Records with the same topic and key keep
     /// the order of the calls.
     fn send(&self, record: Record, ticket: Ticket);
+    fn counters(&self) -> &Counters;
+    /// What waits in the spool.
+    fn pending(&self) -> Pending;
+    /// What was found damaged in the spool.
+    fn damage(&self) -> Damage;
+    /// Waits for what is in flight until `deadline`; what is not delivered stays in the spool. Records that come
+    /// later have no place.
+    fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()>;
 }
 
 /// Called with each record that a destination refused for good after it had been acknowledged; returns when the
 /// record is durable elsewhere (quarantine).
 pub type RefusedHandler =
-    Arc<dyn Fn(DestinationName, Record, String) -> futures::future::BoxFuture<'static, bool> + Send + Sync>;
+    Arc<dyn Fn(DestinationName, Record, String) -> BoxFuture<'static, bool> + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 #[error("destination {destination}: {cause}")]
@@ -86,26 +145,109 @@ pub struct StartError {
 }
 
 /// All destinations of the configuration.
-pub struct Destinations {}
+pub struct Destinations {
+    destinations: Vec<Arc<dyn Destination>>,
+}
 
 impl Destinations {
-    /// Opens each destination's spool under `spool_directory` and starts to drain what is in it.
+    /// Opens each destination's spool under `spool_directory` and starts to drain what is in it. Must be called
+    /// inside a tokio runtime; reads what the spools hold and so may take seconds.
     pub fn start(
-        _settings: &[DestinationSettings],
-        _spool_directory: &Path,
-        _budget: Arc<Budget>,
-        _refused: RefusedHandler,
+        settings: &[DestinationSettings],
+        spool_directory: &Path,
+        budget: Arc<Budget>,
+        refused: RefusedHandler,
     ) -> Result<Destinations, StartError> {
-        todo!()
+        let mut destinations: Vec<Arc<dyn Destination>> = Vec::with_capacity(settings.len());
+        for settings in settings {
+            let failed = |cause: String| StartError {
+                destination: settings.name.clone(),
+                cause,
+            };
+            let spool = Spool::open(
+                &spool_directory.join(settings.name.as_str()),
+                SpoolOptions::default(),
+                Arc::clone(&budget),
+            )
+            .map_err(|error| failed(error.to_string()))?;
+            destinations.push(match &settings.kind {
+                DestinationKind::File { path } => {
+                    Arc::new(file::FileDestination::start(settings.name.clone(), path, spool))
+                }
+                DestinationKind::Kafka { brokers, options } => Arc::new(
+                    kafka::KafkaDestination::start(
+                        settings.name.clone(),
+                        brokers,
+                        options,
+                        spool,
+                        Arc::clone(&refused),
+                    )
+                    .map_err(failed)?,
+                ),
+            });
+        }
+        Ok(Destinations { destinations })
     }
-    pub fn get(&self, _name: &str) -> Option<&Arc<dyn Destination>> {
-        todo!()
+
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn Destination>> {
+        self.iter()
+            .find(|destination| destination.name().as_str() == name)
     }
+
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Destination>> {
-        std::iter::empty()
+        self.destinations.iter()
     }
+
     /// Waits for what is in flight, up to `timeout`; what is not delivered stays in the spools.
-    pub async fn shutdown(&self, _timeout: Duration) {
-        todo!()
+    pub async fn shutdown(&self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        join_all(self.iter().map(|destination| destination.shutdown(deadline))).await;
+    }
+}
+
+/// What an append that failed means for its record.
+fn delivery_of(destination: &DestinationName, error: &AppendError) -> Delivery {
+    let destination = destination.clone();
+    let detail = error.to_string();
+    match error {
+        AppendError::TooLarge(_) => Delivery::Refused { destination, detail },
+        AppendError::Full | AppendError::Disk(_) | AppendError::Closed => {
+            Delivery::NoPlace { destination, detail }
+        }
+    }
+}
+
+/// Appends a record to a destination's spool; its ticket completes when it is on the disk.
+fn spool_record(
+    spool: &Spool,
+    destination: &DestinationName,
+    counters: &Arc<Counters>,
+    record: &Record,
+    settled: impl FnOnce(Delivery) + Send + 'static,
+) {
+    let (destination, counters) = (destination.clone(), Arc::clone(counters));
+    spool.append(codec::encode(record), move |result| {
+        let delivery = match result {
+            Ok(_) => {
+                count(&counters.spooled, 1);
+                Delivery::Durable
+            }
+            Err(error) => {
+                let delivery = delivery_of(&destination, &error);
+                counters.count_failure(&delivery);
+                delivery
+            }
+        };
+        settled(delivery);
+    });
+}
+
+impl Counters {
+    fn count_failure(&self, delivery: &Delivery) {
+        match delivery {
+            Delivery::Durable => {}
+            Delivery::Refused { .. } => count(&self.refused, 1),
+            Delivery::NoPlace { .. } => count(&self.no_place, 1),
+        }
     }
 }

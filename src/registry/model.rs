@@ -111,15 +111,41 @@ pub enum KeyKind {
     Signing,
 }
 
-/// A partner's key. Of the secret only its SHA-256 is known.
+/// What a sender signs with (`whsec_…`). The signature is checked with it, so it is kept whole, unlike other secrets;
+/// `Debug` prints `***`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SigningSecret(String);
+
+impl SigningSecret {
+    pub fn new(text: String) -> SigningSecret {
+        SigningSecret(text)
+    }
+
+    /// The secret itself; only where a signature is checked.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SigningSecret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+/// A partner's key. Of the secret only its SHA-256 is known, but for signing keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     /// Unique over all partners; stands in the key's text.
     pub id: String,
     pub partner: PartnerName,
     pub kind: KeyKind,
-    /// Of the whole key text `hw_<id>_<secret>`.
+    /// Of the whole key text `hw_<id>_<secret>` (of a signing key: `whsec_…`).
     pub sha256: Digest,
+    /// Signing keys have one, no others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_secret: Option<SigningSecret>,
     pub created: Timestamp,
 }
 
@@ -152,11 +178,13 @@ pub struct SchemaKey {
     pub since: String,
 }
 
-/// A registered schema. The text is part of the state: all are needed to resolve any event.
+/// A registered schema. The text is part of the state: all are needed to resolve any event. Log and snapshots name it
+/// by its digest; the text itself is a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
     pub digest: Digest,
     /// The JSON Schema as registered.
+    #[serde(skip)]
     pub text: Arc<str>,
     pub created: Timestamp,
     pub by: String,
@@ -352,7 +380,7 @@ pub struct Versioned<T> {
 }
 
 /// All of the registry at one moment. Cheap to clone: resources are shared.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The last log entry that is in here; 0: none.
     pub sequence: u64,
@@ -377,8 +405,12 @@ pub struct TypeSchemas {
 impl TypeSchemas {
     /// The schema registered under exactly this key; `since` compares as a version (`5.2` = `5.2.0`).
     pub fn find(&self, key: &SchemaKey) -> Option<&Arc<Versioned<(SchemaKey, Schema)>>> {
+        self.position(key).and_then(|index| self.schemas.get(index))
+    }
+
+    pub(super) fn position(&self, key: &SchemaKey) -> Option<usize> {
         let since = AppVersion::parse(&key.since);
-        self.schemas.iter().find(|known| {
+        self.schemas.iter().position(|known| {
             known.value.0.source == key.source
                 && (known.value.0.since == key.since
                     || (since.is_some() && AppVersion::parse(&known.value.0.since) == since))

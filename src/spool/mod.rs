@@ -1,28 +1,55 @@
 //! The spool: a segmented, checksummed, append-only log with one cursor, on the local disk. What it has acknowledged
 //! survives a crash.
+//!
+//! A folder holds `SEQUENCE-ID.segment` files (frames, see `frame`), the `cursor` (see `cursor`), a `lock` file, and
+//! `damaged/` with copies of bytes that were no frames. Nothing is ever written over: a segment only grows while the
+//! process that made it lives and its disk does not fail; after that it is only read and, once all of it is
+//! committed, removed.
 
-use std::{path::Path, sync::Arc};
+mod budget;
+mod cursor;
+mod frame;
+mod reader;
+mod recovery;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    thread::{self, JoinHandle},
+};
 
 use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::{Notify, oneshot};
 
-/// Position of an entry; grows by one an entry, begins at 1, never used twice in one spool.
+pub use budget::Budget;
+use storage::{Disk, Storage};
+
+/// Position of an entry; grows by at least one an entry, begins at 1, never used twice in one spool.
 pub type Sequence = u64;
-
-/// Bytes that all spools of the gateway may take together.
-#[derive(Debug)]
-pub struct Budget {}
-
-impl Budget {
-    pub fn new(_max_bytes: u64) -> Arc<Budget> {
-        todo!()
-    }
-}
 
 #[derive(Clone, Debug)]
 pub struct SpoolOptions {
     pub segment_bytes: u64,
     /// A larger entry is refused.
     pub entry_bytes_max: usize,
+    /// Appended and not yet written, in memory; beyond it appends fail as [`AppendError::Full`].
+    pub queue_bytes_max: usize,
+}
+
+impl Default for SpoolOptions {
+    fn default() -> SpoolOptions {
+        SpoolOptions {
+            segment_bytes: 64 << 20,
+            entry_bytes_max: 32 << 20,
+            queue_bytes_max: 64 << 20,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -54,45 +81,311 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
     pub entries: u64,
+    /// On the disk, frames included.
     pub bytes: u64,
 }
 
-/// One spool in one folder. Cheap to clone.
+/// What was found damaged since the spool was opened. Each place counts once, over restarts too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    pub regions: u64,
+    pub bytes: u64,
+    /// At the end of the segment that was being written when the process died; never acknowledged.
+    pub torn_bytes: u64,
+}
+
+/// One spool in one folder. Cheap to clone; closed when the last clone is dropped.
 #[derive(Clone)]
-pub struct Spool {}
+pub struct Spool {
+    handle: Arc<Handle>,
+}
+
+/// Ends the writer when the last user of the spool is gone.
+struct Handle {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+type Done = Box<dyn FnOnce(Result<Sequence, AppendError>) + Send>;
+
+struct Queued {
+    payload: Bytes,
+    done: Done,
+}
+
+struct CommitRequest {
+    sequence: Sequence,
+    note: Bytes,
+    reply: oneshot::Sender<Result<(), AppendError>>,
+}
+
+/// One segment as far as it is acknowledged.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    first_sequence: Sequence,
+    id: u64,
+    length: u64,
+    /// 0 before the first entry.
+    last_sequence: Sequence,
+}
+
+impl Segment {
+    fn name(&self) -> String {
+        format!("{:020}-{:016x}.segment", self.first_sequence, self.id)
+    }
+
+    fn parse_name(name: &str) -> Option<Segment> {
+        let (first_sequence, id) = name.strip_suffix(".segment")?.split_once('-')?;
+        Some(Segment {
+            first_sequence: first_sequence.parse().ok()?,
+            id: u64::from_str_radix(id, 16).ok()?,
+            length: 0,
+            last_sequence: 0,
+        })
+    }
+}
+
+struct State {
+    queue: Vec<Queued>,
+    queue_bytes: usize,
+    commits: Vec<CommitRequest>,
+    /// The writer holds entries that it took from the queue.
+    writing: bool,
+    /// No more appends.
+    closing: bool,
+    /// Nobody is left who could read or commit.
+    abandoned: bool,
+    /// The writer is gone.
+    ended: bool,
+    segments: VecDeque<Segment>,
+    /// Of the last acknowledged entry.
+    last_sequence: Sequence,
+    /// The newest entries, all of those after `tail_floor`.
+    tail: VecDeque<Entry>,
+    tail_bytes: usize,
+    tail_floor: Sequence,
+    committed: (Sequence, Bytes),
+    pending: Pending,
+    /// Frame sizes of the entries after the commit that were read, without a gap up to `handed_to`.
+    handed: VecDeque<(Sequence, u64)>,
+    handed_to: Sequence,
+}
+
+struct Shared {
+    storage: Arc<dyn Storage>,
+    directory: PathBuf,
+    options: SpoolOptions,
+    budget: Arc<Budget>,
+    state: Mutex<State>,
+    /// There is work for the writer.
+    work: Condvar,
+    /// There is something to read, or nothing to wait for any more.
+    progress: Notify,
+    position: Mutex<Option<reader::Position>>,
+    damage: DamageCounters,
+}
+
+#[derive(Default)]
+struct DamageCounters {
+    regions: AtomicU64,
+    bytes: AtomicU64,
+    torn_bytes: AtomicU64,
+}
 
 impl Spool {
-    /// Opens or makes the spool in `directory` and recovers what is in it.
-    pub fn open(_directory: &Path, _options: SpoolOptions, _budget: Arc<Budget>) -> Result<Spool, OpenError> {
-        todo!()
+    /// Opens or makes the spool in `directory` and recovers what is in it. Reads all that is not committed: call it
+    /// where blocking is allowed.
+    pub fn open(directory: &Path, options: SpoolOptions, budget: Arc<Budget>) -> Result<Spool, OpenError> {
+        Spool::open_on(Arc::new(Disk), directory, options, budget)
     }
+
+    fn open_on(
+        storage: Arc<dyn Storage>,
+        directory: &Path,
+        mut options: SpoolOptions,
+        budget: Arc<Budget>,
+    ) -> Result<Spool, OpenError> {
+        // A segment gives its room back only as a whole.
+        options.segment_bytes = options
+            .segment_bytes
+            .min((budget.max_bytes() / 16).max(SEGMENT_BYTES_MIN));
+        let recovered = recovery::recover(&*storage, directory)?;
+        let cursor = cursor::Cursor::new(Arc::clone(&storage), directory);
+        for segment in &recovered.state.segments {
+            budget.take(segment.length);
+        }
+        let shared = Arc::new(Shared {
+            storage,
+            directory: directory.to_owned(),
+            options,
+            budget,
+            state: Mutex::new(recovered.state),
+            work: Condvar::new(),
+            progress: Notify::new(),
+            position: Mutex::new(None),
+            damage: recovered.damage,
+        });
+        let writer = writer::Writer::new(
+            Arc::clone(&shared),
+            cursor,
+            recovered.next_sequence,
+            recovered.lock,
+        );
+        let io = |cause| OpenError::Io {
+            path: directory.display().to_string(),
+            cause,
+        };
+        let writer = writer.prepare().map_err(io)?;
+        let name = directory
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let thread = thread::Builder::new()
+            .name(format!("spool {name}"))
+            .spawn(move || writer.run())
+            .map_err(io)?;
+        Ok(Spool {
+            handle: Arc::new(Handle {
+                shared,
+                writer: Some(thread),
+            }),
+        })
+    }
+
     /// Queues one entry; `done` is called once, after the entry is on the disk (`fdatasync`) or has failed. Entries
     /// keep the order of the calls.
-    pub fn append(
-        &self,
-        _payload: Bytes,
-        _done: impl FnOnce(Result<Sequence, AppendError>) + Send + 'static,
-    ) {
-        todo!()
+    pub fn append(&self, payload: Bytes, done: impl FnOnce(Result<Sequence, AppendError>) + Send + 'static) {
+        let shared = &self.handle.shared;
+        let length = payload.len();
+        if length > shared.options.entry_bytes_max {
+            return done(Err(AppendError::TooLarge(length)));
+        }
+        let mut state = shared.state.lock();
+        let error = if state.closing || state.ended {
+            AppendError::Closed
+        } else if (state.queue_bytes > 0 && state.queue_bytes + length > shared.options.queue_bytes_max)
+            || !shared.budget.reserve(frame::frame_bytes(length))
+        {
+            AppendError::Full
+        } else {
+            state.queue_bytes += length;
+            state.queue.push(Queued {
+                payload,
+                done: Box::new(done),
+            });
+            if state.queue.len() == 1 {
+                shared.work.notify_one();
+            }
+            return;
+        };
+        drop(state);
+        done(Err(error));
     }
-    /// Entries after `after`, in order, up to about `max_bytes`; waits until there is at least one. None when closed.
-    pub async fn read(&self, _after: Sequence, _max_bytes: usize) -> Option<Vec<Entry>> {
-        todo!()
+
+    /// Entries after `after`, in order, up to about `max_bytes`; waits until there is at least one. None when closed
+    /// and all was read.
+    pub async fn read(&self, after: Sequence, max_bytes: usize) -> Option<Vec<Entry>> {
+        reader::read(&self.handle.shared, after, max_bytes).await
     }
-    /// Durable: everything up to `sequence` is delivered; `note` is given back by [`Spool::committed`].
-    pub async fn commit(&self, _sequence: Sequence, _note: Bytes) -> Result<(), AppendError> {
-        todo!()
+
+    /// Durable: everything up to `sequence` is delivered; `note` is given back by [`Spool::committed`]. Works on a
+    /// closed spool too. Going back is not possible; the same sequence with another note is.
+    pub async fn commit(&self, sequence: Sequence, note: Bytes) -> Result<(), AppendError> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut state = self.handle.shared.state.lock();
+            if state.ended {
+                return Err(AppendError::Closed);
+            }
+            state.commits.push(CommitRequest {
+                sequence,
+                note,
+                reply,
+            });
+            self.handle.shared.work.notify_one();
+        }
+        answer.await.unwrap_or(Err(AppendError::Closed))
     }
+
     /// The last commit.
     pub fn committed(&self) -> (Sequence, Bytes) {
-        todo!()
+        self.handle.shared.state.lock().committed.clone()
     }
+
     /// What is appended and not committed.
     pub fn pending(&self) -> Pending {
-        todo!()
+        self.handle.shared.state.lock().pending
     }
-    /// Finishes what is queued; later appends fail.
+
+    /// Sequence of the last entry that is on the disk; 0 before the first.
+    pub fn last_sequence(&self) -> Sequence {
+        self.handle.shared.state.lock().last_sequence
+    }
+
+    pub fn damage(&self) -> Damage {
+        let counters = &self.handle.shared.damage;
+        Damage {
+            regions: counters.regions.load(Ordering::Relaxed),
+            bytes: counters.bytes.load(Ordering::Relaxed),
+            torn_bytes: counters.torn_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Finishes what is queued; later appends fail. What is there can still be read and committed.
     pub async fn close(&self) {
-        todo!()
+        let shared = &self.handle.shared;
+        shared.state.lock().closing = true;
+        loop {
+            let progress = shared.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            {
+                let state = shared.state.lock();
+                if state.is_settled() {
+                    // Readers wait for more until they are told that there is none.
+                    shared.progress.notify_waiters();
+                    return;
+                }
+            }
+            progress.await;
+        }
+    }
+}
+
+/// Smallest segment that a small budget leads to.
+const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+
+impl State {
+    fn is_settled(&self) -> bool {
+        self.ended || (self.queue.is_empty() && !self.writing)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        {
+            let mut state = self.shared.state.lock();
+            state.closing = true;
+            state.abandoned = true;
+        }
+        self.shared.work.notify_one();
+        if let Some(writer) = self.writer.take()
+            && writer.thread().id() != thread::current().id()
+        {
+            // A writer that panicked has said so itself.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let held = self
+            .state
+            .get_mut()
+            .segments
+            .iter()
+            .map(|segment| segment.length)
+            .sum();
+        self.budget.release(held);
     }
 }

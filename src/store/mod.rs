@@ -1,6 +1,21 @@
 //! The object store under registry and quarantine.
 
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::{DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path as FilePath, PathBuf},
+    sync::Arc,
+};
+
 use bytes::Bytes;
+use futures::TryStreamExt as _;
+use object_store::{
+    ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, local::LocalFileSystem, path::Path,
+};
 
 /// Why the store did not do what was asked, for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -11,31 +26,133 @@ pub struct StoreError {
     pub cause: String,
 }
 
+impl StoreError {
+    fn new(action: &'static str, path: &str, cause: impl ToString) -> StoreError {
+        StoreError {
+            action,
+            path: path.to_owned(),
+            cause: cause.to_string(),
+        }
+    }
+}
+
 /// A folder or bucket of objects. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Store {}
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+}
 
 impl Store {
-    /// Opens (and makes, where it is a local folder) the store at `url` (`file:data/store`).
-    pub fn open(_url: &str) -> Result<Store, StoreError> {
-        todo!()
+    /// Opens (and makes, where it is a local folder) the store at `url`: `file:` and a path, relative to the working
+    /// directory or absolute.
+    pub fn open(url: &str) -> Result<Store, StoreError> {
+        let refused = |cause: &str| StoreError::new("open", url, cause);
+        let Some(path) = url.strip_prefix("file:") else {
+            return Err(match url.split_once(':') {
+                Some(("s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss", _)) => {
+                    refused("this version stores in local folders only; use \"file:\" and a path")
+                }
+                _ => refused("a store is \"file:\" and a path, such as \"file:data/store\""),
+            });
+        };
+        let path = match path.strip_prefix("//") {
+            Some(absolute) if absolute.starts_with('/') => absolute,
+            Some(_) => return Err(refused("\"file://\" must be followed by an absolute path")),
+            None => path,
+        };
+        if path.is_empty() {
+            return Err(refused("the path is empty"));
+        }
+        let directory =
+            make_directory(FilePath::new(path)).map_err(|error| StoreError::new("open", url, error))?;
+        // Without `with_fsync` a write that has returned is in memory only.
+        let objects = LocalFileSystem::new_with_prefix(directory)
+            .map_err(|error| StoreError::new("open", url, error))?
+            .with_fsync(true);
+        Ok(Store {
+            objects: Arc::new(objects),
+        })
     }
-    pub async fn get(&self, _path: &str) -> Result<Option<Bytes>, StoreError> {
-        todo!()
+
+    /// The object's bytes; none where there is no such object.
+    pub async fn get(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
+        let fault = |error| StoreError::new("get", path, error);
+        match self.objects.get(&location("get", path)?).await {
+            Ok(object) => object.bytes().await.map(Some).map_err(fault),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(fault(error)),
+        }
     }
-    /// Durable once it has returned.
-    pub async fn put(&self, _path: &str, _bytes: Bytes) -> Result<(), StoreError> {
-        todo!()
+
+    /// Writes the object, over one that is there. Durable once it has returned.
+    pub async fn put(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
+        self.objects
+            .put(&location("put", path)?, PutPayload::from_bytes(bytes))
+            .await
+            .map(drop)
+            .map_err(|error| StoreError::new("put", path, error))
     }
-    /// False where the object is there already: the compare-and-swap on every backend.
-    pub async fn put_if_absent(&self, _path: &str, _bytes: Bytes) -> Result<bool, StoreError> {
-        todo!()
+
+    /// False where the object is there already: the compare-and-swap on every backend. Durable once it has returned
+    /// true; after an error the object may be there or not.
+    pub async fn put_if_absent(&self, path: &str, bytes: Bytes) -> Result<bool, StoreError> {
+        let options = PutOptions::from(PutMode::Create);
+        let location = location("put", path)?;
+        match self
+            .objects
+            .put_opts(&location, PutPayload::from_bytes(bytes), options)
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(StoreError::new("put", path, error)),
+        }
     }
-    /// Paths below `prefix` (a folder), in ascending order, those after `after` only.
-    pub async fn list(&self, _prefix: &str, _after: Option<&str>) -> Result<Vec<String>, StoreError> {
-        todo!()
+
+    /// Paths below `prefix` (a folder), in ascending order of their bytes, those after `after` only.
+    pub async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let folder = location("list", prefix)?;
+        let found = match after {
+            Some(after) => self
+                .objects
+                .list_with_offset(Some(&folder), &location("list", after)?),
+            None => self.objects.list(Some(&folder)),
+        };
+        let mut paths: Vec<String> = found
+            .map_ok(|object| String::from(object.location))
+            .try_collect()
+            .await
+            .map_err(|error| StoreError::new("list", prefix, error))?;
+        paths.sort_unstable();
+        Ok(paths)
     }
-    pub async fn delete(&self, _path: &str) -> Result<(), StoreError> {
-        todo!()
+
+    /// Removes the object; nothing happens where there is none. May come back after a loss of power.
+    pub async fn delete(&self, path: &str) -> Result<(), StoreError> {
+        match self.objects.delete(&location("delete", path)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(StoreError::new("delete", path, error)),
+        }
     }
+}
+
+fn location(action: &'static str, path: &str) -> Result<Path, StoreError> {
+    Path::parse(path).map_err(|error| StoreError::new(action, path, error))
+}
+
+/// Makes `path` with its parents, durably and for the owner only, and returns it absolute.
+fn make_directory(path: &FilePath) -> io::Result<PathBuf> {
+    let absolute = std::path::absolute(path)?;
+    let missing: Vec<&FilePath> = absolute
+        .ancestors()
+        .take_while(|ancestor| !ancestor.exists())
+        .collect();
+    // Signing secrets are in there.
+    DirBuilder::new().recursive(true).mode(0o700).create(&absolute)?;
+    for made in missing {
+        if let Some(parent) = made.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+    }
+    absolute.canonicalize()
 }

@@ -1,1 +1,4 @@
+mod architecture;
+mod error_pages;
 mod real_input;
+mod repository;

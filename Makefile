@@ -1,0 +1,65 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+MAKEFLAGS += --no-builtin-rules
+
+CARGO_HOME ?= $(HOME)/.cargo
+export PATH := $(CARGO_HOME)/bin:$(PATH)
+
+WASM := wasm32-unknown-unknown
+
+.PHONY: help setup run test check fmt clippy doc deny plugins kafka bench clean
+
+help: ## Show this list.
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+setup: ## Install what building and running takes, where it is missing.
+	@scripts/setup run
+
+run: setup ## Build, start the gateway with the examples, print commands to try. Ctrl-C stops it.
+	@cargo build --release --locked --bin headworks
+	exec scripts/run
+
+test: ## Run everything that must pass, a real Kafka included; does its own set-up.
+	@scripts/setup test
+	$(MAKE) --no-print-directory fmt plugins kafka clippy doc
+	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo test --locked --workspace); fi
+	cargo test --locked --workspace --no-fail-fast
+
+check: setup fmt clippy doc deny ## Check format, lints, documentation and dependencies, without running a test.
+
+fmt:
+	cargo fmt --all --check
+	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo fmt --all --check); fi
+
+clippy:
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo clippy --locked --workspace --all-targets -- -D warnings); fi
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+
+deny: ## Check the dependencies' licences and sources; their advisories where the database can be reached.
+	@scripts/setup deny
+	cargo deny --locked check licenses bans sources
+	if timeout 60 cargo deny fetch db 2>/dev/null; then
+	    cargo deny --locked check --disable-fetch advisories
+	else
+	    echo "deny: the advisory database (github.com/RustSec/advisory-db) cannot be reached: advisories were NOT checked" >&2
+	fi
+
+plugins: ## Build the plugins for WASM.
+	@if [ -f plugins/Cargo.toml ]; then cd plugins && cargo build --locked --release --target $(WASM); fi
+
+kafka: ## Fetch the Apache Kafka that tests and benchmarks deliver to.
+	@if [ -x tests/kafka/fetch.sh ]; then tests/kafka/fetch.sh; fi
+
+bench: ## Run the benchmarks and print their ratios.
+	@scripts/setup test
+	$(MAKE) --no-print-directory plugins kafka
+	cargo bench --locked
+
+clean: ## Remove what was built. Data stays: it is in ./data.
+	@cargo clean
+	rm -rf plugins/target .cache

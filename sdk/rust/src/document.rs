@@ -1,0 +1,195 @@
+use std::{cell::RefCell, fmt};
+
+use serde::{Serialize, de::DeserializeOwned, de::value::SeqDeserializer};
+
+use crate::{
+    Value, backend,
+    value::{Found, Mismatch},
+};
+
+/// A JSON document that the gateway has parsed. Paths are JSON Pointers (RFC 6901): `/items/0/price`, with `~1` for a
+/// slash and `~0` for a tilde inside a name; `""` is the whole document.
+///
+/// Edits are gathered and made together when the document is read next or given away, so that an event costs few
+/// calls of the gateway. What is not touched keeps its bytes: order of members, spelling of numbers and white space.
+#[derive(Debug)]
+pub struct Document {
+    kept: backend::Document,
+    pending: RefCell<Vec<Edit>>,
+}
+
+/// One change that is not yet made.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Edit {
+    Set(String, Value),
+    Remove(String),
+    Move(String, String),
+}
+
+/// Why a document could not be read or changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// What stands at a pointer is not of the type that was asked for, or nothing is there.
+    Data {
+        /// A JSON Pointer.
+        pointer: String,
+        /// What is wrong with what is there.
+        reason: String,
+    },
+    /// A change cannot be made: its pointer is none, or leads through a number or a text.
+    Edit(String),
+    /// A text is not JSON.
+    Json(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Data { pointer, reason } => write!(formatter, "{pointer}: {reason}"),
+            Error::Edit(reason) | Error::Json(reason) => formatter.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Document {
+    pub(crate) fn new(kept: backend::Document) -> Document {
+        Document {
+            kept,
+            pending: RefCell::default(),
+        }
+    }
+
+    /// A new document from JSON text.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`] where the text is none.
+    pub fn from_json(json: &str) -> Result<Document, Error> {
+        backend::Document::from_json(json)
+            .map(Document::new)
+            .map_err(Error::Json)
+    }
+
+    /// A new document from anything that `serde` can write.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`] where it cannot be written as JSON.
+    pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Result<Document, Error> {
+        let json = serde_json::to_string(value).map_err(|error| Error::Json(error.to_string()))?;
+        Document::from_json(&json)
+    }
+
+    /// The document as JSON text.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Edit`] where an earlier change cannot be made.
+    pub fn to_json(&self) -> Result<String, Error> {
+        self.flush()?;
+        Ok(self.kept.to_json())
+    }
+
+    /// A copy that is edited apart from this one: the gateway shares the text of both.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Edit`] where an earlier change cannot be made.
+    pub fn copy(&self) -> Result<Document, Error> {
+        self.flush()?;
+        Ok(Document::new(self.kept.copy()))
+    }
+
+    /// The value at `pointer`, as any type that `serde` reads. `Option` is `None` where nothing or `null` is there;
+    /// a struct is a typed view of the object there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Data`] where what is there is of another type; [`Error::Edit`] where an earlier change cannot be made.
+    pub fn get<T: DeserializeOwned>(&self, pointer: &str) -> Result<T, Error> {
+        let found = self.find([pointer])?.pop().flatten();
+        T::deserialize(Found(found.as_ref())).map_err(|Mismatch(reason)| Error::Data {
+            pointer: pointer.to_owned(),
+            reason,
+        })
+    }
+
+    /// The values at many pointers in one call of the gateway, as a tuple with one type for each.
+    ///
+    /// ```
+    /// # let data = headworks_plugin::Document::from_json(r#"{"id": "7", "items": [1, 2]}"#).unwrap();
+    /// let (id, items, note): (String, Vec<u32>, Option<String>) = data.get_many(["/id", "/items", "/note"])?;
+    /// # assert_eq!((id.as_str(), items, note), ("7", vec![1, 2], None));
+    /// # Ok::<(), headworks_plugin::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Document::get`], for the first pointer that does not fit.
+    pub fn get_many<T: DeserializeOwned, const N: usize>(&self, pointers: [&str; N]) -> Result<T, Error> {
+        let at = std::cell::Cell::new("");
+        let found = self.find(pointers)?;
+        let found = found.iter().zip(pointers).map(|(found, pointer)| {
+            at.set(pointer);
+            Found(found.as_ref())
+        });
+        T::deserialize(SeqDeserializer::<_, Mismatch>::new(found)).map_err(|Mismatch(reason)| Error::Data {
+            pointer: at.get().to_owned(),
+            reason,
+        })
+    }
+
+    /// Sets the value at `pointer`; a missing parent object is made, and `-` as the last token appends to an array.
+    pub fn set(&mut self, pointer: &str, value: impl Into<Value>) {
+        self.gather(Edit::Set(pointer.to_owned(), value.into()));
+    }
+
+    /// Sets the value at `pointer` to anything that `serde` can write.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`] where it cannot be written as JSON.
+    pub fn set_serialize<T: Serialize + ?Sized>(&mut self, pointer: &str, value: &T) -> Result<(), Error> {
+        let json = serde_json::to_string(value).map_err(|error| Error::Json(error.to_string()))?;
+        self.set(pointer, Value::Json(json));
+        Ok(())
+    }
+
+    /// Removes the value at `pointer`, where one is there.
+    pub fn remove(&mut self, pointer: &str) {
+        self.gather(Edit::Remove(pointer.to_owned()));
+    }
+
+    /// Moves the value at `from` to `to`, where one is there.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        self.gather(Edit::Move(from.to_owned(), to.to_owned()));
+    }
+
+    fn gather(&mut self, edit: Edit) {
+        self.pending.get_mut().push(edit);
+    }
+
+    fn find<const N: usize>(&self, pointers: [&str; N]) -> Result<Vec<Option<Value>>, Error> {
+        self.flush()?;
+        Ok(self.kept.get_all(&pointers))
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        let edits = std::mem::take(&mut *self.pending.borrow_mut());
+        if edits.is_empty() {
+            return Ok(());
+        }
+        self.kept.apply(edits).map_err(Error::Edit)
+    }
+
+    /// The document with all changes made, for the gateway.
+    pub(crate) fn into_kept(self) -> Result<backend::Document, Error> {
+        self.flush()?;
+        Ok(self.kept)
+    }
+}
+
+#[cfg(test)]
+mod tests;

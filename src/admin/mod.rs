@@ -1,0 +1,173 @@
+//! The admin API: resources of the registry, quarantine, probes, and the OpenAPI document that describes them.
+
+mod answer;
+mod body;
+mod caller;
+mod changes;
+mod input;
+mod keys;
+mod listing;
+mod openapi;
+mod partners;
+mod plugins;
+mod precondition;
+mod probes;
+mod quarantine;
+mod routes;
+mod schemas;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod types;
+
+use std::{collections::BTreeSet, future::Future, io, sync::Arc, time::Duration};
+
+use axum::{Router, middleware};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_swagger_ui::SwaggerUi;
+
+pub use openapi::document;
+pub use plugins::{PluginHealth, PluginStatus};
+pub use probes::{Check, Readiness};
+
+use crate::{
+    event::{DestinationName, PluginName},
+    limits::Limits,
+    problem::{Fault, Problem},
+    quarantine::{Filter, Item, Report, WholeItem},
+    registry::Registry,
+    transform::ComponentFacts,
+};
+
+/// A function of another module that ends later.
+pub type Asynchronous<A, T> = Arc<dyn Fn(A) -> BoxFuture<'static, T> + Send + Sync>;
+
+/// A plugin version that is to be tried with a configuration.
+#[derive(Clone, Debug)]
+pub struct Preparation {
+    pub plugin: PluginName,
+    pub version: u32,
+    pub component: Bytes,
+    pub config: Option<serde_json::Value>,
+}
+
+/// Which items of quarantine are to be listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineQuery {
+    pub filter: Filter,
+    /// Where the page before ended.
+    pub after: Option<String>,
+    pub limit: usize,
+}
+
+/// What is to be replayed or discarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    pub filter: Filter,
+    pub limit: u64,
+    /// Only count.
+    pub dry_run: bool,
+}
+
+/// What the API has others do; `app` fills it in.
+#[derive(Clone)]
+pub struct Actions {
+    /// The destinations of the configuration in force.
+    pub destinations: Arc<dyn Fn() -> BTreeSet<DestinationName> + Send + Sync>,
+    /// Checks and compiles an upload.
+    pub compile: Asynchronous<Bytes, Result<ComponentFacts, Problem>>,
+    /// Runs a plugin version's `configure`.
+    pub prepare: Asynchronous<Preparation, Result<(), Problem>>,
+    pub plugin_health: Arc<dyn Fn(&PluginName) -> PluginHealth + Send + Sync>,
+    /// Whether a JSON text is a schema that can be used, with every fault; may take long.
+    pub check_schema: Arc<dyn Fn(&str) -> Result<(), Vec<Fault>> + Send + Sync>,
+    /// A page of items, and where the next begins.
+    pub list_quarantine: Asynchronous<QuarantineQuery, Result<(Vec<Item>, Option<String>), Problem>>,
+    pub get_quarantined: Asynchronous<String, Result<Option<WholeItem>, Problem>>,
+    pub replay: Asynchronous<Sweep, Result<Report, Problem>>,
+    pub discard: Asynchronous<Sweep, Result<Report, Problem>>,
+    pub readiness: Arc<dyn Fn() -> BoxFuture<'static, Readiness> + Send + Sync>,
+    /// Prometheus text.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// What every handler works with. Cheap to clone.
+#[derive(Clone)]
+pub struct AdminState {
+    pub registry: Registry,
+    pub limits: Arc<Limits>,
+    pub actions: Arc<Actions>,
+}
+
+/// Requests under way at shutdown have this long.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(5);
+
+/// The admin port.
+pub struct AdminServer;
+
+impl AdminServer {
+    /// Serves until `shutdown` is done, and then for what is under way, up to 5 s.
+    pub async fn serve<F>(listener: tokio::net::TcpListener, state: AdminState, shutdown: F) -> io::Result<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (stopping, mut stopped) = tokio::sync::watch::channel(false);
+        let serving = axum::serve(listener, router(state)).with_graceful_shutdown(async move {
+            shutdown.await;
+            stopping.send_replace(true);
+        });
+        let overdue = async move {
+            // The sender is gone only where serving has ended by itself.
+            if stopped.wait_for(|stopping| *stopping).await.is_ok() {
+                tokio::time::sleep(SHUTDOWN_TIME).await;
+            } else {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            result = serving => result,
+            () = overdue => Ok(()),
+        }
+    }
+}
+
+/// The whole API as a service.
+pub fn router(state: AdminState) -> Router {
+    let (router, api) = resources().split_for_parts();
+    router
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", api))
+        .layer(middleware::from_fn(answer::frame))
+        .with_state(state)
+}
+
+fn resources() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(partners::list))
+        .routes(routes!(partners::get, partners::put, partners::delete))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(types::list))
+        .routes(routes!(types::get, types::put))
+        .routes(routes!(schemas::list))
+        .routes(routes!(schemas::list_of_type))
+        .routes(routes!(schemas::get, schemas::put, schemas::delete))
+        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::get))
+        .routes(routes!(plugins::upload))
+        .routes(routes!(plugins::activate))
+        .routes(routes!(plugins::roll_back))
+        .routes(routes!(routes::list))
+        .routes(routes!(routes::get, routes::put, routes::delete))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::delete))
+        .routes(routes!(changes::list))
+        .routes(routes!(quarantine::list))
+        .routes(routes!(quarantine::get))
+        .routes(routes!(quarantine::replay))
+        .routes(routes!(quarantine::discard))
+        .routes(routes!(probes::healthz))
+        .routes(routes!(probes::readyz))
+        .routes(routes!(probes::metrics))
+}

@@ -1,0 +1,484 @@
+//! `/v1/schemas`.
+
+use std::{cmp::Ordering, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::State as Extract,
+    response::{IntoResponse as _, Response},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{HeaderValue, header};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{
+    AdminState,
+    answer::{Answer, etag, no_content, not_found, put_status, resource},
+    body::{Names, named, parse, read},
+    caller::{Caller, Publisher, Viewer},
+    listing::{Listing, Page, Query, page_of},
+    precondition::Precondition,
+};
+use crate::{
+    event::{AppVersion, EventType},
+    limits::ATTRIBUTE_BYTES,
+    problem::{Code, Problem, ProblemBody},
+    registry::{
+        model::{Change, Compatibility, Digest, Role, Schema, SchemaKey, State, Versioned},
+        now,
+    },
+};
+
+const SINCE_CHARACTERS_MAX: usize = 100;
+
+/// What is listed of a schema.
+#[derive(Serialize, ToSchema)]
+pub struct SchemaView {
+    #[serde(rename = "type")]
+    #[schema(value_type = String)]
+    event_type: EventType,
+    since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    #[schema(value_type = String)]
+    digest: Digest,
+    #[schema(value_type = String, format = DateTime)]
+    created: Timestamp,
+    by: String,
+}
+
+/// Whether one schema accepts all that another accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Yes,
+    Unknown,
+}
+
+/// How a schema compares with a neighbour, or with the text that it replaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Comparison {
+    /// `since` of the other.
+    with: String,
+    /// The later accepts all that the earlier accepts.
+    backward: Verdict,
+    /// The earlier accepts all that the later accepts.
+    forward: Verdict,
+}
+
+/// A schema that was registered.
+#[derive(Serialize, ToSchema)]
+pub struct RegisteredSchema {
+    #[serde(rename = "type")]
+    #[schema(value_type = String)]
+    event_type: EventType,
+    since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    #[schema(value_type = String)]
+    digest: Digest,
+    compatibility: Vec<Comparison>,
+}
+
+type Known = Arc<Versioned<(SchemaKey, Schema)>>;
+
+/// Order of schemas in lists: type, source (those for any source first), version.
+#[derive(Clone, Serialize, Deserialize)]
+struct Cursor(String, Option<String>, String);
+
+impl Cursor {
+    fn of(key: &SchemaKey) -> Cursor {
+        Cursor(key.event_type.to_string(), key.source.clone(), key.since.clone())
+    }
+
+    fn cmp(&self, other: &Cursor) -> Ordering {
+        let version = |cursor: &Cursor| AppVersion::parse(&cursor.2);
+        (&self.0, &self.1)
+            .cmp(&(&other.0, &other.1))
+            .then_with(|| version(self).cmp(&version(other)))
+    }
+
+    fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    fn decode(text: &str) -> Result<Cursor, Problem> {
+        URL_SAFE_NO_PAD
+            .decode(text)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .ok_or_else(|| {
+                Problem::new(
+                    Code::InputInvalid,
+                    "query parameter \"after\": give the \"next\" of the page before",
+                )
+            })
+    }
+}
+
+fn listing(page: &Page, mut schemas: Vec<&Known>) -> Result<Listing<SchemaView>, Problem> {
+    let after = page.after.as_deref().map(Cursor::decode).transpose()?;
+    let mut keyed: Vec<(Cursor, &Known)> = schemas
+        .drain(..)
+        .map(|known| (Cursor::of(&known.value.0), known))
+        .collect();
+    keyed.retain(|(cursor, _)| after.as_ref().is_none_or(|after| cursor.cmp(after).is_gt()));
+    keyed.sort_by(|(one, _), (two, _)| one.cmp(two));
+    Ok(page.cut(keyed.into_iter().map(|(cursor, known)| {
+        let (key, schema) = &known.value;
+        let view = SchemaView {
+            event_type: key.event_type.clone(),
+            since: key.since.clone(),
+            source: key.source.clone(),
+            digest: schema.digest,
+            created: schema.created,
+            by: schema.by.clone(),
+        };
+        (cursor.encode(), view)
+    })))
+}
+
+/// List all schemas, by type, source and version.
+#[utoipa::path(get, path = "/v1/schemas", tag = "schemas", operation_id = "list_schemas",
+    params(("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
+    responses((status = 200, body = Listing<SchemaView>), (status = "4XX", body = ProblemBody)))]
+pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
+    let page = page_of(query)?;
+    let state = admin.registry.state();
+    let all = state
+        .schemas
+        .values()
+        .flat_map(|of_type| &of_type.schemas)
+        .collect();
+    listing(&page, all)?.answer()
+}
+
+/// List the schemas of a type, by source and version.
+#[utoipa::path(get, path = "/v1/schemas/{type}", tag = "schemas", operation_id = "list_schemas_of_type",
+    params(("type" = String, Path), ("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
+    responses((status = 200, body = Listing<SchemaView>), (status = "4XX", body = ProblemBody)))]
+pub async fn list_of_type(
+    _caller: Caller<Viewer>,
+    Extract(admin): Extract<AdminState>,
+    Names(name): Names<String>,
+    query: Query,
+) -> Answer {
+    let page = page_of(query)?;
+    let state = admin.registry.state();
+    let of_type = state.schemas.get(name.as_str());
+    let all = of_type.iter().flat_map(|of_type| &of_type.schemas).collect();
+    listing(&page, all)?.answer()
+}
+
+/// A schema's text, as it was registered.
+#[utoipa::path(get, path = "/v1/schemas/{type}/{since}", tag = "schemas", operation_id = "get_schema",
+    params(("type" = String, Path), ("since" = String, Path), ("source" = Option<String>, Query)),
+    responses((status = 200, content_type = "application/schema+json", body = Object),
+        (status = "4XX", body = ProblemBody)))]
+pub async fn get(
+    _caller: Caller<Viewer>,
+    Extract(admin): Extract<AdminState>,
+    Names((event_type, since)): Names<(String, String)>,
+    query: Query,
+) -> Answer {
+    query.allow(&["source"]);
+    let source = query.text("source");
+    query.finish()?;
+    let state = admin.registry.state();
+    let known = find(&state, &event_type, &since, source)?;
+    let mut response: Response = known.value.1.text.as_bytes().to_vec().into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/schema+json"),
+    );
+    headers.insert(header::ETAG, etag(known.sequence));
+    Ok(response)
+}
+
+fn find<'s>(
+    state: &'s State,
+    event_type: &str,
+    since: &str,
+    source: Option<String>,
+) -> Result<&'s Known, Problem> {
+    let missing = || not_found("schema", &format!("{event_type}@{since}"));
+    let key = SchemaKey {
+        event_type: event_type.parse().map_err(|_| missing())?,
+        source,
+        since: since.to_owned(),
+    };
+    let of_type = state.schemas.get(&key.event_type);
+    of_type.and_then(|of_type| of_type.find(&key)).ok_or_else(missing)
+}
+
+/// Delete a schema. Events that it was for are then checked by the version before it, or wait in quarantine.
+#[utoipa::path(delete, path = "/v1/schemas/{type}/{since}", tag = "schemas", operation_id = "delete_schema",
+    params(("type" = String, Path), ("since" = String, Path), ("source" = Option<String>, Query),
+        ("If-Match" = Option<String>, Header)),
+    responses((status = 204), (status = "4XX", body = ProblemBody)))]
+pub async fn delete(
+    caller: Caller<Publisher>,
+    Extract(admin): Extract<AdminState>,
+    Names((event_type, since)): Names<(String, String)>,
+    query: Query,
+    precondition: Precondition,
+) -> Answer {
+    query.allow(&["source"]);
+    let source = query.text("source");
+    query.finish()?;
+    admin
+        .registry
+        .commit(&caller.name, move |state| {
+            let known = find(state, &event_type, &since, source.clone())?;
+            precondition.check(Some(known.sequence))?;
+            let key = known.value.0.clone();
+            Ok((Some(Change::DeleteSchema { key }), ()))
+        })
+        .await?;
+    no_content()
+}
+
+/// Register a schema for a type from an app version on; the body is the JSON Schema. `force` (role operator) takes it
+/// although it was not proved to be compatible.
+#[utoipa::path(put, path = "/v1/schemas/{type}/{since}", tag = "schemas", operation_id = "put_schema",
+    params(("type" = String, Path), ("since" = String, Path), ("source" = Option<String>, Query),
+        ("force" = Option<bool>, Query), ("If-Match" = Option<String>, Header)),
+    request_body(content = Object, content_type = "application/schema+json"),
+    responses((status = 200, body = RegisteredSchema), (status = 201, body = RegisteredSchema),
+        (status = "4XX", body = ProblemBody)))]
+pub async fn put(
+    caller: Caller<Publisher>,
+    Extract(admin): Extract<AdminState>,
+    Names((event_type, since)): Names<(String, String)>,
+    query: Query,
+    precondition: Precondition,
+    body: Body,
+) -> Answer {
+    query.allow(&["source", "force"]);
+    let source = query.text("source");
+    let force = query.flag("force");
+    query.finish()?;
+    if force {
+        caller.require(Role::Operator, "force")?;
+    }
+    let key = key(&event_type, &since, source)?;
+    let bytes = read(body, admin.limits.schema_bytes).await?;
+    let value = parse(&bytes)?;
+    // What was parsed is UTF-8, so nothing is replaced here.
+    let text: Arc<str> = String::from_utf8_lossy(&bytes).into();
+    check(&admin, text.clone()).await?;
+    let proposal = Proposal {
+        schema: Schema {
+            digest: Digest::of(text.as_bytes()),
+            text,
+            created: now(),
+            by: caller.name.clone(),
+        },
+        key,
+        value,
+        force,
+    };
+    let committed = admin
+        .registry
+        .commit(&caller.name, move |state| proposal.decide(state, &precondition))
+        .await?;
+    let registered = committed.outcome;
+    let sequence = registered.unchanged.unwrap_or(committed.state.sequence);
+    resource(put_status(registered.created), sequence, &registered.view)
+}
+
+fn key(event_type: &str, since: &str, source: Option<String>) -> Result<SchemaKey, Problem> {
+    let refused = |detail: &str| Err(Problem::new(Code::InputInvalid, detail));
+    if since.chars().count() > SINCE_CHARACTERS_MAX || since.chars().any(char::is_control) {
+        return refused("a version has at most 100 characters, none of them a control character");
+    }
+    if AppVersion::parse(since).is_none() {
+        return refused("a version begins with a number, such as 5.10.0 or v5.10-rc1");
+    }
+    if source
+        .as_ref()
+        .is_some_and(|source| source.len() > ATTRIBUTE_BYTES)
+    {
+        return refused("the source is too long");
+    }
+    Ok(SchemaKey {
+        event_type: named(event_type)?,
+        source,
+        since: since.to_owned(),
+    })
+}
+
+/// Compiling a large schema takes long; not on a thread that serves others.
+async fn check(admin: &AdminState, text: Arc<str>) -> Result<(), Problem> {
+    let check = admin.actions.check_schema.clone();
+    let checked = tokio::task::spawn_blocking(move || check(&text))
+        .await
+        .map_err(|error| {
+            tracing::error!(%error, "the check of a schema broke off");
+            Problem::new(Code::SchemaInvalid, "the schema cannot be compiled")
+        })?;
+    checked.map_err(|faults| {
+        let first = faults.first().map(|fault| fault.message.as_str());
+        let detail = format!(
+            "the schema cannot be used: {}",
+            first.unwrap_or("it does not compile")
+        );
+        Problem::new(Code::SchemaInvalid, detail).with_errors(faults)
+    })
+}
+
+/// A schema that somebody wants registered.
+struct Proposal {
+    key: SchemaKey,
+    schema: Schema,
+    value: Value,
+    force: bool,
+}
+
+struct Registered {
+    created: bool,
+    unchanged: Option<u64>,
+    view: RegisteredSchema,
+}
+
+impl Proposal {
+    fn decide(
+        &self,
+        state: &State,
+        precondition: &Precondition,
+    ) -> Result<(Option<Change>, Registered), Problem> {
+        let of_type = state.schemas.get(&self.key.event_type);
+        let known = of_type.and_then(|of_type| of_type.find(&self.key));
+        precondition.check(known.map(|known| known.sequence))?;
+        match known {
+            Some(known) => self.replace(known),
+            None => self.add(state),
+        }
+    }
+
+    fn replace(&self, known: &Known) -> Result<(Option<Change>, Registered), Problem> {
+        let (key, schema) = &known.value;
+        let comparison = self.compare(known);
+        if comparison.backward == Verdict::Yes {
+            let registered = Registered {
+                created: false,
+                unchanged: Some(known.sequence),
+                view: view(key, schema, vec![comparison]),
+            };
+            return Ok((None, registered));
+        }
+        if !self.force {
+            return Err(Problem::new(
+                Code::CompatibilityUnknown,
+                format!(
+                    "{}@{} is registered with another text, and it is not proved that the new one accepts all that \
+                     the old one accepts; register it for a later version, or give force=true as an operator",
+                    key.event_type, key.since
+                ),
+            ));
+        }
+        Ok(self.registered(key.clone(), vec![comparison], false, true))
+    }
+
+    fn add(&self, state: &State) -> Result<(Option<Change>, Registered), Problem> {
+        let comparisons: Vec<Comparison> = self.neighbours(state).map(|known| self.compare(known)).collect();
+        let entry = state.types.get(&self.key.event_type);
+        let enforced = entry.map(|entry| entry.value.compatibility).unwrap_or_default();
+        let unproved = comparisons
+            .iter()
+            .find(|comparison| !comparison.satisfies(enforced));
+        let forced = unproved.is_some();
+        match unproved {
+            Some(comparison) if !self.force => Err(Problem::new(
+                Code::CompatibilityUnknown,
+                format!(
+                    "the type enforces {} compatibility, and it is not proved with {}@{}; give force=true as an \
+                     operator to register it all the same",
+                    format!("{enforced:?}").to_lowercase(),
+                    self.key.event_type,
+                    comparison.with
+                ),
+            )),
+            _ => Ok(self.registered(self.key.clone(), comparisons, true, forced)),
+        }
+    }
+
+    fn registered(
+        &self,
+        key: SchemaKey,
+        comparisons: Vec<Comparison>,
+        created: bool,
+        forced: bool,
+    ) -> (Option<Change>, Registered) {
+        let registered = Registered {
+            created,
+            unchanged: None,
+            view: view(&key, &self.schema, comparisons),
+        };
+        let schema = self.schema.clone();
+        (Some(Change::PutSchema { key, schema, forced }), registered)
+    }
+
+    /// The versions right before and right after, of the same source.
+    fn neighbours<'s>(&self, state: &'s State) -> impl Iterator<Item = &'s Known> + use<'s> {
+        let since = AppVersion::parse(&self.key.since);
+        let mut before: Option<&Known> = None;
+        let mut after: Option<&Known> = None;
+        let of_type = state.schemas.get(&self.key.event_type);
+        let version = |known: &Known| AppVersion::parse(&known.value.0.since);
+        for known in of_type.iter().flat_map(|of_type| &of_type.schemas) {
+            if known.value.0.source != self.key.source {
+                continue;
+            }
+            if version(known) < since {
+                before = before
+                    .filter(|best| version(best) > version(known))
+                    .or(Some(known));
+            } else {
+                after = after
+                    .filter(|best| version(best) < version(known))
+                    .or(Some(known));
+            }
+        }
+        before.into_iter().chain(after)
+    }
+
+    /// Schemas that are the same JSON accept the same; of others nothing is proved.
+    fn compare(&self, known: &Known) -> Comparison {
+        let (key, schema) = &known.value;
+        let same = serde_json::from_str::<Value>(&schema.text).is_ok_and(|text| text == self.value);
+        let verdict = if same { Verdict::Yes } else { Verdict::Unknown };
+        Comparison {
+            with: key.since.clone(),
+            backward: verdict,
+            forward: verdict,
+        }
+    }
+}
+
+impl Comparison {
+    fn satisfies(&self, enforced: Compatibility) -> bool {
+        let backward = self.backward == Verdict::Yes;
+        let forward = self.forward == Verdict::Yes;
+        match enforced {
+            Compatibility::None => true,
+            Compatibility::Backward => backward,
+            Compatibility::Forward => forward,
+            Compatibility::Full => backward && forward,
+        }
+    }
+}
+
+fn view(key: &SchemaKey, schema: &Schema, compatibility: Vec<Comparison>) -> RegisteredSchema {
+    RegisteredSchema {
+        event_type: key.event_type.clone(),
+        since: key.since.clone(),
+        source: key.source.clone(),
+        digest: schema.digest,
+        compatibility,
+    }
+}

@@ -1,0 +1,97 @@
+//! What the admin API has the other modules do.
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+
+use super::{Gateway, readiness};
+use crate::{
+    admin::{Actions, AdminState, PluginHealth, PluginStatus},
+    config::Settings,
+    problem::{Code, Problem},
+    validate,
+};
+
+impl Gateway {
+    pub(super) fn admin_state(&self, settings: &Settings) -> AdminState {
+        AdminState {
+            registry: self.registry.clone(),
+            limits: Arc::new(settings.limits.clone()),
+            actions: Arc::new(self.actions(settings)),
+        }
+    }
+
+    fn actions(&self, settings: &Settings) -> Actions {
+        let schema_bytes_max = settings.limits.schema_bytes.as_usize();
+        let pipeline = || Arc::clone(&self.pipeline);
+        let (named, listed, shown) = (pipeline(), pipeline(), pipeline());
+        let (replayed, discarded, ready, running) = (pipeline(), pipeline(), pipeline(), pipeline());
+        let (compiler, trial) = (Arc::clone(&self.transformer), Arc::clone(&self.transformer));
+        let (registry, telemetry) = (self.registry.clone(), Arc::clone(&self.telemetry));
+        Actions {
+            destinations: Arc::new(move || {
+                named.destinations().iter().map(|destination| destination.name().clone()).collect()
+            }),
+            check_schema: Arc::new(move |text| validate::check_schema(text, schema_bytes_max)),
+            compile: Arc::new(move |component| {
+                let compiler = Arc::clone(&compiler);
+                async move { compiler.compile(component).await }.boxed()
+            }),
+            prepare: Arc::new(move |trial_of| {
+                let trial = Arc::clone(&trial);
+                async move {
+                    let config = trial_of.config.as_ref();
+                    trial
+                        .prepare(&trial_of.plugin, trial_of.version, trial_of.component, config)
+                        .await
+                        .map(drop)
+                }
+                .boxed()
+            }),
+            plugin_health: Arc::new(move |plugin| {
+                let tables = running.tables();
+                let unavailable = tables.unavailable(plugin);
+                PluginHealth {
+                    status: match (&unavailable, tables.runs(plugin)) {
+                        (Some(_), _) => PluginStatus::Failing,
+                        (None, true) => PluginStatus::Ready,
+                        (None, false) => PluginStatus::Inactive,
+                    },
+                    detail: unavailable.map(|detail| detail.to_string()),
+                }
+            }),
+            list_quarantine: Arc::new(move |query| {
+                let quarantine = Arc::clone(listed.quarantine());
+                async move { quarantine.list(&query.filter, query.after.as_deref(), query.limit).await }.boxed()
+            }),
+            get_quarantined: Arc::new(move |id| {
+                let quarantine = Arc::clone(shown.quarantine());
+                async move {
+                    let kept = quarantine.get(&id).await?;
+                    kept.map(|kept| kept.whole()).transpose().map_err(|error| {
+                        tracing::error!(item = id, %error, "an item of the quarantine cannot be shown");
+                        Problem::new(Code::Internal, "the item cannot be shown; see the gateway's log")
+                    })
+                }
+                .boxed()
+            }),
+            replay: Arc::new(move |sweep| {
+                let pipeline = Arc::clone(&replayed);
+                async move { pipeline.replay(&sweep.filter, limit(sweep.limit), sweep.dry_run).await }.boxed()
+            }),
+            discard: Arc::new(move |sweep| {
+                let pipeline = Arc::clone(&discarded);
+                async move { pipeline.discard(&sweep.filter, limit(sweep.limit), sweep.dry_run).await }.boxed()
+            }),
+            readiness: Arc::new(move || {
+                let readiness = readiness::of(&ready, &registry);
+                async move { readiness }.boxed()
+            }),
+            metrics: Arc::new(move || telemetry.prometheus_text()),
+        }
+    }
+}
+
+fn limit(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}

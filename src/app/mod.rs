@@ -1,0 +1,232 @@
+//! Wiring, and the order of start and shutdown.
+
+mod actions;
+mod drain;
+mod readiness;
+
+use std::{
+    io,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::FutureExt as _;
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{
+    admin::AdminServer,
+    config::Settings,
+    deliver::{Destinations, RefusedHandler},
+    listener::{self, Listener},
+    pipeline::{Pipeline, Tables},
+    quarantine::{Kept, Quarantine},
+    registry::Registry,
+    spool::{Budget, Spool, SpoolOptions},
+    store::Store,
+    telemetry::{self, Telemetry},
+    transform::{TransformSettings, Transformer},
+};
+
+/// Validation descends one frame a level; a debug build's frames are large.
+const THREAD_STACK_BYTES: usize = 8 << 20;
+
+/// Why the gateway did not start, or did not end well: one sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AppError(String);
+
+fn failed(what: impl std::fmt::Display) -> impl FnOnce(String) -> AppError {
+    move |cause| AppError(format!("{what}: {cause}"))
+}
+
+/// Runs the gateway until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// Where a part of it cannot start: an address in use, a folder that cannot be written, a store that cannot be read.
+pub fn serve(settings: Settings) -> Result<(), AppError> {
+    telemetry::start_logging(&settings.telemetry.log_level, settings.telemetry.log_format)
+        .map_err(|error| AppError(error.to_string()))?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(THREAD_STACK_BYTES)
+        .build()
+        .map_err(|error| failed("the runtime cannot start")(error.to_string()))?
+        .block_on(run(settings))
+}
+
+async fn run(settings: Settings) -> Result<(), AppError> {
+    let timeout = Duration::from_secs(settings.server.shutdown_timeout_s.into());
+    let data_settings = listener::Settings::new(settings.limits.clone(), timeout);
+    let data_listener = Listener::bind(settings.server.listen, data_settings)
+        .map_err(|error| failed(format_args!("server.listen = {}", settings.server.listen))(error.to_string()))?;
+    let admin_listener = TcpListener::bind(settings.server.admin_listen)
+        .await
+        .map_err(|error| {
+            failed(format_args!("server.admin_listen = {}", settings.server.admin_listen))(error.to_string())
+        })?;
+    let gateway = Gateway::start(&settings).await?;
+
+    let (stop, stopping) = watch::channel(false);
+    let stopped = |mut stopping: watch::Receiver<bool>| async move {
+        // An error is the sender's end: time to stop as well.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    let admin_address = admin_listener.local_addr().map_err(|error| AppError(error.to_string()))?;
+    tracing::info!(data = %data_listener.local_addr(), admin = %admin_address, "headworks is ready");
+    let data = tokio::spawn(data_listener.serve(Arc::clone(&gateway.pipeline), stopped(stopping.clone())));
+    let admin = tokio::spawn(AdminServer::serve(admin_listener, gateway.admin_state(&settings), stopped(stopping)));
+
+    ended().await.map_err(|error| failed("signals")(error.to_string()))?;
+    tracing::info!("stopping: finishing requests, then what is in flight");
+    gateway.pipeline.stop();
+    // The receivers are gone only where both servers have ended already.
+    let _ = stop.send(true);
+    let _ = tokio::time::timeout(timeout, data).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), admin).await;
+    gateway.shutdown(timeout).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// SIGTERM or SIGINT.
+async fn ended() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// All parts of a running gateway but its sockets.
+struct Gateway {
+    registry: Registry,
+    transformer: Arc<Transformer>,
+    pipeline: Arc<Pipeline>,
+    telemetry: Arc<Telemetry>,
+    drain: drain::Drain,
+}
+
+impl Gateway {
+    async fn start(settings: &Settings) -> Result<Gateway, AppError> {
+        make_private_folder(&settings.data_dir)?;
+        let telemetry = Telemetry::new().map_err(|error| AppError(error.to_string()))?;
+        let store = Store::open(&settings.store.url).map_err(|error| AppError(error.to_string()))?;
+        let registry = Registry::open(store.clone()).await.map_err(|error| AppError(error.to_string()))?;
+        let token_path = settings.data_dir.join("admin-token");
+        registry
+            .ensure_admin_token(&token_path)
+            .await
+            .map_err(|error| failed(token_path.display())(error.to_string()))?;
+        let compiler = std::env::current_exe().map_err(|error| failed("the program's own path")(error.to_string()))?;
+        let transformer = Transformer::new(TransformSettings {
+            limits: settings.limits.clone(),
+            cache_dir: settings.data_dir.join("cache"),
+            compiler,
+        })
+        .map_err(|problem| failed("plugins")(problem.detail))?;
+        let pipeline = start_pipeline(settings, store, &telemetry).await?;
+        let drain = drain::Drain::start(Arc::clone(&pipeline));
+        follow(&registry, &pipeline, &transformer, &drain).await;
+        readiness::observe(&telemetry, &pipeline, &registry);
+        Ok(Gateway {
+            registry,
+            transformer,
+            pipeline,
+            telemetry,
+            drain,
+        })
+    }
+
+    async fn shutdown(&self, timeout: Duration) {
+        self.drain.stop();
+        self.pipeline.destinations().shutdown(timeout).await;
+        self.pipeline.quarantine().close().await;
+    }
+}
+
+fn make_private_folder(path: &Path) -> Result<(), AppError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| failed(format_args!("data_dir = {}", path.display()))(error.to_string()))
+}
+
+async fn start_pipeline(
+    settings: &Settings,
+    store: Store,
+    telemetry: &Arc<Telemetry>,
+) -> Result<Arc<Pipeline>, AppError> {
+    let folder = settings.data_dir.join("spool");
+    let budget = Budget::new(settings.spool.max_bytes.0);
+    let spool = Spool::open(&folder.join("quarantine"), SpoolOptions::default(), Arc::clone(&budget))
+        .map_err(|error| failed("the quarantine's spool")(error.to_string()))?;
+    let quarantine = Quarantine::open(spool, store).await.map_err(|error| AppError(error.to_string()))?;
+    let destinations = Destinations::start(
+        &settings.destinations,
+        &folder.join("destinations"),
+        budget,
+        refused_handler(&quarantine),
+    )
+    .map_err(|error| AppError(error.to_string()))?;
+    Ok(Pipeline::new(
+        destinations,
+        quarantine,
+        settings.limits.clone(),
+        Arc::clone(telemetry),
+    ))
+}
+
+/// What a destination refuses after its event was acknowledged goes to quarantine, as the record that it is.
+fn refused_handler(quarantine: &Arc<Quarantine>) -> RefusedHandler {
+    let quarantine = Arc::clone(quarantine);
+    Arc::new(move |destination, record, detail| {
+        let quarantine = Arc::clone(&quarantine);
+        async move {
+            let detail = format!("the destination {destination} refused the record: {detail}");
+            let kept = match Kept::refused(destination.to_string(), record, detail) {
+                Ok(kept) => kept,
+                Err(error) => {
+                    tracing::error!(%destination, %error, "a refused record cannot be kept");
+                    return false;
+                }
+            };
+            let (done, kept_durably) = tokio::sync::oneshot::channel();
+            quarantine.keep(kept, move |result| {
+                let _ = done.send(result.is_ok());
+            });
+            kept_durably.await.unwrap_or(false)
+        }
+        .boxed()
+    })
+}
+
+/// Puts each registry state in force, in order; `registry` waits for it before a change is answered.
+async fn follow(
+    registry: &Registry,
+    pipeline: &Arc<Pipeline>,
+    transformer: &Arc<Transformer>,
+    drain: &drain::Drain,
+) {
+    let (blobs, pipeline, transformer) = (registry.clone(), Arc::clone(pipeline), Arc::clone(transformer));
+    let drain = drain.clone();
+    registry
+        .set_applier(move |state| {
+            let (blobs, pipeline, transformer) = (blobs.clone(), Arc::clone(&pipeline), Arc::clone(&transformer));
+            let drain = drain.clone();
+            async move {
+                let previous = pipeline.tables();
+                let tables = Tables::build(Arc::clone(&state), &previous, &blobs, &transformer).await;
+                pipeline.install(tables);
+                drain.changed(&previous.state, &state);
+            }
+            .boxed()
+        })
+        .await;
+}

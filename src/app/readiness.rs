@@ -1,0 +1,101 @@
+//! What this node can promise now, in readiness and metrics.
+
+use std::sync::Arc;
+
+use crate::{
+    admin::{Check, Readiness},
+    deliver::DestinationState,
+    pipeline::Pipeline,
+    registry::Registry,
+    telemetry::Telemetry,
+};
+
+/// Whether this node can take events now, and on what that hangs. A destination that is down does not count against
+/// it: its spool takes the records.
+pub(super) fn of(pipeline: &Pipeline, registry: &Registry) -> Readiness {
+    let running = Check {
+        name: "running".to_owned(),
+        ok: !pipeline.is_stopping(),
+        detail: pipeline.is_stopping().then(|| "this node is shutting down".to_owned()),
+    };
+    let health = registry.health();
+    // A node that cannot follow the log serves with the last state it has.
+    let registry = Check {
+        name: "registry".to_owned(),
+        ok: health.sequence > 0,
+        detail: health
+            .failing
+            .map(|cause| format!("serving with change {}: the store cannot be read: {cause}", health.sequence)),
+    };
+    let destinations = pipeline.destinations().iter().map(|destination| Check {
+        name: format!("destination:{}", destination.name()),
+        ok: true,
+        detail: (destination.state() != DestinationState::Healthy)
+            .then(|| format!("{} records wait in the spool", destination.pending().entries)),
+    });
+    let plugins = pipeline.tables().unavailable_plugins().into_iter().map(|(route, detail)| Check {
+        name: format!("route:{route}"),
+        ok: true,
+        detail: Some(format!("its events go to quarantine: {detail}")),
+    });
+    let checks: Vec<Check> = [running, registry].into_iter().chain(destinations).chain(plugins).collect();
+    Readiness {
+        ready: checks.iter().all(|check| check.ok),
+        checks,
+    }
+}
+
+/// Metrics of what is read rather than counted.
+pub(super) fn observe(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, registry: &Registry) {
+    let state_value = |state| match state {
+        DestinationState::Healthy => 0,
+        DestinationState::Draining => 1,
+        DestinationState::Spooling => 2,
+    };
+    let per_destination = |read: fn(&dyn crate::deliver::Destination) -> u64| {
+        let pipeline = Arc::clone(pipeline);
+        move || {
+            pipeline
+                .destinations()
+                .iter()
+                .map(|destination| {
+                    let label = vec![("destination", destination.name().to_string())];
+                    (read(destination.as_ref()), label)
+                })
+                .collect()
+        }
+    };
+    let states = Arc::clone(pipeline);
+    telemetry.observe(
+        "headworks.destination.state",
+        "0 healthy, 1 draining its spool, 2 spooling",
+        move || {
+            states
+                .destinations()
+                .iter()
+                .map(|destination| {
+                    let label = vec![("destination", destination.name().to_string())];
+                    (state_value(destination.state()), label)
+                })
+                .collect()
+        },
+    );
+    telemetry.observe(
+        "headworks.spool.records",
+        "Records that wait in a destination's spool",
+        per_destination(|destination| destination.pending().entries),
+    );
+    telemetry.observe(
+        "headworks.spool.size",
+        "Bytes that wait in a destination's spool",
+        per_destination(|destination| destination.pending().bytes),
+    );
+    let quarantine = Arc::clone(pipeline.quarantine());
+    telemetry.observe("headworks.quarantine.events", "Events that wait in quarantine", move || {
+        vec![(quarantine.len() as u64, Vec::new())]
+    });
+    let registry = registry.clone();
+    telemetry.observe("headworks.registry.sequence", "The last registry change in force", move || {
+        vec![(registry.state().sequence, Vec::new())]
+    });
+}

@@ -1,0 +1,105 @@
+//! What stands beside a record's value, in the words of CloudEvents 1.0.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
+
+use crate::event::Record;
+
+pub(super) const SPEC_VERSION: &str = "1.0";
+
+pub(super) fn content_type(record: &Record) -> &'static str {
+    if record.value_is_json {
+        "application/json"
+    } else {
+        "application/octet-stream"
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds.
+pub(super) fn milliseconds(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
+/// Attributes that a plugin's header may not stand in for.
+const TAKEN: [&str; 14] = [
+    "appversion",
+    "data",
+    "datacontenttype",
+    "dataschema",
+    "hwpartner",
+    "hwplugin",
+    "hwreceived",
+    "hwschema",
+    "id",
+    "source",
+    "specversion",
+    "subject",
+    "time",
+    "traceparent",
+];
+
+/// A name that CloudEvents allows for an extension and that is free.
+fn is_extension(name: &str) -> bool {
+    (1..=20).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        && name != "type"
+        && !TAKEN.contains(&name)
+}
+
+/// Appends the record as CloudEvents JSON on one line, its line end included.
+pub(super) fn write_json_line(line: &mut Vec<u8>, record: &Record) {
+    let about = &*record.about;
+    let attributes = &about.attributes;
+    line.extend_from_slice(b"{\"specversion\":\"1.0\"");
+    let mut member = |name: &str, value: &str| {
+        line.push(b',');
+        write_text(line, name);
+        line.push(b':');
+        write_text(line, value);
+    };
+    member("id", &attributes.id);
+    member("source", &attributes.source);
+    member("type", attributes.event_type.as_str());
+    member("time", &attributes.time);
+    if let Some(subject) = &attributes.subject {
+        member("subject", subject);
+    }
+    if let Some(app_version) = &attributes.app_version {
+        member("appversion", app_version);
+    }
+    member("hwpartner", about.partner.as_str());
+    member("hwschema", &about.schema);
+    if let Some(plugin) = &about.plugin {
+        member("hwplugin", plugin);
+    }
+    member("hwreceived", &milliseconds(about.received));
+    if let Some(traceparent) = &about.traceparent {
+        member("traceparent", traceparent);
+    }
+    for (index, (name, value)) in record.headers.iter().enumerate() {
+        let first = !record.headers[..index].iter().any(|(earlier, _)| earlier == name);
+        if first && is_extension(name) {
+            member(name, value);
+        }
+    }
+    member("datacontenttype", content_type(record));
+    if record.value_is_json {
+        line.extend_from_slice(b",\"data\":");
+        // Outside of strings a line end is white space, and inside it cannot stand.
+        line.extend(record.value.iter().map(|byte| match byte {
+            b'\n' | b'\r' => b' ',
+            other => *other,
+        }));
+    } else {
+        line.extend_from_slice(b",\"data_base64\":\"");
+        line.extend_from_slice(STANDARD.encode(&record.value).as_bytes());
+        line.push(b'"');
+    }
+    line.extend_from_slice(b"}\n");
+}
+
+fn write_text(line: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(line, text).expect("a text is always written to memory");
+}

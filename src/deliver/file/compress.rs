@@ -1,0 +1,54 @@
+//! Closed files: compressed beside the plain one, which goes only when the compressed one is durable.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufReader},
+    path::{Path, PathBuf},
+};
+
+const LEVEL: i32 = 3;
+
+/// Compresses `NAME.ndjson` to `NAME.ndjson.zst` and removes it. Ends what a crash has cut short, too.
+pub(super) fn compress(plain: &Path) -> io::Result<()> {
+    let compressed = with_suffix(plain, ".zst");
+    let directory = plain.parent().unwrap_or(Path::new("."));
+    if !compressed.exists() {
+        let source = match File::open(plain) {
+            Ok(source) => source,
+            // Somebody has taken it away.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let temporary = with_suffix(plain, ".zst.tmp");
+        let target = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&temporary)?;
+        let mut encoder = zstd::Encoder::new(target, LEVEL)?;
+        encoder.include_checksum(true)?;
+        io::copy(&mut BufReader::with_capacity(256 << 10, source), &mut encoder)?;
+        encoder.finish()?.sync_all()?;
+        fs::rename(&temporary, &compressed)?;
+        sync_directory(directory)?;
+    }
+    match fs::remove_file(plain) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => sync_directory(directory),
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    let directory = if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    };
+    File::open(directory)?.sync_all()
+}

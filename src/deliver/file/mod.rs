@@ -1,0 +1,304 @@
+//! Records as lines of CloudEvents JSON in `PATH/TOPIC/DATE/NAME.ndjson`. A record is taken when it is in the spool;
+//! one task writes what the spool holds to the files.
+
+mod compress;
+mod folder;
+mod output;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+
+use self::output::{Output, Rotation};
+use super::{
+    Counters, Delivery, Destination, DestinationState, Ticket, codec, count, spool_record, state::SharedState,
+};
+use crate::{
+    event::{DestinationName, Record},
+    spool::{Damage, Entry, Pending, Sequence, Spool},
+};
+
+/// Read from the spool and written with one sync a file.
+const BATCH_BYTES: usize = 4 << 20;
+/// After a batch smaller than [`SMALL_BATCH`] entries, so that single records share a sync.
+const GATHER: Duration = Duration::from_millis(20);
+const SMALL_BATCH: usize = 256;
+/// Between two looks for files to close.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Between two tries of a disk that refuses.
+const RETRY_MIN: Duration = Duration::from_millis(250);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// Between two tries to compress a file.
+const COMPRESS_RETRY: Duration = Duration::from_secs(60);
+
+pub(super) struct FileDestination {
+    name: DestinationName,
+    spool: Spool,
+    counters: Arc<Counters>,
+    state: Arc<SharedState>,
+    drain: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl FileDestination {
+    pub(super) fn start(name: DestinationName, root: &Path, spool: Spool) -> FileDestination {
+        FileDestination::start_with(name, root, spool, Rotation::default())
+    }
+
+    fn start_with(name: DestinationName, root: &Path, spool: Spool, rotation: Rotation) -> FileDestination {
+        let counters = Arc::new(Counters::default());
+        let state = Arc::new(SharedState::new(if spool.pending().entries > 0 {
+            DestinationState::Draining
+        } else {
+            DestinationState::Healthy
+        }));
+        let drain = Drain {
+            name: name.clone(),
+            root: root.to_owned(),
+            rotation,
+            spool: spool.clone(),
+            counters: Arc::clone(&counters),
+            state: Arc::clone(&state),
+        };
+        FileDestination {
+            name,
+            spool,
+            counters,
+            state,
+            drain: Mutex::new(Some(tokio::spawn(drain.run()))),
+        }
+    }
+}
+
+impl Destination for FileDestination {
+    fn name(&self) -> &DestinationName {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "file"
+    }
+
+    fn state(&self) -> DestinationState {
+        self.state.get()
+    }
+
+    fn send(&self, record: Record, ticket: Ticket) {
+        count(&self.counters.accepted, 1);
+        spool_record(
+            &self.spool,
+            &self.name,
+            &self.counters,
+            &record,
+            |delivery: Delivery| {
+                ticket.complete(delivery);
+            },
+        );
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn pending(&self) -> Pending {
+        self.spool.pending()
+    }
+
+    fn damage(&self) -> Damage {
+        self.spool.damage()
+    }
+
+    fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.spool.close().await;
+            let drain = self.drain.lock().take();
+            if let Some(mut drain) = drain
+                && tokio::time::timeout_at(deadline.into(), &mut drain)
+                    .await
+                    .is_err()
+            {
+                drain.abort();
+                // What the abort makes of it does not matter: nothing after the last commit counts.
+                let _ = drain.await;
+            }
+        })
+    }
+}
+
+impl Drop for FileDestination {
+    fn drop(&mut self) {
+        if let Some(drain) = self.drain.get_mut() {
+            drain.abort();
+        }
+    }
+}
+
+/// Why a batch was not written.
+#[derive(Debug, thiserror::Error)]
+enum DrainError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("entry {0} of the spool: {1}")]
+    Decode(Sequence, codec::DecodeError),
+    #[error("spool: {0}")]
+    Commit(#[from] crate::spool::AppendError),
+}
+
+struct Drain {
+    name: DestinationName,
+    root: PathBuf,
+    rotation: Rotation,
+    spool: Spool,
+    counters: Arc<Counters>,
+    state: Arc<SharedState>,
+}
+
+impl Drain {
+    async fn run(self) {
+        let mut retry = RETRY_MIN;
+        loop {
+            let begun = Instant::now();
+            match self.write_all().await {
+                Ok(()) => return,
+                Err(error) => {
+                    self.state.set(DestinationState::Spooling);
+                    tracing::error!(destination = %self.name, %error, "the output files cannot be written");
+                }
+            }
+            if begun.elapsed() > RETRY_MAX {
+                retry = RETRY_MIN;
+            }
+            tokio::time::sleep(retry).await;
+            retry = (retry * 2).min(RETRY_MAX);
+        }
+    }
+
+    /// Until the spool is closed and all of it is written.
+    async fn write_all(&self) -> Result<(), DrainError> {
+        let (mut position, mut output) = self.restore().await?;
+        let mut compressing = Compressing::default();
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            if position >= self.spool.last_sequence() {
+                self.state.set(DestinationState::Healthy);
+            }
+            compressing.begin(&self.root, &output);
+            tokio::select! {
+                entries = self.spool.read(position, BATCH_BYTES) => {
+                    let Some(entries) = entries else { return Ok(()) };
+                    let records = entries.len();
+                    let Some(last) = entries.last().map(|entry| entry.sequence) else { continue };
+                    output = self.write(output, entries).await?;
+                    self.spool.commit(last, output.note()).await?;
+                    position = last;
+                    count(&self.counters.delivered, records as u64);
+                    if records < SMALL_BATCH {
+                        tokio::time::sleep(GATHER).await;
+                    }
+                }
+                _ = housekeeping.tick() => {
+                    if output.close_idle(Timestamp::now())? {
+                        self.spool.commit(position, output.note()).await?;
+                    }
+                }
+                Some(path) = compressing.finished() => output.forget_closed(&path),
+            }
+        }
+    }
+
+    /// What the last commit says, or a new beginning.
+    async fn restore(&self) -> Result<(Sequence, Output), DrainError> {
+        let (position, note) = self.spool.committed();
+        let (root, rotation, spool) = (self.root.clone(), self.rotation, self.spool.clone());
+        let fresh = note.is_empty();
+        let output = blocking(move || {
+            // The spool's lock must outlive every write, even when the task is aborted.
+            let _spool = spool;
+            if fresh {
+                Output::new(&root, rotation)
+            } else {
+                Output::restore(&root, rotation, &note)
+            }
+        })
+        .await?;
+        if fresh {
+            // From here on replayed records come to the same names.
+            self.spool.commit(position, output.note()).await?;
+        }
+        Ok((position, output))
+    }
+
+    async fn write(&self, mut output: Output, entries: Vec<Entry>) -> Result<Output, DrainError> {
+        let mut records = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            let record =
+                codec::decode(&entry.payload).map_err(|error| DrainError::Decode(entry.sequence, error))?;
+            records.push((entry.sequence, record));
+        }
+        let spool = self.spool.clone();
+        let output = blocking(move || {
+            let _spool = spool;
+            output.write(&records)?;
+            Ok(output)
+        })
+        .await?;
+        Ok(output)
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// Closed files on their way to `.zst`, beside the writing.
+#[derive(Default)]
+struct Compressing {
+    tasks: JoinSet<(Arc<str>, bool)>,
+    known: HashSet<Arc<str>>,
+}
+
+impl Compressing {
+    fn begin(&mut self, root: &Path, output: &Output) {
+        for path in output.closed() {
+            if self.known.insert(Arc::clone(path)) {
+                let (path, plain) = (Arc::clone(path), root.join(&**path));
+                self.tasks.spawn(async move {
+                    let file = plain.clone();
+                    let done = blocking(move || compress::compress(&file)).await;
+                    if let Err(error) = &done {
+                        tracing::error!(path = %plain.display(), %error, "a closed file could not be compressed");
+                        tokio::time::sleep(COMPRESS_RETRY).await;
+                    }
+                    (path, done.is_ok())
+                });
+            }
+        }
+    }
+
+    /// The next file that is compressed; None where none is on its way.
+    async fn finished(&mut self) -> Option<Arc<str>> {
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Ok((path, done)) = ended {
+                self.known.remove(&path);
+                if done {
+                    return Some(path);
+                }
+                // Comes again with the next begin.
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,428 @@
+//! The task that turns the gate: it watches the producer, retires it when the brokers fail, and drains the spool when
+//! they are back.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::{
+    sync::watch,
+    task::{JoinSet, spawn_blocking},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use super::{
+    Core, DIRECT_TIMEOUT,
+    link::{DrainError, Link, Refusal, TICK},
+    message,
+};
+use crate::{
+    deliver::{DestinationState, RefusedHandler, codec, count},
+    spool::{AppendError, Entry, Sequence},
+};
+
+/// While draining, a record may wait as long as an unknown topic is looked for, and some more.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a producer looks for a broker before the next pause.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// On their way from the spool at once.
+const WINDOW_RECORDS: usize = 10_000;
+const WINDOW_BYTES: usize = 8 << 20;
+/// Read from the spool at a time.
+const READ_BYTES: usize = 1 << 20;
+/// Between two commits of the spool while it drains.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+/// Records may be held in memory while so few are left in the spool …
+const HANDOVER_RECORDS: u64 = 1000;
+/// … and for so long.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pauses between attempts to drain: doubled each time, and begun anew after so long a time without trouble.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+const TRUST: Duration = Duration::from_secs(10);
+/// Pauses between attempts to keep a refused record elsewhere.
+const KEEP_PAUSE_MIN: Duration = Duration::from_millis(500);
+const KEEP_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+pub(super) struct Control {
+    core: Arc<Core>,
+    refused: RefusedHandler,
+    /// The deadline of the shutdown, once there is one.
+    stop: watch::Receiver<Option<Instant>>,
+    /// Attempts without lasting success.
+    attempts: u32,
+    /// Records of the spool up to here are sent one at a time.
+    alone_to: Sequence,
+}
+
+/// How a phase ended.
+enum Ended {
+    /// The spool is empty, and records go directly.
+    Drained,
+    Failed(String),
+    Stopped,
+}
+
+impl Control {
+    pub(super) fn new(
+        core: Arc<Core>,
+        refused: RefusedHandler,
+        stop: watch::Receiver<Option<Instant>>,
+    ) -> Control {
+        Control {
+            core,
+            refused,
+            stop,
+            attempts: 0,
+            alone_to: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self, first: Arc<Link>, mut direct: bool) {
+        let mut link = first;
+        loop {
+            if direct {
+                let began = Instant::now();
+                let ended = self.watch(&link).await;
+                if began.elapsed() > TRUST {
+                    self.attempts = 0;
+                }
+                match ended {
+                    Ended::Failed(cause) => self.retire(link, &cause).await,
+                    Ended::Drained | Ended::Stopped => return self.finish(link).await,
+                }
+            } else {
+                drop_blocking(link).await;
+            }
+            match self.recover().await {
+                Some(recovered) => link = recovered,
+                None => return self.close().await,
+            }
+            direct = true;
+        }
+    }
+
+    /// Until the producer fails or is to stop.
+    async fn watch(&mut self, link: &Arc<Link>) -> Ended {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.core.wake.notified() => {}
+                _ = ticks.tick() => link.shared.tick(),
+                _ = self.stop.wait_for(Option::is_some) => return Ended::Stopped,
+            }
+            if link.shared.is_broken() {
+                return Ended::Failed("the producer failed or its queue is full".to_owned());
+            }
+            if link.shared.is_overdue(DIRECT_TIMEOUT) {
+                return Ended::Failed(format!("no acknowledgement for {} s", DIRECT_TIMEOUT.as_secs()));
+            }
+        }
+    }
+
+    /// Takes everything back from a producer: what it has not delivered goes to the spool, before all that comes.
+    async fn retire(&self, link: Arc<Link>, cause: &str) {
+        self.core.state.set(DestinationState::Spooling);
+        self.core.hold();
+        collect(&link).await;
+        let failed = link.shared.take_failed();
+        tracing::warn!(
+            destination = %self.core.name, cause, records = failed.len(), "records go to the spool",
+        );
+        self.core.turn_to_spool(failed);
+        drop_blocking(link).await;
+    }
+
+    /// Until records go directly again; None when it is to stop.
+    async fn recover(&mut self) -> Option<Arc<Link>> {
+        loop {
+            if !self.pause().await {
+                return None;
+            }
+            let link = match self.reach().await {
+                Ok(link) => link,
+                Err(cause) => {
+                    tracing::debug!(destination = %self.core.name, cause, "the brokers do not answer");
+                    continue;
+                }
+            };
+            self.core.state.set(DestinationState::Draining);
+            tracing::info!(
+                destination = %self.core.name, entries = self.core.spool.pending().entries, "the spool drains",
+            );
+            match self.drain(&link).await {
+                Ended::Drained => {
+                    tracing::info!(destination = %self.core.name, "the spool is drained");
+                    return Some(link);
+                }
+                Ended::Failed(cause) => {
+                    self.alone_to = self.alone_to.max(link.shared.suspect());
+                    self.retire(link, &cause).await;
+                }
+                Ended::Stopped => {
+                    self.retire(link, "shutdown").await;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// False when it is to stop.
+    async fn pause(&mut self) -> bool {
+        let pause = match self.attempts {
+            0 => Duration::ZERO,
+            attempts => PAUSE_MIN.saturating_mul(1 << (attempts - 1).min(10)).min(PAUSE_MAX),
+        };
+        self.attempts = self.attempts.saturating_add(1);
+        // Between three quarters and five quarters, so that many gateways do not come all at once.
+        let jitter = getrandom::u32().unwrap_or(u32::MAX / 2);
+        let pause = pause.mul_f64(0.75 + 0.5 * f64::from(jitter) / f64::from(u32::MAX));
+        tokio::select! {
+            () = sleep(pause) => self.stop.borrow().is_none(),
+            _ = self.stop.wait_for(Option::is_some) => false,
+        }
+    }
+
+    /// A new producer that has reached a broker.
+    async fn reach(&self) -> Result<Arc<Link>, String> {
+        let core = &self.core;
+        let link = Link::new(&core.options, &core.name, &core.counters, &core.wake)
+            .map_err(|error| super::options::explain(&error))?;
+        let probe = Arc::clone(&link);
+        let reached = spawn_blocking(move || probe.is_reachable(PROBE_TIMEOUT)).await.unwrap_or(false);
+        if reached {
+            return Ok(link);
+        }
+        drop_blocking(link).await;
+        Err(format!("no broker within {} s", PROBE_TIMEOUT.as_secs()))
+    }
+
+    /// Sends what the spool holds, in order, until nothing is left and records go directly.
+    async fn drain(&mut self, link: &Arc<Link>) -> Ended {
+        let mut drain = Drain::new(Arc::clone(&self.core), Arc::clone(link), self.alone_to);
+        let mut keeping = JoinSet::new();
+        let mut reading: Option<BoxFuture<'_, Option<Vec<Entry>>>> = None;
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let spool = self.core.spool.clone();
+        loop {
+            if reading.is_none() && drain.wants_more() {
+                let (spool, position) = (spool.clone(), drain.position);
+                reading = Some(Box::pin(async move { spool.read(position, READ_BYTES).await }));
+            }
+            tokio::select! {
+                entries = async { reading.as_mut().expect("checked by the guard").await }, if reading.is_some() => {
+                    reading = None;
+                    drain.take(entries.unwrap_or_default());
+                }
+                () = self.core.wake.notified() => {}
+                _ = ticks.tick() => link.shared.tick(),
+                _ = self.stop.wait_for(Option::is_some) => {
+                    // What is acknowledged by now need not be sent again.
+                    let _ = drain.commit().await;
+                    return Ended::Stopped;
+                }
+            }
+            for refusal in link.shared.take_refusals() {
+                let (core, link) = (Arc::clone(&self.core), Arc::clone(link));
+                keeping.spawn(keep(core, link, Arc::clone(&self.refused), refusal));
+            }
+            while keeping.try_join_next().is_some() {}
+            if let Err(cause) = drain.send() {
+                let _ = drain.commit().await;
+                return Ended::Failed(cause);
+            }
+            if let Err(error) = drain.commit_sometimes().await {
+                return Ended::Failed(format!("spool: {error}"));
+            }
+            if link.shared.is_broken() || link.shared.is_overdue(DRAIN_TIMEOUT) {
+                let _ = drain.commit().await;
+                return Ended::Failed("the brokers failed again".to_owned());
+            }
+            if drain.hand_over() {
+                // A reader that waits for more would wait for ever.
+                return Ended::Drained;
+            }
+        }
+    }
+
+    /// Brings what is in flight to its end: delivered by the deadline, or in the spool.
+    async fn finish(self, link: Arc<Link>) {
+        let deadline = self.stop.borrow().unwrap_or_else(Instant::now);
+        while link.shared.outstanding() > 0 && !link.shared.is_broken() && Instant::now() < deadline {
+            sleep(Duration::from_millis(2)).await;
+        }
+        self.retire(link, "shutdown").await;
+        self.close().await;
+    }
+
+    async fn close(self) {
+        self.core.close_gate();
+        self.core.spool.close().await;
+    }
+}
+
+/// Waits until a producer has reported all that it was given.
+async fn collect(link: &Arc<Link>) {
+    while link.shared.outstanding() > 0 {
+        let purged = Arc::clone(link);
+        // Librdkafka's own calls do not panic; and if one did, the next round tries again.
+        let _ = spawn_blocking(move || purged.purge()).await;
+        let reported = async {
+            while link.shared.outstanding() > 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if timeout(Duration::from_secs(1), reported).await.is_err() {
+            tracing::warn!(outstanding = link.shared.outstanding(), "librdkafka still holds messages");
+        }
+    }
+}
+
+async fn drop_blocking(link: Arc<Link>) {
+    // A panic in a destructor has been printed; nothing depends on the old producer any more.
+    let _ = spawn_blocking(move || drop(link)).await;
+}
+
+/// Tries until a refused record is durable elsewhere; only then is it done with.
+async fn keep(core: Arc<Core>, link: Arc<Link>, refused: RefusedHandler, refusal: Refusal) {
+    let mut pause = KEEP_PAUSE_MIN;
+    loop {
+        let kept = refused(core.name.clone(), refusal.record.clone(), refusal.detail.clone()).await;
+        if kept {
+            count(&core.counters.refused, 1);
+            link.shared.acknowledge(refusal.sequence);
+            // The last owner must not be dropped on a worker thread.
+            return drop_blocking(link).await;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(KEEP_PAUSE_MAX);
+    }
+}
+
+/// One pass over the spool with one producer.
+struct Drain {
+    core: Arc<Core>,
+    link: Arc<Link>,
+    /// Read up to here.
+    position: Sequence,
+    /// Read and not yet sent.
+    unsent: VecDeque<Entry>,
+    committed: Sequence,
+    committed_at: Instant,
+    alone_to: Sequence,
+    /// Since when records are held in memory.
+    held_since: Option<Instant>,
+    /// Not before then are records held again.
+    hold_after: Instant,
+}
+
+impl Drain {
+    fn new(core: Arc<Core>, link: Arc<Link>, alone_to: Sequence) -> Drain {
+        let (committed, _) = core.spool.committed();
+        Drain {
+            core,
+            link,
+            position: committed,
+            unsent: VecDeque::new(),
+            committed,
+            committed_at: Instant::now(),
+            alone_to,
+            held_since: None,
+            hold_after: Instant::now(),
+        }
+    }
+
+    /// Only where something is there to read: an empty spool must not be waited for.
+    fn wants_more(&self) -> bool {
+        self.unsent.is_empty() && self.position < self.core.spool.last_sequence()
+    }
+
+    fn take(&mut self, entries: Vec<Entry>) {
+        if let Some(last) = entries.last() {
+            self.position = last.sequence;
+        }
+        self.unsent.extend(entries);
+    }
+
+    /// Sends what the window has room for.
+    fn send(&mut self) -> Result<(), String> {
+        while let Some(entry) = self.unsent.front() {
+            let (in_flight, bytes) = {
+                let window = self.link.shared.window.lock();
+                (window.len(), window.bytes())
+            };
+            let alone = entry.sequence <= self.alone_to;
+            if in_flight >= if alone { 1 } else { WINDOW_RECORDS } || (in_flight > 0 && bytes >= WINDOW_BYTES) {
+                break;
+            }
+            let record = codec::decode(&entry.payload)
+                .map_err(|error| format!("entry {} of the spool: {error}", entry.sequence))?;
+            let sequence = entry.sequence;
+            match message::check(&record, self.core.options.message_bytes_max) {
+                Err(detail) => self.link.refuse_unsent(sequence, record, detail),
+                Ok(()) => match self.link.drain(sequence, record, alone) {
+                    Ok(()) => {}
+                    Err(DrainError::QueueFull) => break,
+                    Err(DrainError::Broken(error)) => return Err(error.to_string()),
+                },
+            }
+            self.unsent.pop_front();
+        }
+        Ok(())
+    }
+
+    async fn commit_sometimes(&mut self) -> Result<(), AppendError> {
+        let idle = self.unsent.is_empty() && self.link.shared.window.lock().len() == 0;
+        if idle || self.committed_at.elapsed() >= COMMIT_INTERVAL {
+            self.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), AppendError> {
+        let contiguous = self.link.shared.window.lock().contiguous();
+        if contiguous > self.committed {
+            self.core.spool.commit(contiguous, Bytes::new()).await?;
+            self.committed = contiguous;
+            self.committed_at = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Near the end of the spool new records wait in memory until the last spooled one is acknowledged; then they,
+    /// and all later ones, go directly. True when that has come about.
+    fn hand_over(&mut self) -> bool {
+        let left = self.core.spool.pending().entries;
+        match self.held_since {
+            None if left <= HANDOVER_RECORDS && Instant::now() >= self.hold_after => {
+                self.core.hold();
+                self.held_since = Some(Instant::now());
+                // What is being appended comes to the reader with the next turn.
+                self.core.wake.notify_one();
+            }
+            Some(since) => {
+                // In this order: what has been appended by now is in the last sequence.
+                let appended = self.core.appending.load(Ordering::Acquire) == 0;
+                if appended && self.committed >= self.core.spool.last_sequence() {
+                    self.core.state.set(DestinationState::Healthy);
+                    self.core.turn_to_direct(&self.link);
+                    return true;
+                }
+                if since.elapsed() > HANDOVER_TIMEOUT {
+                    // Something takes its time: no sender should wait for it.
+                    self.core.turn_to_spool(Vec::new());
+                    self.held_since = None;
+                    self.hold_after = Instant::now() + HANDOVER_TIMEOUT;
+                }
+            }
+            None => {}
+        }
+        false
+    }
+}

@@ -1,0 +1,437 @@
+//! One life of a producer: what it was given, what was reported, and how old what was not is.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rdkafka::{
+    ClientContext, Message,
+    client::OAuthToken,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::DeliveryResult,
+    producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer},
+};
+use tokio::sync::Notify;
+
+use super::{message, options::Options};
+use crate::{
+    deliver::{Counters, Delivery, Ticket, count},
+    event::{DestinationName, Record},
+    spool::Sequence,
+};
+
+/// Length of one step of a link's clock.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+/// Steps that are told apart; a record that waits longer counts as younger again, so nothing may wait longer.
+const AGES: usize = 256;
+
+/// What goes through librdkafka with a message and comes back with its report.
+pub(super) struct Parcel {
+    record: Record,
+    errand: Errand,
+    /// Where its age is counted.
+    age: usize,
+}
+
+enum Errand {
+    /// Straight from the sender. `order` counts the records of the destination.
+    Direct { order: u64, ticket: Ticket },
+    /// From the spool; `alone`: nothing else was on its way.
+    Drained { sequence: Sequence, alone: bool },
+}
+
+/// A record that the broker may take another time.
+pub(super) struct Failed {
+    pub(super) order: u64,
+    pub(super) record: Record,
+    pub(super) ticket: Ticket,
+}
+
+/// A spooled record that the broker will never take, in its words.
+pub(super) struct Refusal {
+    pub(super) sequence: Sequence,
+    pub(super) record: Record,
+    pub(super) detail: String,
+}
+
+/// Why a record could not be handed to the producer.
+pub(super) enum SendError {
+    Refused(Ticket, String),
+    /// The queue is full, or the producer is broken.
+    Later(Record, Ticket),
+}
+
+/// The same for a record from the spool.
+pub(super) enum DrainError {
+    QueueFull,
+    Broken(KafkaError),
+}
+
+/// Records of the spool that are on their way, in order.
+#[derive(Default)]
+pub(super) struct Window {
+    entries: VecDeque<InFlight>,
+    bytes: usize,
+    /// Everything up to here is acknowledged.
+    contiguous: Sequence,
+}
+
+struct InFlight {
+    sequence: Sequence,
+    bytes: usize,
+    done: bool,
+}
+
+impl Window {
+    pub(super) fn begin(&mut self, sequence: Sequence, bytes: usize) {
+        self.bytes += bytes;
+        self.entries.push_back(InFlight {
+            sequence,
+            bytes,
+            done: false,
+        });
+    }
+
+    /// The newest entry did not go out after all.
+    pub(super) fn take_back(&mut self) {
+        if let Some(entry) = self.entries.pop_back() {
+            self.bytes -= entry.bytes;
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, sequence: Sequence) {
+        let index = self.entries.partition_point(|entry| entry.sequence < sequence);
+        if let Some(entry) = self.entries.get_mut(index)
+            && entry.sequence == sequence
+        {
+            entry.done = true;
+        }
+        while self.entries.front().is_some_and(|entry| entry.done)
+            && let Some(entry) = self.entries.pop_front()
+        {
+            self.bytes -= entry.bytes;
+            self.contiguous = entry.sequence;
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// 0 before the first.
+    pub(super) fn contiguous(&self) -> Sequence {
+        self.contiguous
+    }
+}
+
+/// What the producer's callbacks share with the destination.
+pub(super) struct LinkShared {
+    destination: DestinationName,
+    counters: Arc<Counters>,
+    /// Told when something was reported that the destination's task should look at.
+    wake: Arc<Notify>,
+    outstanding: AtomicUsize,
+    clock: AtomicUsize,
+    ages: [AtomicU32; AGES],
+    broken: AtomicBool,
+    failed: Mutex<Vec<Failed>>,
+    pub(super) window: Mutex<Window>,
+    refusals: Mutex<Vec<Refusal>>,
+    /// Spooled records up to here must be sent alone: one of them made the broker refuse a batch.
+    suspect: AtomicU64,
+}
+
+/// A producer and its bookkeeping. Dropping it blocks for up to a second.
+pub(super) struct Link {
+    producer: ThreadedProducer<Context>,
+    pub(super) shared: Arc<LinkShared>,
+}
+
+impl Link {
+    pub(super) fn new(
+        options: &Options,
+        destination: &DestinationName,
+        counters: &Arc<Counters>,
+        wake: &Arc<Notify>,
+    ) -> KafkaResult<Arc<Link>> {
+        let shared = Arc::new(LinkShared {
+            destination: destination.clone(),
+            counters: Arc::clone(counters),
+            wake: Arc::clone(wake),
+            outstanding: AtomicUsize::new(0),
+            clock: AtomicUsize::new(0),
+            ages: std::array::from_fn(|_| AtomicU32::new(0)),
+            broken: AtomicBool::new(false),
+            failed: Mutex::new(Vec::new()),
+            window: Mutex::new(Window::default()),
+            refusals: Mutex::new(Vec::new()),
+            suspect: AtomicU64::new(0),
+        });
+        let context = Context(Arc::clone(&shared));
+        Ok(Arc::new(Link {
+            producer: options.config.create_with_context(context)?,
+            shared,
+        }))
+    }
+
+    /// Whether a broker answers; blocks for up to `timeout`.
+    pub(super) fn is_reachable(&self, timeout: Duration) -> bool {
+        self.producer.client().fetch_cluster_id(timeout).is_some()
+    }
+
+    pub(super) fn send(&self, order: u64, record: Record, ticket: Ticket) -> Result<(), SendError> {
+        match self.produce(record, Errand::Direct { order, ticket }) {
+            Ok(()) => Ok(()),
+            Err((code, parcel)) => match parcel.errand {
+                Errand::Direct { ticket, .. } if is_refusal(code) => {
+                    Err(SendError::Refused(ticket, code.to_string()))
+                }
+                Errand::Direct { ticket, .. } => {
+                    self.shared.broken.store(true, Ordering::Release);
+                    Err(SendError::Later(parcel.record, ticket))
+                }
+                Errand::Drained { .. } => Ok(()),
+            },
+        }
+    }
+
+    /// Sends a record of the spool; its window learns what became of it.
+    pub(super) fn drain(&self, sequence: Sequence, record: Record, alone: bool) -> Result<(), DrainError> {
+        let bytes = record.value.len();
+        self.shared.window.lock().begin(sequence, bytes);
+        let Err((code, parcel)) = self.produce(record, Errand::Drained { sequence, alone }) else {
+            return Ok(());
+        };
+        if is_refusal(code) {
+            self.shared.refuse(sequence, parcel.record, code.to_string());
+            return Ok(());
+        }
+        self.shared.window.lock().take_back();
+        Err(match code {
+            RDKafkaErrorCode::QueueFull => DrainError::QueueFull,
+            code => DrainError::Broken(KafkaError::MessageProduction(code)),
+        })
+    }
+
+    /// A spooled record that never comes to the producer.
+    pub(super) fn refuse_unsent(&self, sequence: Sequence, record: Record, detail: String) {
+        self.shared.window.lock().begin(sequence, record.value.len());
+        self.shared.refuse(sequence, record, detail);
+    }
+
+    fn produce(&self, record: Record, errand: Errand) -> Result<(), (RDKafkaErrorCode, Box<Parcel>)> {
+        let headers = message::headers(&record);
+        let (topic, key, value) = (record.topic.clone(), record.key.clone(), record.value.clone());
+        let age = self.shared.clock.load(Ordering::Relaxed) % AGES;
+        let parcel = Box::new(Parcel { record, errand, age });
+        let mut message = BaseRecord::<str, [u8], Box<Parcel>>::with_opaque_to(&topic, parcel)
+            .payload(&value)
+            .headers(headers);
+        if let Some(key) = &key {
+            message = message.key(key);
+        }
+        // Counted first: the report may come before `send` returns.
+        self.shared.outstanding.fetch_add(1, Ordering::AcqRel);
+        self.shared.ages[age].fetch_add(1, Ordering::AcqRel);
+        self.producer.send(message).map_err(|(error, message)| {
+            self.shared.ages[age].fetch_sub(1, Ordering::AcqRel);
+            self.shared.outstanding.fetch_sub(1, Ordering::AcqRel);
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument);
+            (code, message.delivery_opaque)
+        })
+    }
+
+    /// Makes librdkafka report everything that it still has as failed; blocks for a moment.
+    pub(super) fn purge(&self) {
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+    }
+}
+
+impl LinkShared {
+    /// One step of the clock.
+    pub(super) fn tick(&self) {
+        self.clock.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Something was sent at least `age` ago and is not yet reported.
+    pub(super) fn is_overdue(&self, age: Duration) -> bool {
+        let steps = usize::try_from(age.as_millis() / TICK.as_millis()).unwrap_or(AGES).min(AGES - 1);
+        let clock = self.clock.load(Ordering::Relaxed);
+        // The slot of the running step is the one that was counted longest ago plus a whole turn.
+        (steps..AGES)
+            .filter_map(|back| clock.checked_sub(back))
+            .any(|step| self.ages[step % AGES].load(Ordering::Acquire) > 0)
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    pub(super) fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Acquire)
+    }
+
+    pub(super) fn suspect(&self) -> Sequence {
+        self.suspect.load(Ordering::Acquire)
+    }
+
+    /// Everything direct that failed, in the order in which it was sent.
+    pub(super) fn take_failed(&self) -> Vec<Failed> {
+        let mut failed = std::mem::take(&mut *self.failed.lock());
+        failed.sort_unstable_by_key(|failed| failed.order);
+        failed
+    }
+
+    pub(super) fn take_refusals(&self) -> Vec<Refusal> {
+        std::mem::take(&mut *self.refusals.lock())
+    }
+
+    pub(super) fn acknowledge(&self, sequence: Sequence) {
+        self.window.lock().acknowledge(sequence);
+        self.wake.notify_one();
+    }
+
+    fn refuse(&self, sequence: Sequence, record: Record, detail: String) {
+        self.refusals.lock().push(Refusal {
+            sequence,
+            record,
+            detail,
+        });
+        self.wake.notify_one();
+    }
+
+    fn mark_broken(&self) {
+        self.broken.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    fn reported(&self, result: Result<(), RDKafkaErrorCode>, parcel: Parcel) {
+        let age = parcel.age;
+        match (parcel.errand, result) {
+            (Errand::Direct { ticket, .. }, Ok(())) => {
+                count(&self.counters.delivered, 1);
+                ticket.complete(Delivery::Durable);
+            }
+            (Errand::Drained { sequence, .. }, Ok(())) => {
+                count(&self.counters.delivered, 1);
+                self.acknowledge(sequence);
+            }
+            // The broker refuses whole batches: which record it was is seen when each comes alone.
+            (Errand::Drained { sequence, alone: false }, Err(RDKafkaErrorCode::MessageSizeTooLarge)) => {
+                self.suspect.fetch_max(sequence, Ordering::AcqRel);
+                self.mark_broken();
+            }
+            (Errand::Direct { order, ticket }, Err(code)) => {
+                if is_refusal(code) && code != RDKafkaErrorCode::MessageSizeTooLarge {
+                    count(&self.counters.refused, 1);
+                    ticket.complete(Delivery::Refused {
+                        destination: self.destination.clone(),
+                        detail: code.to_string(),
+                    });
+                } else {
+                    self.failed.lock().push(Failed {
+                        order,
+                        record: parcel.record,
+                        ticket,
+                    });
+                    self.mark_broken();
+                }
+            }
+            (Errand::Drained { sequence, .. }, Err(code)) => {
+                if is_refusal(code) {
+                    self.refuse(sequence, parcel.record, code.to_string());
+                } else {
+                    self.mark_broken();
+                }
+            }
+        }
+        self.ages[age].fetch_sub(1, Ordering::AcqRel);
+        if self.outstanding.fetch_sub(1, Ordering::AcqRel) == 1 && self.is_broken() {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// The broker will not take this record another time either.
+fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::MessageSizeTooLarge
+            | RDKafkaErrorCode::MessageBatchTooLarge
+            | RDKafkaErrorCode::InvalidMessageSize
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::InvalidTopic
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::InvalidTimestamp
+            | RDKafkaErrorCode::InvalidRecord
+            | RDKafkaErrorCode::UnsupportedForMessageFormat
+            | RDKafkaErrorCode::PolicyViolation
+            | RDKafkaErrorCode::InvalidArgument
+    )
+}
+
+/// librdkafka's callbacks.
+pub(super) struct Context(Arc<LinkShared>);
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<Parcel>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, parcel: Box<Parcel>) {
+        let result = match result {
+            Ok(_) => Ok(()),
+            Err((error, message)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                tracing::debug!(
+                    destination = %self.0.destination, topic = message.topic(), %code, "a message was not delivered",
+                );
+                Err(code)
+            }
+        };
+        self.0.reported(result, *parcel);
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        let destination = &self.0.destination;
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                tracing::warn!(%destination, facility, "librdkafka: {text}");
+            }
+            RDKafkaLogLevel::Warning => tracing::warn!(%destination, facility, "librdkafka: {text}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(%destination, facility, "librdkafka: {text}");
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(%destination, facility, "librdkafka: {text}"),
+        }
+    }
+
+    fn stats_raw(&self, _statistics: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(destination = %self.0.destination, %error, "librdkafka: {reason}");
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.0.mark_broken();
+        }
+    }
+
+    fn generate_oauth_token(
+        &self,
+        _oauthbearer_config: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        Err("OAUTHBEARER needs sasl.oauthbearer.method = \"oidc\"".into())
+    }
+}

@@ -1,0 +1,122 @@
+//! librdkafka's settings: ours, the operator's over them, and those that nobody may change.
+
+use std::collections::BTreeMap;
+
+use rdkafka::{ClientConfig, error::KafkaError};
+
+use crate::config::Secret;
+
+/// `message.max.bytes` of librdkafka where the operator sets none.
+const MESSAGE_BYTES_MAX: usize = 1_000_000;
+
+/// Settings that the operator may change.
+const DEFAULTS: [(&str, &str); 8] = [
+    ("client.id", "headworks"),
+    // One millisecond lets single posts of one moment share a request to the broker, which costs both sides far less
+    // CPU; 0 would answer a lone post 1 ms sooner.
+    ("linger.ms", "1"),
+    // What waits in memory for the broker; beyond it records go to the spool.
+    ("queue.buffering.max.kbytes", "65536"),
+    // A topic that is not there for so long is refused. Time for automatic creation.
+    ("topic.metadata.propagation.max.ms", "10000"),
+    // A topic made later is found within a minute.
+    ("topic.metadata.refresh.interval.ms", "60000"),
+    ("reconnect.backoff.max.ms", "2000"),
+    ("socket.keepalive.enable", "true"),
+    ("log.connection.close", "false"),
+];
+
+/// Settings that the promise rests on, the values that they may be given, and why.
+const FIXED: [(&str, &[&str], &str); 9] = [
+    ("bootstrap.servers", &[], "`brokers` names them"),
+    ("metadata.broker.list", &[], "`brokers` names them"),
+    ("acks", &["all", "-1"], "a record counts as delivered when all in-sync replicas have it"),
+    (
+        "request.required.acks",
+        &["all", "-1"],
+        "a record counts as delivered when all in-sync replicas have it",
+    ),
+    (
+        "enable.idempotence",
+        &["true"],
+        "without it a retry doubles records and changes their order",
+    ),
+    (
+        "message.timeout.ms",
+        &["0"],
+        "the gateway itself moves a record that waits too long to its spool",
+    ),
+    (
+        "delivery.timeout.ms",
+        &["0"],
+        "the gateway itself moves a record that waits too long to its spool",
+    ),
+    (
+        "delivery.report.only.error",
+        &["false"],
+        "the sender's answer waits for the report of success",
+    ),
+    (
+        "transactional.id",
+        &[],
+        "a record inside an open transaction can be read by nobody",
+    ),
+];
+
+pub(super) struct Options {
+    pub(super) config: ClientConfig,
+    /// Of one record as the broker sees it.
+    pub(super) message_bytes_max: usize,
+}
+
+/// The error is for the operator and never shows the value of a secret setting.
+pub(super) fn options(brokers: &str, settings: &BTreeMap<String, Secret>) -> Result<Options, String> {
+    let mut config = ClientConfig::new();
+    for (name, value) in DEFAULTS {
+        config.set(name, value);
+    }
+    for (name, value) in settings {
+        if let Some((_, allowed, why)) = FIXED.iter().find(|(fixed, ..)| fixed == name) {
+            if !allowed.contains(&value.reveal()) {
+                return Err(format!("option {name:?} cannot be set: {why}"));
+            }
+        } else {
+            config.set(name, value.reveal());
+        }
+    }
+    config
+        .set("bootstrap.servers", brokers)
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", "0");
+    let message_bytes_max = match config.get("message.max.bytes") {
+        None => MESSAGE_BYTES_MAX,
+        Some(value) => value
+            .parse()
+            .map_err(|_| format!("option \"message.max.bytes\" must be a whole number, not {value:?}"))?,
+    };
+    config.create_native_config().map_err(|error| explain(&error))?;
+    Ok(Options {
+        config,
+        message_bytes_max,
+    })
+}
+
+/// An error of librdkafka about its settings, without the value where it may be a secret.
+pub(super) fn explain(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, description, name, value) => {
+            let secret = ["password", "secret", "key", "token", "sasl", "oauth", "pem"]
+                .iter()
+                .any(|part| name.contains(part));
+            let description = if secret && !value.is_empty() {
+                description.replace(value, "***")
+            } else {
+                description.clone()
+            };
+            format!("option {name:?}: {description}")
+        }
+        KafkaError::ClientCreation(description) => description.clone(),
+        other => other.to_string(),
+    }
+}

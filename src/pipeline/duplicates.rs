@@ -1,0 +1,54 @@
+//! Which events were sent before: a bounded memory of (partner, source, id).
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use moka::sync::Cache;
+
+use crate::{
+    event::Decoded,
+    limits::{DUPLICATE_EVENTS, DUPLICATE_WINDOW_S},
+};
+
+/// 128 bits of a keyed hash: no sender can make two events collide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Fingerprint(u64, u64);
+
+pub(super) struct Duplicates {
+    seen: Cache<Fingerprint, ()>,
+    one: RandomState,
+    two: RandomState,
+}
+
+impl Duplicates {
+    pub fn new() -> Duplicates {
+        Duplicates {
+            seen: Cache::builder()
+                .max_capacity(DUPLICATE_EVENTS)
+                .time_to_live(Duration::from_secs(DUPLICATE_WINDOW_S))
+                .eviction_policy(moka::policy::EvictionPolicy::lru())
+                .build(),
+            one: RandomState::new(),
+            two: RandomState::new(),
+        }
+    }
+
+    pub fn fingerprint(&self, event: &Decoded) -> Fingerprint {
+        let identity = (&event.partner, &event.attributes.source, &event.attributes.id);
+        Fingerprint(self.one.hash_one(identity), self.two.hash_one(identity))
+    }
+
+    pub fn knows(&self, print: Fingerprint) -> bool {
+        self.seen.contains_key(&print)
+    }
+
+    /// Only once the events are durable: an event that was forgotten is sent twice, one that was remembered too early
+    /// is lost.
+    pub fn remember(&self, prints: Vec<Fingerprint>) {
+        for print in prints {
+            self.seen.insert(print, ());
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! One event's steps: check, route, transform, hand over. Nothing here waits.
+
+use std::sync::Arc;
+
+use super::{Pipeline, Tables, duplicates::Fingerprint, tables::Binding};
+use crate::{
+    deliver::{Acknowledgement, Delivery, Destination, Ticket},
+    event::{
+        Body, Decoded, DestinationName, Outcome, Output, Reason, Record, RecordAttributes, RouteName, Validated,
+    },
+    json::EditedDocument,
+    problem::Code,
+    quarantine::Kept,
+    registry::model::Policy,
+    route::Route,
+    spool::AppendError,
+    transform::PluginFailure,
+};
+
+/// Where one event stands when all its records have been handed over.
+pub(super) struct Step {
+    pub id: Option<String>,
+    pub outcome: Outcome,
+    /// To be remembered once the event is durable.
+    pub fingerprint: Option<Fingerprint>,
+    /// Kept while a destination may still refuse its record.
+    pub event: Option<Decoded>,
+}
+
+impl Step {
+    pub fn rejected(id: Option<String>, reason: Reason) -> Step {
+        Step {
+            id,
+            outcome: Outcome::Rejected(reason),
+            fingerprint: None,
+            event: None,
+        }
+    }
+}
+
+/// The events of one request on their way.
+pub(super) struct Way<'a> {
+    pipeline: &'a Pipeline,
+    tables: &'a Tables,
+    acknowledgement: &'a Acknowledgement,
+    /// Of this request, before they are remembered for later ones.
+    seen: std::collections::HashSet<Fingerprint>,
+}
+
+/// Records of one route, ready to be sent.
+type Ready = Vec<(Arc<dyn Destination>, Record)>;
+
+/// What the routes made of an event.
+pub(super) struct Routed {
+    pub records: Ready,
+    /// The routes that could not, with the first reason.
+    pub failed: Option<(Vec<RouteName>, Reason)>,
+}
+
+impl<'a> Way<'a> {
+    pub fn new(pipeline: &'a Pipeline, tables: &'a Tables, acknowledgement: &'a Acknowledgement) -> Way<'a> {
+        Way {
+            pipeline,
+            tables,
+            acknowledgement,
+            seen: std::collections::HashSet::new(),
+        }
+    }
+
+    /// Takes the event as far as it goes without waiting: its records are handed to their destinations, or it is
+    /// handed to the quarantine, each with a ticket of the request's acknowledgement.
+    pub fn begin(&mut self, index: usize, event: Decoded) -> Step {
+        let id = event.attributes.id.clone();
+        let fingerprint = (!event.id_generated).then(|| self.pipeline.duplicates.fingerprint(&event));
+        if fingerprint.is_some_and(|print| self.pipeline.duplicates.knows(print) || !self.seen.insert(print)) {
+            return Step {
+                id: Some(id),
+                outcome: Outcome::Duplicate,
+                fingerprint: None,
+                event: None,
+            };
+        }
+        let (outcome, event) = self.process(index, event);
+        if let (Outcome::Rejected(_), Some(print)) = (&outcome, fingerprint) {
+            self.seen.remove(&print);
+        }
+        Step {
+            id: Some(id),
+            outcome,
+            fingerprint,
+            event,
+        }
+    }
+
+    fn process(&self, index: usize, event: Decoded) -> (Outcome, Option<Decoded>) {
+        let validated = match self.tables.schemas.check(event) {
+            Ok(validated) => validated,
+            Err(refused) => {
+                let (event, reason) = *refused;
+                let policy = self.tables.policy(&event.partner);
+                if reason.code == Code::SchemaViolation && policy == Policy::Reject {
+                    return (Outcome::Rejected(reason), None);
+                }
+                return (self.keep(index, event, reason, None), None);
+            }
+        };
+        let Routed { records, failed } = self.pipeline.route(self.tables, &validated, None);
+        for (destination, record) in records {
+            destination.send(record, self.acknowledgement.ticket(index));
+        }
+        let event = validated.into_event();
+        match failed {
+            None => (Outcome::Accepted, Some(event)),
+            Some((routes, reason)) => {
+                let routes = (!routes.is_empty()).then_some(routes);
+                (self.keep(index, event.clone(), reason, routes), Some(event))
+            }
+        }
+    }
+
+    fn keep(&self, index: usize, event: Decoded, reason: Reason, routes: Option<Vec<RouteName>>) -> Outcome {
+        let ticket = self.acknowledgement.ticket(index);
+        self.pipeline
+            .quarantine
+            .keep(Kept::new(event, reason.clone(), routes), into_ticket(ticket));
+        Outcome::Quarantined(reason)
+    }
+}
+
+/// The quarantine's answer, told to whoever waits for the request.
+pub(super) fn into_ticket(ticket: Ticket) -> impl FnOnce(Result<(), AppendError>) + Send + 'static {
+    move |result| {
+        ticket.complete(match result {
+            Ok(()) => Delivery::Durable,
+            Err(error) => Delivery::NoPlace {
+                destination: quarantine_name(),
+                detail: error.to_string(),
+            },
+        });
+    }
+}
+
+fn quarantine_name() -> DestinationName {
+    "quarantine".parse().expect("the word is a name")
+}
+
+impl Pipeline {
+    /// Runs the event through every route that takes it (or through `only` these) and makes its records. Sends
+    /// nothing: a route whose plugin fails gives no record at all.
+    pub(super) fn route(&self, tables: &Tables, event: &Validated, only: Option<&[RouteName]>) -> Routed {
+        let mut routed = Routed {
+            records: Vec::new(),
+            failed: None,
+        };
+        let mut taken = false;
+        for route in tables.routes.matching(event.event()) {
+            if only.is_some_and(|only| !only.contains(&route.name)) {
+                continue;
+            }
+            taken = true;
+            if let Err(reason) = self.records(tables, event, route, &mut routed.records) {
+                routed
+                    .failed
+                    .get_or_insert_with(|| (Vec::new(), reason))
+                    .0
+                    .push(route.name.clone());
+            }
+        }
+        if !taken {
+            let reason = Reason::new(
+                Code::RouteUnknown,
+                "no route takes the event; it goes out when one does",
+            );
+            routed.failed = Some((Vec::new(), reason));
+        }
+        routed
+    }
+
+    fn records(&self, tables: &Tables, event: &Validated, route: &Route, ready: &mut Ready) -> Result<(), Reason> {
+        let (label, outputs) = match tables.binding(&route.name) {
+            Binding::None => (None, vec![untouched(event)]),
+            Binding::Plugin(plugin) => {
+                let outputs = plugin.transform(event).map_err(|failure| match failure {
+                    PluginFailure::Rejected(text) => Reason::new(Code::PluginRejected, text),
+                    PluginFailure::Failed(text) => Reason::new(Code::PluginFailed, text),
+                })?;
+                (Some(Arc::clone(plugin.label())), outputs)
+            }
+            Binding::Unavailable(detail) => {
+                return Err(Reason::new(Code::PluginUnavailable, detail.as_ref()));
+            }
+        };
+        let about = Arc::new(attributes(event, &route.name, label));
+        let begin = ready.len();
+        for output in outputs {
+            if let Err(reason) = self.address(route, &about, output, ready) {
+                ready.truncate(begin);
+                return Err(reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// One record for each of the route's destinations that the output is for.
+    fn address(
+        &self,
+        route: &Route,
+        about: &Arc<RecordAttributes>,
+        output: Output,
+        ready: &mut Ready,
+    ) -> Result<(), Reason> {
+        let value = match &output.body {
+            Body::Document(document) => document.to_bytes(),
+            Body::Bytes(bytes) => bytes.clone(),
+        };
+        let topic = output.topic.map(Arc::from);
+        let key = output.key.map(Arc::from);
+        let headers = Arc::from(output.headers);
+        let wanted = output.destination.as_deref();
+        let mut found = false;
+        for target in &route.targets {
+            if wanted.is_some_and(|wanted| wanted != &*target.destination) {
+                continue;
+            }
+            let Some(destination) = self.destinations.get(&target.destination) else {
+                return Err(Reason::new(
+                    Code::RouteUnknown,
+                    format!(
+                        "the route {} leads to {}, which this node's configuration does not name",
+                        route.name, target.destination
+                    ),
+                ));
+            };
+            found = true;
+            let record = target.record(about, topic.as_ref(), key.as_ref(), &headers, &output.body, &value);
+            ready.push((Arc::clone(destination), record));
+        }
+        if found {
+            Ok(())
+        } else {
+            let detail = format!(
+                "the plugin sends to {:?}, which is no destination of the route {}",
+                wanted.unwrap_or_default(),
+                route.name
+            );
+            Err(Reason::new(Code::PluginFailed, detail))
+        }
+    }
+}
+
+fn untouched(event: &Validated) -> Output {
+    Output {
+        destination: None,
+        topic: None,
+        key: None,
+        headers: Vec::new(),
+        body: Body::Document(EditedDocument::new(event.event().data.clone())),
+    }
+}
+
+fn attributes(event: &Validated, route: &RouteName, plugin: Option<Arc<str>>) -> RecordAttributes {
+    let decoded = event.event();
+    RecordAttributes {
+        attributes: decoded.attributes.clone(),
+        partner: decoded.partner.clone(),
+        schema: Arc::clone(event.schema()),
+        plugin,
+        route: route.clone(),
+        received: decoded.received,
+        traceparent: decoded.traceparent.clone(),
+    }
+}

@@ -1,0 +1,198 @@
+//! What one registry state means for events: keys, compiled schemas, routes, plugins. Built beside the traffic, swapped
+//! in whole.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    authenticate::Keys,
+    decode::Hints,
+    event::{EventType, PartnerName, PluginName, RouteName},
+    registry::{
+        Registry,
+        model::{Policy, Route, State},
+    },
+    route::Routes,
+    transform::{Prepared, Transformer},
+    validate::{Resolution, Schemas},
+};
+
+/// An immutable set of everything that a request's events are processed by.
+#[derive(Default)]
+pub struct Tables {
+    pub state: Arc<State>,
+    pub keys: Keys,
+    pub schemas: Schemas,
+    pub routes: Routes,
+    partners: HashMap<PartnerName, PartnerEntry>,
+    bindings: HashMap<RouteName, Bound>,
+}
+
+struct PartnerEntry {
+    policy: Policy,
+    default_source: Arc<str>,
+}
+
+struct Bound {
+    made_from: BoundFrom,
+    binding: Binding,
+}
+
+#[derive(Clone, PartialEq)]
+struct BoundFrom {
+    plugin: PluginName,
+    version: Option<u32>,
+    config: Option<serde_json::Value>,
+}
+
+/// What runs between a route and its destinations.
+pub(super) enum Binding {
+    None,
+    Plugin(Arc<Prepared>),
+    /// Events wait in quarantine; the text says why.
+    Unavailable(Arc<str>),
+}
+
+impl Tables {
+    /// Builds the tables of `state`, with everything of `previous` that has not changed.
+    pub async fn build(
+        state: Arc<State>,
+        previous: &Tables,
+        registry: &Registry,
+        transformer: &Arc<Transformer>,
+    ) -> Tables {
+        let partners = state
+            .partners
+            .iter()
+            .map(|(name, partner)| {
+                let partner = &partner.value;
+                let entry = PartnerEntry {
+                    policy: partner.policy,
+                    default_source: match &partner.source {
+                        Some(source) => source.as_str().into(),
+                        None => fallback_source(name),
+                    },
+                };
+                (name.clone(), entry)
+            })
+            .collect();
+        let mut bindings = HashMap::new();
+        for (name, route) in &state.routes {
+            if let Some(plugin) = &route.value.plugin {
+                let bound = bind(&state, plugin, &route.value, previous.bindings.get(name), registry, transformer).await;
+                bindings.insert(name.clone(), bound);
+            }
+        }
+        Tables {
+            keys: Keys::build(&state),
+            schemas: Schemas::build(&state, &previous.schemas),
+            routes: Routes::build(&state),
+            partners,
+            bindings,
+            state,
+        }
+    }
+
+    pub(super) fn policy(&self, partner: &PartnerName) -> Policy {
+        self.partners.get(partner).map_or_else(Policy::default, |entry| entry.policy)
+    }
+
+    pub(super) fn default_source(&self, partner: &PartnerName) -> Arc<str> {
+        self.partners
+            .get(partner)
+            .map_or_else(|| fallback_source(partner), |entry| Arc::clone(&entry.default_source))
+    }
+
+    pub(super) fn binding(&self, route: &RouteName) -> &Binding {
+        self.bindings.get(route).map_or(&Binding::None, |bound| &bound.binding)
+    }
+
+    /// Whether a route runs the plugin on this node.
+    pub fn runs(&self, plugin: &PluginName) -> bool {
+        self.bindings
+            .values()
+            .any(|bound| bound.made_from.plugin == *plugin && matches!(bound.binding, Binding::Plugin(_)))
+    }
+
+    /// Why a route's plugin cannot run on this node, where one of its routes has found that.
+    pub fn unavailable(&self, plugin: &PluginName) -> Option<Arc<str>> {
+        self.bindings.values().find_map(|bound| match &bound.binding {
+            Binding::Unavailable(detail) if bound.made_from.plugin == *plugin => Some(Arc::clone(detail)),
+            Binding::None | Binding::Plugin(_) | Binding::Unavailable(_) => None,
+        })
+    }
+
+    /// The plugins that this node cannot run, with the reason: for readiness.
+    pub fn unavailable_plugins(&self) -> Vec<(RouteName, Arc<str>)> {
+        self.bindings
+            .iter()
+            .filter_map(|(route, bound)| match &bound.binding {
+                Binding::Unavailable(detail) => Some((route.clone(), Arc::clone(detail))),
+                Binding::None | Binding::Plugin(_) => None,
+            })
+            .collect()
+    }
+}
+
+fn fallback_source(partner: &PartnerName) -> Arc<str> {
+    format!("/partners/{partner}").into()
+}
+
+async fn bind(
+    state: &State,
+    plugin: &PluginName,
+    route: &Route,
+    previous: Option<&Bound>,
+    registry: &Registry,
+    transformer: &Arc<Transformer>,
+) -> Bound {
+    let active = state.plugins.get(plugin).and_then(|entry| entry.value.active_version());
+    let made_from = BoundFrom {
+        plugin: plugin.clone(),
+        version: active.map(|version| version.version),
+        config: route.config.clone(),
+    };
+    if let Some(Bound {
+        made_from: known,
+        binding: Binding::Plugin(prepared),
+    }) = previous
+        && *known == made_from
+    {
+        let binding = Binding::Plugin(Arc::clone(prepared));
+        return Bound { made_from, binding };
+    }
+    let prepared = match active {
+        None => Err(format!("the plugin {plugin} has no active version; its events go out when it has")),
+        Some(version) => match registry.blob(version.digest).await {
+            Ok(component) => transformer
+                .prepare(plugin, version.version, component, route.config.as_ref())
+                .await
+                .map_err(|problem| format!("{plugin}@{} cannot run: {}", version.version, problem.detail)),
+            Err(error) => {
+                tracing::error!(%plugin, version = version.version, %error, "a plugin cannot be read from the store");
+                Err(format!("{plugin}@{} cannot be read from the store", version.version))
+            }
+        },
+    };
+    let binding = match prepared {
+        Ok(prepared) => Binding::Plugin(prepared),
+        Err(detail) => {
+            tracing::warn!(%plugin, detail, "a route's plugin is not available; its events go to quarantine");
+            Binding::Unavailable(detail.into())
+        }
+    };
+    Bound { made_from, binding }
+}
+
+impl Hints for Tables {
+    fn schema(
+        &self,
+        event_type: &EventType,
+        source: &str,
+        app_version: Option<&str>,
+    ) -> Option<Arc<serde_json::Value>> {
+        match self.schemas.resolve(event_type, source, app_version) {
+            Resolution::Found(schema) => schema.compiled().ok().map(|compiled| Arc::clone(compiled.schema())),
+            Resolution::TypeUnknown | Resolution::BelowAll { .. } => None,
+        }
+    }
+}

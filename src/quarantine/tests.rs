@@ -1,0 +1,189 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::{Filter, Kept, Quarantine};
+use crate::{
+    event::{Attributes, Decoded, Reason, Record, RecordAttributes},
+    json::Document,
+    problem::Code,
+    spool::{Budget, Spool, SpoolOptions},
+    store::Store,
+};
+
+const DATA: &str = "{ \"a\" :\n 1.50 }";
+
+fn kept(id: &str, code: Code) -> Kept {
+    let event = Decoded {
+        partner: "haneul-app".parse().unwrap(),
+        attributes: Attributes {
+            id: id.to_owned(),
+            source: "/app".to_owned(),
+            event_type: "app.opened".parse().unwrap(),
+            time: "2026-11-02T10:00:00Z".to_owned(),
+            subject: None,
+            app_version: Some("5.2".to_owned()),
+        },
+        data: Document::parse(Bytes::from_static(DATA.as_bytes()), 64).unwrap(),
+        received: Timestamp::UNIX_EPOCH,
+        id_generated: false,
+        traceparent: None,
+    };
+    Kept::new(
+        event,
+        Reason::new(code, "why"),
+        Some(vec!["one".parse().unwrap()]),
+    )
+}
+
+async fn open(folder: &std::path::Path) -> Arc<Quarantine> {
+    let budget = Budget::new(1 << 30);
+    let spool = Spool::open(&folder.join("spool"), SpoolOptions::default(), budget).unwrap();
+    let store = Store::open(&format!("file:{}", folder.join("store").display())).unwrap();
+    Quarantine::open(spool, store).await.unwrap()
+}
+
+async fn keep(quarantine: &Arc<Quarantine>, kept: Kept) {
+    let (done, result) = tokio::sync::oneshot::channel();
+    quarantine.keep(kept, move |result| done.send(result).unwrap());
+    result.await.unwrap().unwrap();
+}
+
+async fn ids(quarantine: &Quarantine, filter: &Filter) -> Vec<String> {
+    let (items, _) = quarantine.list(filter, None, 100).await.unwrap();
+    items.into_iter().map(|item| item.event_id).collect()
+}
+
+#[tokio::test]
+async fn what_is_kept_is_listed_at_once_and_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let quarantine = open(folder.path()).await;
+    keep(&quarantine, kept("1", Code::SchemaUnknown)).await;
+    keep(&quarantine, kept("2", Code::RouteUnknown)).await;
+    let all = Filter::default();
+    assert_eq!(ids(&quarantine, &all).await, ["1", "2"]);
+    quarantine.close().await;
+    drop(quarantine);
+    let quarantine = open(folder.path()).await;
+    assert_eq!(ids(&quarantine, &all).await, ["1", "2"]);
+    let (taken, more) = quarantine.take(&all, None, 1).await.unwrap();
+    assert!(more);
+    assert_eq!(
+        taken[0].event.data.bytes(),
+        DATA.as_bytes(),
+        "data keeps its bytes"
+    );
+    assert_eq!(
+        taken[0].event.attributes,
+        kept("1", Code::Internal).event.attributes
+    );
+    assert_eq!(taken[0].routes.as_deref(), Some(&["one".parse().unwrap()][..]));
+}
+
+#[tokio::test]
+async fn what_is_resolved_stays_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let quarantine = open(folder.path()).await;
+    let (one, two) = (kept("1", Code::SchemaUnknown), kept("2", Code::SchemaUnknown));
+    keep(&quarantine, one.clone()).await;
+    keep(&quarantine, two).await;
+    quarantine.resolve(&[one.id]).await.unwrap();
+    assert_eq!(ids(&quarantine, &Filter::default()).await, ["2"]);
+    assert!(quarantine.get(&one.id.to_string()).await.unwrap().is_none());
+    quarantine.close().await;
+    drop(quarantine);
+    assert_eq!(ids(&*open(folder.path()).await, &Filter::default()).await, ["2"]);
+}
+
+#[tokio::test]
+async fn an_item_kept_anew_has_its_latest_reason_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let quarantine = open(folder.path()).await;
+    let first = kept("1", Code::SchemaUnknown);
+    keep(&quarantine, first.clone()).await;
+    let second = Kept {
+        reason: Reason::new(Code::SchemaViolation, "now this"),
+        ..first
+    };
+    keep(&quarantine, second).await;
+    quarantine.close().await;
+    drop(quarantine);
+    let (items, _) = open(folder.path())
+        .await
+        .list(&Filter::default(), None, 9)
+        .await
+        .unwrap();
+    assert_eq!(items.len(), 1);
+    assert_eq!(items[0].code, Code::SchemaViolation);
+}
+
+#[tokio::test]
+async fn filters_choose_and_pages_follow_one_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let quarantine = open(folder.path()).await;
+    for id in ["1", "2", "3"] {
+        keep(&quarantine, kept(id, Code::SchemaUnknown)).await;
+    }
+    keep(&quarantine, kept("4", Code::RouteUnknown)).await;
+    let by_code = Filter {
+        code: Some(Code::SchemaUnknown),
+        ..Filter::default()
+    };
+    let (page, next) = quarantine.list(&by_code, None, 2).await.unwrap();
+    assert_eq!(page.len(), 2);
+    let (page, next) = quarantine.list(&by_code, next.as_deref(), 2).await.unwrap();
+    assert_eq!((page[0].event_id.as_str(), page.len(), next), ("3", 1, None));
+    for filter in [
+        Filter {
+            partner: Some("other".to_owned()),
+            ..Filter::default()
+        },
+        Filter {
+            event_type: Some("app.closed".to_owned()),
+            ..Filter::default()
+        },
+        Filter {
+            app_version: Some("5.3".to_owned()),
+            ..Filter::default()
+        },
+        Filter {
+            to: Some(Timestamp::UNIX_EPOCH),
+            ..Filter::default()
+        },
+    ] {
+        assert!(ids(&quarantine, &filter).await.is_empty(), "{filter:?}");
+    }
+    assert!(quarantine.list(&by_code, Some("no cursor"), 2).await.is_err());
+}
+
+#[tokio::test]
+async fn a_refused_record_comes_back_as_it_was() {
+    let event = kept("1", Code::Internal).event;
+    let record = Record {
+        about: Arc::new(RecordAttributes {
+            attributes: event.attributes,
+            partner: event.partner,
+            schema: "app.opened@1".into(),
+            plugin: Some("p@1".into()),
+            route: "one".parse().unwrap(),
+            received: event.received,
+            traceparent: None,
+        }),
+        topic: "t".into(),
+        key: Some("k".into()),
+        headers: Arc::from([("h".to_owned(), "v".to_owned())]),
+        value: Bytes::from_static(b"\x00\xff"),
+        value_is_json: false,
+    };
+    let refused = Kept::refused("events".to_owned(), record.clone(), "too large".to_owned()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let quarantine = open(folder.path()).await;
+    let id = refused.id.to_string();
+    keep(&quarantine, refused).await;
+    quarantine.close().await;
+    drop(quarantine);
+    let kept = open(folder.path()).await.get(&id).await.unwrap().unwrap();
+    assert_eq!(kept.record.unwrap().record, record);
+    assert_eq!(kept.reason.code, Code::DeliveryRefused);
+}

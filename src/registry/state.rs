@@ -1,0 +1,134 @@
+//! How an entry of the log changes the state. Pure: replaying the same log gives the same state everywhere, so an
+//! entry that finds nothing to change is no error.
+
+use std::sync::Arc;
+
+use super::model::{Change, Entry, Plugin, Schema, SchemaKey, State, Versioned};
+use crate::event::PluginName;
+
+impl State {
+    /// The state after `entry`; what it does not touch is shared with this one.
+    #[must_use]
+    pub fn apply(&self, entry: &Entry) -> State {
+        let mut state = self.clone();
+        state.apply_in_place(entry);
+        state
+    }
+
+    /// [`State::apply`] without the copy, for replaying a long log.
+    pub fn apply_in_place(&mut self, entry: &Entry) {
+        let sequence = entry.sequence;
+        self.sequence = sequence;
+        match entry.change.clone() {
+            Change::PutPartner { name, partner } => {
+                self.partners.insert(name, versioned(sequence, partner));
+            }
+            Change::DeletePartner { name } => {
+                self.partners.remove(&name);
+                self.keys.retain(|_, key| key.value.partner != name);
+            }
+            Change::CreateKey { key } => {
+                self.keys.insert(key.id.clone(), versioned(sequence, key));
+            }
+            Change::RevokeKey { partner, id } => {
+                if self.keys.get(&id).is_some_and(|key| key.value.partner == partner) {
+                    self.keys.remove(&id);
+                }
+            }
+            Change::PutType { event_type, entry } => {
+                self.types.insert(event_type, versioned(sequence, entry));
+            }
+            Change::PutSchema { key, schema, .. } => self.put_schema(sequence, key, schema),
+            Change::DeleteSchema { key } => self.delete_schema(&key),
+            Change::PutRoute { name, route } => {
+                self.routes.insert(name, versioned(sequence, route));
+            }
+            Change::DeleteRoute { name } => {
+                self.routes.remove(&name);
+            }
+            Change::CreateToken { token } => {
+                self.tokens.insert(token.id.clone(), versioned(sequence, token));
+            }
+            Change::DeleteToken { id } => {
+                self.tokens.remove(&id);
+            }
+            Change::AddPluginVersion { .. }
+            | Change::ActivatePlugin { .. }
+            | Change::ShadowPlugin { .. }
+            | Change::RollBackPlugin { .. } => self.change_plugin(sequence, &entry.change),
+            Change::Note { .. } => {}
+        }
+    }
+
+    fn put_schema(&mut self, sequence: u64, key: SchemaKey, schema: Schema) {
+        let of_type = Arc::make_mut(self.schemas.entry(key.event_type.clone()).or_default());
+        let known = of_type.position(&key);
+        let entry = versioned(sequence, (key, schema));
+        match known.and_then(|index| of_type.schemas.get_mut(index)) {
+            Some(place) => *place = entry,
+            None => of_type.schemas.push(entry),
+        }
+    }
+
+    fn delete_schema(&mut self, key: &SchemaKey) {
+        let Some(of_type) = self.schemas.get_mut(&key.event_type) else {
+            return;
+        };
+        if let Some(index) = of_type.position(key) {
+            Arc::make_mut(of_type).schemas.remove(index);
+        }
+        if of_type.schemas.is_empty() {
+            self.schemas.remove(&key.event_type);
+        }
+    }
+
+    fn change_plugin(&mut self, sequence: u64, change: &Change) {
+        match change {
+            Change::AddPluginVersion { plugin, version } => {
+                self.edit_plugin(sequence, plugin, |plugin| {
+                    if plugin.version(version.version).is_none() {
+                        plugin.versions.push(version.clone());
+                    }
+                });
+            }
+            Change::ActivatePlugin {
+                plugin,
+                version,
+                share,
+            } => {
+                self.edit_plugin(sequence, plugin, |plugin| {
+                    if plugin.active != Some(*version) {
+                        plugin.previous = plugin.active;
+                    }
+                    plugin.active = Some(*version);
+                    plugin.share = *share;
+                });
+            }
+            Change::ShadowPlugin { plugin, version } => {
+                self.edit_plugin(sequence, plugin, |plugin| plugin.shadow = *version);
+            }
+            // The version that was left is not kept as `previous`: a second rollback must not bring it back.
+            Change::RollBackPlugin { plugin } => self.edit_plugin(sequence, plugin, |plugin| {
+                if let Some(previous) = plugin.previous.take() {
+                    plugin.active = Some(previous);
+                    plugin.share = Some(100);
+                }
+            }),
+            _ => {}
+        }
+    }
+
+    fn edit_plugin(&mut self, sequence: u64, name: &PluginName, edit: impl FnOnce(&mut Plugin)) {
+        let mut plugin = self
+            .plugins
+            .get(name)
+            .map(|known| known.value.clone())
+            .unwrap_or_default();
+        edit(&mut plugin);
+        self.plugins.insert(name.clone(), versioned(sequence, plugin));
+    }
+}
+
+fn versioned<T>(sequence: u64, value: T) -> Arc<Versioned<T>> {
+    Arc::new(Versioned { sequence, value })
+}

@@ -1,0 +1,222 @@
+//! Reading: from the newest entries in memory, else from the segments.
+
+use std::{io, sync::Arc, time::Duration};
+
+use super::{
+    DamageCounters, Entry, Pending, Segment, Sequence, Shared,
+    frame::{Found, Scanner, frame_bytes},
+    recovery::keep_damage_aside,
+};
+
+/// Between two tries of a read that the disk refused.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Where the last read ended.
+pub(super) struct Position {
+    scanner: Scanner,
+    segment: u64,
+    sequence: Sequence,
+}
+
+pub(super) async fn read(shared: &Arc<Shared>, after: Sequence, max_bytes: usize) -> Option<Vec<Entry>> {
+    // Whatever stood up to here could not be read and will never be.
+    let mut lost_to = 0;
+    loop {
+        let progress = shared.progress.notified();
+        tokio::pin!(progress);
+        progress.as_mut().enable();
+        let last_sequence = match look(shared, after, max_bytes, lost_to) {
+            Look::Entries(entries) => return Some(entries),
+            Look::End => return None,
+            Look::Nothing => {
+                progress.await;
+                continue;
+            }
+            Look::OnDisk(last_sequence) => last_sequence,
+        };
+        let reading = Arc::clone(shared);
+        let read = tokio::task::spawn_blocking(move || read_files(&reading, after, max_bytes)).await;
+        match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok(entries) if entries.is_empty() => lost_to = last_sequence,
+            Ok(entries) => {
+                hand_out(&mut shared.state.lock(), after, &entries);
+                return Some(entries);
+            }
+            Err(error) => {
+                tracing::error!(directory = %shared.directory.display(), %error, "the spool cannot be read");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+enum Look {
+    Entries(Vec<Entry>),
+    /// In the segments, up to this sequence.
+    OnDisk(Sequence),
+    Nothing,
+    End,
+}
+
+fn look(shared: &Shared, after: Sequence, max_bytes: usize, lost_to: Sequence) -> Look {
+    let mut state = shared.state.lock();
+    if state.last_sequence <= after.max(lost_to) {
+        if state.ended || (state.closing && state.is_settled()) {
+            Look::End
+        } else {
+            Look::Nothing
+        }
+    } else if after >= state.tail_floor {
+        let entries = from_tail(&state.tail, after, max_bytes);
+        hand_out(&mut state, after, &entries);
+        Look::Entries(entries)
+    } else {
+        Look::OnDisk(state.last_sequence)
+    }
+}
+
+fn from_tail(tail: &std::collections::VecDeque<Entry>, after: Sequence, max_bytes: usize) -> Vec<Entry> {
+    let start = tail.partition_point(|entry| entry.sequence <= after);
+    let mut bytes = 0;
+    tail.range(start..)
+        .take_while(|entry| {
+            let room = bytes < max_bytes;
+            bytes += entry.payload.len();
+            room
+        })
+        .cloned()
+        .collect()
+}
+
+/// Notes the sizes of what was read, so that a commit knows what it takes off.
+fn hand_out(state: &mut super::State, after: Sequence, entries: &[Entry]) {
+    if after > state.handed_to {
+        return;
+    }
+    for entry in entries {
+        if entry.sequence > state.handed_to {
+            state
+                .handed
+                .push_back((entry.sequence, frame_bytes(entry.payload.len())));
+            state.handed_to = entry.sequence;
+        }
+    }
+}
+
+fn read_files(shared: &Shared, after: Sequence, max_bytes: usize) -> io::Result<Vec<Entry>> {
+    let mut position = shared
+        .position
+        .lock()
+        .take()
+        .filter(|position| position.sequence == after);
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    for segment in segments_after(shared, after) {
+        let mut scanner = match position.take() {
+            Some(position) if position.segment == segment.id => position.scanner,
+            _ => match shared.scanner(&segment)? {
+                Some(scanner) => scanner,
+                None => continue,
+            },
+        };
+        scanner.extend(segment.length);
+        while bytes < max_bytes {
+            match scanner.next()? {
+                Found::Frame {
+                    sequence,
+                    offset,
+                    length,
+                } if sequence > after => {
+                    let payload = scanner.payload(offset, length)?;
+                    bytes += payload.len();
+                    entries.push(Entry { sequence, payload });
+                }
+                Found::Frame { .. } => {}
+                Found::Damage { offset, bytes } => shared.keep_aside(&segment, offset, bytes),
+                Found::End => break,
+            }
+        }
+        let sequence = entries.last().map_or(after, |entry| entry.sequence);
+        position = Some(Position {
+            scanner,
+            segment: segment.id,
+            sequence,
+        });
+        if bytes >= max_bytes {
+            break;
+        }
+    }
+    *shared.position.lock() = position;
+    Ok(entries)
+}
+
+/// The segments that may hold entries after `after`.
+fn segments_after(shared: &Shared, after: Sequence) -> Vec<Segment> {
+    let state = shared.state.lock();
+    let begins = state
+        .segments
+        .partition_point(|segment| segment.first_sequence <= after + 1);
+    state
+        .segments
+        .range(begins.saturating_sub(1)..)
+        .copied()
+        .collect()
+}
+
+/// What lies after `after` up to `to`; for a commit of entries that nobody has read.
+pub(super) fn count(shared: &Shared, after: Sequence, to: Sequence) -> Pending {
+    let mut counted = Pending::default();
+    for segment in segments_after(shared, after) {
+        if segment.first_sequence > to {
+            break;
+        }
+        let Ok(Some(mut scanner)) = shared.scanner(&segment) else {
+            continue;
+        };
+        while let Ok(found) = scanner.next() {
+            match found {
+                Found::Frame { sequence, length, .. } if sequence > after && sequence <= to => {
+                    counted.entries += 1;
+                    counted.bytes += frame_bytes(length);
+                }
+                Found::Frame { .. } | Found::Damage { .. } => {}
+                Found::End => break,
+            }
+        }
+    }
+    counted
+}
+
+impl Shared {
+    /// None where the segment was removed: all of it is delivered.
+    fn scanner(&self, segment: &Segment) -> io::Result<Option<Scanner>> {
+        match self.storage.open(&self.directory.join(segment.name())) {
+            Ok(file) => Ok(Some(Scanner::new(file, segment.id, 0, segment.length))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn keep_aside(&self, segment: &Segment, offset: u64, bytes: u64) {
+        keep_damage_aside(
+            &*self.storage,
+            &self.directory,
+            segment,
+            offset..offset + bytes,
+            false,
+            &self.damage,
+        );
+    }
+}
+
+impl DamageCounters {
+    pub(super) fn add(&self, bytes: u64, torn: bool) {
+        use std::sync::atomic::Ordering::Relaxed;
+        if torn {
+            self.torn_bytes.fetch_add(bytes, Relaxed);
+        } else {
+            self.regions.fetch_add(1, Relaxed);
+            self.bytes.fetch_add(bytes, Relaxed);
+        }
+    }
+}

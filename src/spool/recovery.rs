@@ -1,0 +1,188 @@
+//! What a spool's folder holds when it is opened.
+
+use std::{collections::VecDeque, io, ops::Range, path::Path};
+
+use super::{
+    DamageCounters, OpenError, Pending, Segment, Sequence, State,
+    cursor::Cursor,
+    frame::{Found, HEADER_BYTES, Scanner, frame_bytes, read_full},
+    storage::Storage,
+};
+
+pub(super) const LOCK_NAME: &str = "lock";
+pub(super) const DAMAGED_NAME: &str = "damaged";
+
+pub(super) struct Recovered {
+    pub(super) state: State,
+    pub(super) next_sequence: Sequence,
+    pub(super) damage: DamageCounters,
+    pub(super) lock: Box<dyn Send + Sync>,
+}
+
+/// Takes the lock and reads the cursor and every segment that it has not passed.
+pub(super) fn recover(storage: &dyn Storage, directory: &Path) -> Result<Recovered, OpenError> {
+    let io = |cause| OpenError::Io {
+        path: directory.display().to_string(),
+        cause,
+    };
+    storage.create_directory(directory).map_err(io)?;
+    let lock = storage
+        .lock(&directory.join(LOCK_NAME))
+        .map_err(|cause| match cause.kind() {
+            io::ErrorKind::WouldBlock => OpenError::InUse {
+                path: directory.display().to_string(),
+            },
+            _ => io(cause),
+        })?;
+    let committed = Cursor::read(storage, directory).map_err(io)?.unwrap_or_default();
+    let mut segments: Vec<Segment> = storage
+        .list(directory)
+        .map_err(io)?
+        .iter()
+        .filter_map(|name| Segment::parse_name(name))
+        .collect();
+    segments.sort_by_key(|segment| (segment.first_sequence, segment.id));
+    let damage = DamageCounters::default();
+    let mut found = Content {
+        pending: Pending::default(),
+        last_sequence: committed.0,
+        torn_bytes: 0,
+    };
+    let last = segments.len().saturating_sub(1);
+    for index in 0..segments.len() {
+        let passed = segments
+            .get(index + 1)
+            .is_some_and(|next| next.first_sequence <= committed.0 + 1);
+        if !passed {
+            let segment = &mut segments[index];
+            found
+                .scan(storage, directory, segment, committed.0, index == last, &damage)
+                .map_err(io)?;
+        }
+    }
+    let newest = segments
+        .last()
+        .map_or(0, |segment| segment.first_sequence.saturating_sub(1));
+    // Entries that were torn off had numbers too; none of them had less than a header.
+    let next_sequence = found.last_sequence.max(newest) + found.torn_bytes / HEADER_BYTES as u64 + 1;
+    Ok(Recovered {
+        state: State {
+            queue: Vec::new(),
+            queue_bytes: 0,
+            commits: Vec::new(),
+            writing: false,
+            closing: false,
+            abandoned: false,
+            ended: false,
+            segments: VecDeque::from(segments),
+            last_sequence: found.last_sequence,
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+            tail_floor: found.last_sequence,
+            handed: VecDeque::new(),
+            handed_to: committed.0,
+            committed,
+            pending: found.pending,
+        },
+        next_sequence,
+        damage,
+        lock,
+    })
+}
+
+struct Content {
+    pending: Pending,
+    last_sequence: Sequence,
+    torn_bytes: u64,
+}
+
+impl Content {
+    fn scan(
+        &mut self,
+        storage: &dyn Storage,
+        directory: &Path,
+        segment: &mut Segment,
+        committed: Sequence,
+        last: bool,
+        damage: &DamageCounters,
+    ) -> io::Result<()> {
+        let file = storage.open(&directory.join(segment.name()))?;
+        segment.length = file.length()?;
+        let mut scanner = Scanner::new(file, segment.id, 0, segment.length);
+        loop {
+            match scanner.next()? {
+                Found::Frame { sequence, length, .. } => {
+                    segment.last_sequence = sequence;
+                    self.last_sequence = self.last_sequence.max(sequence);
+                    if sequence > committed {
+                        self.pending.entries += 1;
+                        self.pending.bytes += frame_bytes(length);
+                    }
+                }
+                Found::Damage { offset, bytes } => {
+                    let torn = last && offset + bytes == segment.length;
+                    if torn {
+                        self.torn_bytes = bytes;
+                    }
+                    keep_damage_aside(storage, directory, segment, offset..offset + bytes, torn, damage);
+                }
+                Found::End => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Copies bytes that are no frames to `damaged/` and counts them, once for each place.
+pub(super) fn keep_damage_aside(
+    storage: &dyn Storage,
+    directory: &Path,
+    segment: &Segment,
+    range: Range<u64>,
+    torn: bool,
+    damage: &DamageCounters,
+) {
+    let aside = directory.join(DAMAGED_NAME);
+    let name = format!("{}-{}", segment.name(), range.start);
+    if storage.list(&aside).is_ok_and(|names| names.contains(&name)) {
+        return;
+    }
+    damage.add(range.end - range.start, torn);
+    tracing::error!(
+        segment = segment.name(),
+        offset = range.start,
+        bytes = range.end - range.start,
+        torn,
+        "bytes in the spool are no entries; they are kept in {}",
+        aside.display(),
+    );
+    if let Err(error) = copy(storage, directory, segment, range, &aside.join(name)) {
+        tracing::error!(%error, "damaged bytes of the spool could not be kept aside");
+    }
+}
+
+fn copy(
+    storage: &dyn Storage,
+    directory: &Path,
+    segment: &Segment,
+    range: Range<u64>,
+    target: &Path,
+) -> io::Result<()> {
+    const CHUNK_BYTES: u64 = 1 << 20;
+    let aside = directory.join(DAMAGED_NAME);
+    storage.create_directory(&aside)?;
+    let source = storage.open(&directory.join(segment.name()))?;
+    let mut copy = storage.create(target)?;
+    let mut chunk = Vec::new();
+    let mut offset = range.start;
+    while offset < range.end {
+        chunk.resize((range.end - offset).min(CHUNK_BYTES) as usize, 0);
+        let read = read_full(&*source, &mut chunk, offset)?;
+        if read == 0 {
+            break;
+        }
+        copy.append(&chunk[..read])?;
+        offset += read as u64;
+    }
+    copy.sync()?;
+    storage.sync_directory(&aside)
+}

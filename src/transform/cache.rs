@@ -1,0 +1,185 @@
+//! Compiled forms on disk. They are loaded as native code: only the gateway may write them, and each carries a
+//! checksum against what a disk does to files.
+
+use std::{
+    fs::{self, DirBuilder},
+    hash::{Hash, Hasher},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::{Engine, component::Component};
+
+use crate::registry::model::Digest;
+
+const CHECKSUM_BYTES: usize = 32;
+
+pub(super) struct Cache {
+    directory: PathBuf,
+    /// What a compiled form must agree with: engine version, settings and processor.
+    compatibility: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CacheError {
+    #[error("the folder of compiled plugins {path} {fault}", path = .0.display(), fault = .1)]
+    Untrusted(PathBuf, &'static str),
+    #[error("the folder of compiled plugins {path}: {source}", path = .path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+impl Cache {
+    /// Makes the folder, with mode 0700, or refuses one that others may write to.
+    pub(super) fn open(directory: &Path, engine: &Engine) -> Result<Cache, CacheError> {
+        let io_error = |source| CacheError::Io {
+            path: directory.to_owned(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(io_error)?;
+        let metadata = fs::symlink_metadata(directory).map_err(io_error)?;
+        let fault = if !metadata.is_dir() {
+            Some("is no folder")
+        } else if metadata.uid() != rustix::process::geteuid().as_raw() {
+            Some("belongs to another user")
+        } else if metadata.mode() & 0o022 != 0 {
+            Some("may be written by others: take that right from group and world")
+        } else {
+            None
+        };
+        match fault {
+            Some(fault) => Err(CacheError::Untrusted(directory.to_owned(), fault)),
+            None => Ok(Cache {
+                directory: directory.to_owned(),
+                compatibility: compatibility(engine),
+            }),
+        }
+    }
+
+    /// The compiled form of the component with this digest, where there is a sound one.
+    pub(super) fn load(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
+        let path = self.path(digest);
+        let file = fs::read(&path).ok()?;
+        let sound = file
+            .split_at_checked(CHECKSUM_BYTES)
+            .filter(|(checksum, compiled)| Sha256::digest(compiled).as_slice() == *checksum);
+        let Some((_, compiled)) = sound else {
+            tracing::warn!(path = %path.display(), "a compiled plugin on disk is damaged; it is compiled anew");
+            return None;
+        };
+        // SAFETY: `deserialize` trusts its input, which must be what `precompile_component` of this wasmtime wrote.
+        // These bytes are: `open` has refused a folder that anyone but this user may write to, `store` alone writes
+        // there, only what the compiling child of this binary answered, and the checksum shows that they are whole.
+        // Version and settings are compared by `deserialize` itself.
+        match unsafe { Component::deserialize(engine, compiled) } {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a compiled plugin on disk is of no use; it is compiled anew");
+                None
+            }
+        }
+    }
+
+    /// Keeps what the compiling child answered. A reader sees all of it or nothing.
+    pub(super) fn store(&self, digest: &Digest, compiled: &[u8]) -> Result<(), CacheError> {
+        let path = self.path(digest);
+        let write = || -> io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+            file.write_all(&Sha256::digest(compiled))?;
+            file.write_all(compiled)?;
+            file.persist(&path).map_err(|error| error.error)?;
+            Ok(())
+        };
+        write().map_err(|source| CacheError::Io {
+            path: self.directory.clone(),
+            source,
+        })
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.directory
+            .join(format!("{digest}-{}.compiled", self.compatibility))
+    }
+}
+
+fn compatibility(engine: &Engine) -> String {
+    struct Sha(Sha256);
+    impl Hasher for Sha {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+        fn finish(&self) -> u64 {
+            0
+        }
+    }
+    let mut hasher = Sha(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    let digest = hasher.0.finalize();
+    hex::encode(digest.get(..8).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use wasmtime::Engine;
+
+    use super::{Cache, CacheError};
+    use crate::registry::model::Digest;
+
+    #[test]
+    fn refuses_a_folder_that_others_may_write_to() {
+        let parent = tempfile::tempdir().expect("a folder for the test");
+        let engine = Engine::default();
+        let ours = parent.path().join("made/by/us");
+        Cache::open(&ours, &engine).expect("a new folder is ours");
+        let mode = fs::metadata(&ours).expect("it was made").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+
+        let open = parent.path().join("open");
+        fs::create_dir(&open).expect("a folder");
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("its owner may");
+        assert!(matches!(
+            Cache::open(&open, &engine),
+            Err(CacheError::Untrusted(..))
+        ));
+
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink(&ours, &link).expect("a link");
+        assert!(matches!(
+            Cache::open(&link, &engine),
+            Err(CacheError::Untrusted(..))
+        ));
+    }
+
+    #[test]
+    fn a_damaged_form_is_not_loaded() {
+        let directory = tempfile::tempdir().expect("a folder for the test");
+        let engine = Engine::default();
+        let cache = Cache::open(&directory.path().join("cache"), &engine).expect("ours");
+        let digest = Digest::of(b"component");
+        let compiled = engine
+            .precompile_component(b"\0asm\x0d\0\x01\0")
+            .expect("an empty component compiles");
+        cache.store(&digest, &compiled).expect("there is room");
+        assert!(cache.load(&engine, &digest).is_some());
+        assert!(cache.load(&engine, &Digest::of(b"another")).is_none());
+
+        let path = cache.path(&digest);
+        let whole = fs::read(&path).expect("it was stored");
+        for damaged in [&whole[..whole.len() - 1], &whole[..16], &[]] {
+            fs::write(&path, damaged).expect("ours to write");
+            assert!(cache.load(&engine, &digest).is_none());
+        }
+        let mut flipped = whole.clone();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 1;
+        fs::write(&path, &flipped).expect("ours to write");
+        assert!(cache.load(&engine, &digest).is_none());
+    }
+}

@@ -1,0 +1,209 @@
+//! The documents of one call: what the guest's handles stand for, and what they may cost.
+
+use bytes::Bytes;
+use wasmtime::component::Resource;
+
+use super::fault::Fault;
+use crate::{
+    json::{Document, Edit, EditError, EditedDocument, NewValue},
+    limits::{self, ByteSize},
+};
+
+/// What the guest's `document` handles stand for.
+pub enum HostDocument {}
+
+/// A document and what is known of its size.
+pub(super) struct Entry {
+    pub(super) document: EditedDocument,
+    /// Never below the length of the document as text.
+    pub(super) text_bytes_bound: usize,
+    /// What the edits hold of the budget.
+    edits_bytes: usize,
+}
+
+/// The documents of the running call. Handles count on through an instance's life, so that one that the guest kept
+/// from an earlier call names nothing.
+pub(super) struct Documents {
+    first_handle: u32,
+    entries: Vec<Option<Entry>>,
+    budget_bytes: usize,
+    budget: ByteSize,
+    depth: u32,
+}
+
+/// Bytes that the host keeps for one edit beside its texts.
+const EDIT_BYTES: usize = 64;
+/// Bytes that the host keeps for a byte of parsed text, at most: `[0,0` has a tape entry for two bytes.
+const PARSED_FACTOR: usize = 8;
+/// Bytes of text that one byte may become: a control character is written `\u0000`.
+const ESCAPE_FACTOR: usize = 6;
+
+impl Documents {
+    pub(super) fn new(budget: ByteSize, depth: u32) -> Documents {
+        Documents {
+            first_handle: 0,
+            entries: Vec::new(),
+            budget_bytes: budget.as_usize(),
+            budget,
+            depth,
+        }
+    }
+
+    /// Drops what the last call left.
+    pub(super) fn begin(&mut self) {
+        let made = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        self.first_handle = self.first_handle.saturating_add(made);
+        self.entries.clear();
+        self.budget_bytes = self.budget.as_usize();
+    }
+
+    /// The event's own data.
+    pub(super) fn insert_event(&mut self, data: &Document) -> Result<Resource<HostDocument>, Fault> {
+        self.insert(Entry {
+            text_bytes_bound: data.root().raw().len(),
+            document: EditedDocument::new(data.clone()),
+            edits_bytes: 0,
+        })
+    }
+
+    /// Parses the guest's text.
+    pub(super) fn parse(&mut self, text: String) -> Result<Result<Resource<HostDocument>, String>, Fault> {
+        self.charge(text.len().saturating_mul(PARSED_FACTOR))?;
+        let text_bytes_bound = text.len();
+        match Document::parse(Bytes::from(text), self.depth) {
+            Ok(document) => self
+                .insert(Entry {
+                    document: EditedDocument::new(document),
+                    text_bytes_bound,
+                    edits_bytes: 0,
+                })
+                .map(Ok),
+            Err(error) => Ok(Err(error.to_string())),
+        }
+    }
+
+    /// A copy that shares the original text.
+    pub(super) fn copy(&mut self, handle: &Resource<HostDocument>) -> Result<Resource<HostDocument>, Fault> {
+        let entry = self.get(handle)?;
+        let copy = Entry {
+            document: entry.document.clone(),
+            text_bytes_bound: entry.text_bytes_bound,
+            edits_bytes: entry.edits_bytes,
+        };
+        self.charge(copy.edits_bytes)?;
+        self.insert(copy)
+    }
+
+    pub(super) fn get(&self, handle: &Resource<HostDocument>) -> Result<&Entry, Fault> {
+        self.index(handle)
+            .and_then(|index| self.entries.get(index)?.as_ref())
+            .ok_or(Fault::DocumentGone)
+    }
+
+    /// Makes one edit and counts it against the budget.
+    pub(super) fn edit(
+        &mut self,
+        handle: &Resource<HostDocument>,
+        edit: Edit,
+    ) -> Result<Result<bool, EditError>, Fault> {
+        let cost = cost(&edit);
+        self.charge(cost)?;
+        let entry = self.get_mut(handle)?;
+        entry.edits_bytes = entry.edits_bytes.saturating_add(cost);
+        entry.text_bytes_bound = entry.text_bytes_bound.saturating_add(growth(&edit));
+        Ok(match edit {
+            Edit::Set(pointer, value) => entry.document.set(&pointer, value).map(|()| true),
+            Edit::Remove(pointer) => Ok(entry.document.remove(&pointer)),
+            Edit::Move(source, target) => entry.document.move_value(&source, &target),
+        })
+    }
+
+    /// Makes all edits or none. `check` is asked before each: edits are many and no epoch interrupts the host.
+    pub(super) fn apply(
+        &mut self,
+        handle: &Resource<HostDocument>,
+        edits: Vec<Edit>,
+        mut check: impl FnMut() -> Result<(), Fault>,
+    ) -> Result<Result<(), EditError>, Fault> {
+        let before = self.copy_of(handle)?;
+        for edit in edits {
+            check()?;
+            if let Err(error) = self.edit(handle, edit)? {
+                *self.get_mut(handle)? = before;
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Takes a document out: the guest gave it away or dropped it.
+    pub(super) fn take(&mut self, handle: &Resource<HostDocument>) -> Option<Entry> {
+        let index = self.index(handle)?;
+        self.entries.get_mut(index)?.take()
+    }
+
+    fn insert(&mut self, entry: Entry) -> Result<Resource<HostDocument>, Fault> {
+        let index = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        if index >= limits::PLUGIN_DOCUMENTS_PER_CALL {
+            return Err(Fault::Documents(limits::PLUGIN_DOCUMENTS_PER_CALL));
+        }
+        self.entries.push(Some(entry));
+        Ok(Resource::new_own(self.first_handle.saturating_add(index)))
+    }
+
+    fn index(&self, handle: &Resource<HostDocument>) -> Option<usize> {
+        let index = handle.rep().checked_sub(self.first_handle)?;
+        usize::try_from(index).ok()
+    }
+
+    fn get_mut(&mut self, handle: &Resource<HostDocument>) -> Result<&mut Entry, Fault> {
+        self.index(handle)
+            .and_then(|index| self.entries.get_mut(index)?.as_mut())
+            .ok_or(Fault::DocumentGone)
+    }
+
+    fn copy_of(&self, handle: &Resource<HostDocument>) -> Result<Entry, Fault> {
+        let entry = self.get(handle)?;
+        Ok(Entry {
+            document: entry.document.clone(),
+            text_bytes_bound: entry.text_bytes_bound,
+            edits_bytes: entry.edits_bytes,
+        })
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.budget_bytes = self
+            .budget_bytes
+            .checked_sub(bytes)
+            .ok_or(Fault::DocumentBytes(self.budget))?;
+        Ok(())
+    }
+}
+
+/// Bytes that the host keeps for an edit.
+fn cost(edit: &Edit) -> usize {
+    let texts = match edit {
+        Edit::Set(pointer, NewValue::Text(text)) => pointer.len().saturating_add(text.len()),
+        Edit::Set(pointer, NewValue::Json(json)) => pointer
+            .len()
+            .saturating_add(json.len().saturating_mul(PARSED_FACTOR)),
+        Edit::Set(pointer, _) | Edit::Remove(pointer) => pointer.len(),
+        Edit::Move(source, target) => source.len().saturating_add(target.len()),
+    };
+    texts.saturating_add(EDIT_BYTES)
+}
+
+/// Bytes by which an edit can make the text longer, at most.
+fn growth(edit: &Edit) -> usize {
+    let texts = match edit {
+        Edit::Set(pointer, NewValue::Text(text)) => pointer.len().saturating_add(text.len()),
+        Edit::Set(pointer, NewValue::Json(json)) => pointer.len().saturating_add(json.len()),
+        Edit::Set(pointer, _) => pointer.len(),
+        Edit::Move(_, target) => target.len(),
+        Edit::Remove(_) => return 0,
+    };
+    texts.saturating_mul(ESCAPE_FACTOR).saturating_add(EDIT_BYTES)
+}
+
+#[cfg(test)]
+mod tests;

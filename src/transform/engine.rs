@@ -1,0 +1,160 @@
+//! The engine: what decides a compiled form, the pool that instances come from, and the clock that interrupts them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+};
+
+use crate::limits::{self, Limits};
+
+/// All that decides a compiled form: the compiling child and the running gateway must agree on it.
+pub(super) fn compile_config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .epoch_interruption(true)
+        // The same event gives the same bytes on every processor.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .shared_memory(false)
+        .memory_init_cow(true)
+        .native_unwind_info(false)
+        .max_wasm_stack(limits::PLUGIN_STACK_BYTES)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(8));
+    config
+}
+
+/// An engine that runs what [`compile_config`] compiled.
+pub(super) fn engine(limits: &Limits) -> wasmtime::Result<Engine> {
+    let mut config = compile_config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    Engine::new(&config)
+}
+
+/// Room for [`limits::PLUGIN_INSTANCES`]; a Python component alone has 38 core instances.
+fn pool(limits: &Limits) -> PoolingAllocationConfig {
+    let instances = limits::PLUGIN_INSTANCES;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances * 16)
+        .total_memories(instances)
+        .total_tables(instances * 3)
+        .max_core_instances_per_component(128)
+        .max_memories_per_component(4)
+        .max_memories_per_module(4)
+        .max_tables_per_component(64)
+        .max_tables_per_module(8)
+        .max_component_instance_size(4 << 20)
+        .max_core_instance_size(4 << 20)
+        .table_elements(20_000)
+        .max_memory_size(limits.plugin_memory_bytes.as_usize());
+    if PoolingAllocationConfig::is_pagemap_scan_available() {
+        // Without the scan a fresh instance would cost more with these than without.
+        pool.pagemap_scan(Enabled::Yes)
+            .linear_memory_keep_resident(1 << 20)
+            .table_keep_resident(64 << 10);
+    }
+    pool
+}
+
+/// The length of one tick of the engine's epoch.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Moves the engine's epoch on, a tick a millisecond, as long as plugins run; a gateway that idles is not woken.
+pub(super) struct Ticker {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+struct Shared {
+    ticks: AtomicU64,
+    /// Some plugin ran since the ticker last looked.
+    used: AtomicBool,
+    idle: AtomicBool,
+    stop: AtomicBool,
+    /// Ticks without a call after which the ticker idles: longer than any call may take.
+    quiet_ticks: u64,
+}
+
+impl Ticker {
+    pub(super) fn start(engine: Engine, limits: &Limits) -> std::io::Result<Ticker> {
+        let longest_ms = u64::from(limits.plugin_time_ms) * u64::from(limits::PLUGIN_START_TIME_FACTOR);
+        let shared = Arc::new(Shared {
+            ticks: AtomicU64::new(0),
+            used: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            quiet_ticks: 1000 + 4 * longest_ms,
+        });
+        let thread = thread::Builder::new().name("plugin-clock".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.run(&engine)
+        })?;
+        Ok(Ticker { shared, thread })
+    }
+
+    /// To be called before each call of a plugin.
+    pub(super) fn wake(&self) {
+        if !self.shared.used.load(Ordering::Relaxed) {
+            self.shared.used.store(true, Ordering::SeqCst);
+        }
+        if self.shared.idle.load(Ordering::SeqCst) {
+            self.thread.thread().unpark();
+        }
+    }
+
+    /// A reader of the ticks, which count milliseconds while plugins run.
+    pub(super) fn reader(&self) -> TickReader {
+        TickReader(Arc::clone(&self.shared))
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.thread.thread().unpark();
+    }
+}
+
+impl Shared {
+    fn run(&self, engine: &Engine) {
+        let mut quiet = 0;
+        while !self.stop.load(Ordering::SeqCst) {
+            thread::sleep(TICK);
+            engine.increment_epoch();
+            self.ticks.fetch_add(1, Ordering::Relaxed);
+            quiet += 1;
+            if quiet < self.quiet_ticks {
+                continue;
+            }
+            quiet = 0;
+            if self.used.swap(false, Ordering::SeqCst) {
+                continue;
+            }
+            self.idle.store(true, Ordering::SeqCst);
+            // Whoever calls from here on sees `idle`; who called just before is seen here.
+            while !self.used.load(Ordering::SeqCst) && !self.stop.load(Ordering::SeqCst) {
+                thread::park();
+            }
+            self.idle.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Reads the ticks without a system call.
+pub(super) struct TickReader(Arc<Shared>);
+
+impl TickReader {
+    pub(super) fn now(&self) -> u64 {
+        self.0.ticks.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,85 @@
+//! Why a call was ended, in words for the author of the plugin.
+
+use std::time::Duration;
+
+use wasmtime::{Trap, WasmBacktrace};
+
+use crate::limits::{self, ByteSize};
+
+/// A limit of the host that a plugin ran into; it ends the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("ran longer than {} ms", .0.as_millis())]
+    Time(Duration),
+    #[error("made more than {0} documents for one event")]
+    Documents(u32),
+    #[error("kept or changed more than {0} in documents for one event")]
+    DocumentBytes(ByteSize),
+    #[error("used a document that belongs to an earlier event or was given away")]
+    DocumentGone,
+    #[error("gave more than {0} outputs for one event")]
+    Outputs(u32),
+    #[error("gave outputs of more than {0} for one event")]
+    OutputBytes(ByteSize),
+}
+
+/// The text of a call that ended in a trap. `memory_denied` tells the cap, where the plugin had asked for more memory
+/// than it may have.
+pub(super) fn describe(error: &wasmtime::Error, memory_denied: Option<ByteSize>) -> String {
+    if let Some(fault) = error.downcast_ref::<Fault>() {
+        return fault.to_string();
+    }
+    let mut text = match (error.downcast_ref::<Trap>(), memory_denied) {
+        (Some(Trap::StackOverflow), _) => {
+            format!(
+                "recursed too deeply for its stack of {}",
+                ByteSize(limits::PLUGIN_STACK_BYTES as u64)
+            )
+        }
+        (Some(_), Some(cap)) => format!("ran out of memory: it may have {cap}"),
+        (Some(Trap::UnreachableCodeReached), None) => {
+            "trapped: it panicked or aborted (`unreachable` was executed)".to_owned()
+        }
+        (Some(trap), None) => {
+            let name = trap.to_string();
+            format!("trapped: {}", name.trim_start_matches("wasm trap: "))
+        }
+        (None, _) => format!("trapped: {}", error.root_cause()),
+    };
+    if let Some(frames) = error.downcast_ref::<WasmBacktrace>().and_then(frame_names) {
+        text.push_str(", in ");
+        text.push_str(&frames);
+    }
+    cut(&text)
+}
+
+/// The innermost named frames.
+fn frame_names(trace: &WasmBacktrace) -> Option<String> {
+    let names: Vec<_> = trace
+        .frames()
+        .iter()
+        .filter_map(|frame| frame.func_name())
+        .map(|name| {
+            let name = rustc_name(name);
+            name.chars().take(120).collect::<String>()
+        })
+        .take(4)
+        .collect();
+    (!names.is_empty()).then(|| names.join(" < "))
+}
+
+/// A name as its author wrote it: without the hash that the compiler adds.
+fn rustc_name(name: &str) -> &str {
+    match name.rsplit_once("::h") {
+        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => path,
+        _ => name,
+    }
+}
+
+/// Bounds a plugin's own text.
+pub(super) fn cut(text: &str) -> String {
+    match text.char_indices().nth(limits::PLUGIN_FAILURE_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,196 @@
+//! From a schema's text to a validator, and from a validator to violations.
+
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use jsonschema::{PatternOptions, ValidationError, Validator};
+use serde_json::Value;
+
+use crate::{
+    event::Violation,
+    json::{Document, TapeJson},
+    limits::{PATTERN_STEPS, SCHEMA_DEPTH, VIOLATION_MESSAGE_CHARACTERS, VIOLATIONS_LISTED},
+    problem::Fault,
+};
+
+/// What `$schema` may say. Others would need a metaschema from elsewhere.
+pub(super) const DRAFTS: [&str; 5] = [
+    "http://json-schema.org/draft-04/schema",
+    "http://json-schema.org/draft-06/schema",
+    "http://json-schema.org/draft-07/schema",
+    "https://json-schema.org/draft/2019-09/schema",
+    "https://json-schema.org/draft/2020-12/schema",
+];
+
+/// A schema that can check data.
+pub struct Compiled {
+    validator: Validator<TapeJson>,
+    schema: Arc<Value>,
+}
+
+impl Compiled {
+    /// Compiles a registered schema's text.
+    ///
+    /// # Errors
+    ///
+    /// The first fault, as a sentence. Registration has refused such a text: this node is older than the one that
+    /// took it, or the store's content has changed.
+    pub fn new(text: &str) -> Result<Compiled, String> {
+        let schema = parse(text).map_err(|fault| fault.message)?;
+        let validator = build(&schema).map_err(|fault| format!("{}: {}", fault.pointer, fault.message))?;
+        Ok(Compiled {
+            validator,
+            schema: Arc::new(schema),
+        })
+    }
+
+    /// The schema as JSON.
+    pub fn schema(&self) -> &Arc<Value> {
+        &self.schema
+    }
+
+    /// None where `data` is valid; else the first violations, up to [`VIOLATIONS_LISTED`].
+    pub fn violations(&self, data: &Document) -> Option<Vec<Violation>> {
+        let node = data.root();
+        if self.validator.is_valid(node) {
+            return None;
+        }
+        let listed = self
+            .validator
+            .iter_errors(node)
+            .take(VIOLATIONS_LISTED)
+            .map(|error| Violation {
+                pointer: error.instance_path().to_string(),
+                keyword: error.kind().keyword().to_owned(),
+                message: message(&error),
+            })
+            .collect();
+        Some(listed)
+    }
+}
+
+/// Every fault of a schema's text that would keep it from being used; registration refuses it with these.
+///
+/// # Errors
+///
+/// Faults with pointers into the schema: not JSON, too large, too deep, an unknown `$schema`, against its metaschema,
+/// a reference that leads out of it, a pattern that no engine takes.
+pub fn check_schema(text: &str, schema_bytes_max: usize) -> Result<(), Vec<Fault>> {
+    if text.len() > schema_bytes_max {
+        return Err(vec![fault(
+            "",
+            format!(
+                "the schema has {} bytes, {schema_bytes_max} are allowed",
+                text.len()
+            ),
+        )]);
+    }
+    let schema = parse(text).map_err(|fault| vec![fault])?;
+    let metaschema = jsonschema::meta::validator_for(&schema)
+        .map_err(|error| vec![fault(error.instance_path().as_str(), message(&error))])?;
+    let faults: Vec<Fault> = metaschema
+        .iter_errors(&schema)
+        .take(VIOLATIONS_LISTED)
+        .map(|error| Fault {
+            pointer: error.instance_path().to_string(),
+            message: message(&error),
+            keyword: Some(error.kind().keyword().to_owned()),
+        })
+        .collect();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    build(&schema).map(|_| ()).map_err(|fault| vec![fault])
+}
+
+fn parse(text: &str) -> Result<Value, Fault> {
+    let document = Document::parse(Bytes::copy_from_slice(text.as_bytes()), SCHEMA_DEPTH)
+        .map_err(|error| fault("", error.to_string()))?;
+    let schema = document.root().to_value();
+    match &schema {
+        Value::Object(members) => match members.get("$schema") {
+            None => Ok(schema),
+            Some(Value::String(uri)) if DRAFTS.contains(&uri.trim_end_matches('#')) => Ok(schema),
+            Some(other) => Err(fault(
+                "/$schema",
+                format!("{other} is not known: leave it out for draft 2020-12, or write one of {DRAFTS:?}"),
+            )),
+        },
+        Value::Bool(_) => Ok(schema),
+        _ => Err(fault("", "a schema is an object or a boolean".to_owned())),
+    }
+}
+
+fn build(schema: &Value) -> Result<Validator<TapeJson>, Fault> {
+    let options = || {
+        jsonschema::options_for::<TapeJson>()
+            .offline()
+            .should_validate_formats(true)
+    };
+    // The linear engine first. It refuses look-around and back-references: those get steps, and no more.
+    options()
+        .with_pattern_options(PatternOptions::regex())
+        .build(schema)
+        .or_else(|_| {
+            options()
+                .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(PATTERN_STEPS))
+                .build(schema)
+        })
+        .map_err(|error| {
+            let advice = match error.kind() {
+                jsonschema::error::ValidationErrorKind::Referencing(_) => {
+                    ": a reference may lead only into the schema itself; nothing is fetched from anywhere"
+                }
+                _ => "",
+            };
+            fault(
+                error.instance_path().as_str(),
+                format!("{}{advice}", message(&error)),
+            )
+        })
+}
+
+fn fault(pointer: &str, message: String) -> Fault {
+    Fault {
+        pointer: pointer.to_owned(),
+        message,
+        keyword: None,
+    }
+}
+
+/// The error's text, cut: it may quote a value of any size.
+fn message(error: &ValidationError<'_>) -> String {
+    let mut text = Cut {
+        text: String::new(),
+        left: VIOLATION_MESSAGE_CHARACTERS,
+    };
+    if write!(text, "{error}").is_err() {
+        text.text.push('…');
+    }
+    text.text
+}
+
+struct Cut {
+    text: String,
+    left: usize,
+}
+
+impl fmt::Write for Cut {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        match part.char_indices().nth(self.left) {
+            None => {
+                self.left -= part.chars().count();
+                self.text.push_str(part);
+                Ok(())
+            }
+            Some((end, _)) => {
+                self.left = 0;
+                self.text.push_str(&part[..end]);
+                Err(fmt::Error)
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Documents that speak of files speak of files that are there.
+
+use std::collections::BTreeMap;
+
+use crate::repository::{anchors, code_spans, files, links, prose, read, root, table};
+
+#[test]
+fn relative_links_resolve() {
+    let mut broken = Vec::new();
+    for document in files("", "md") {
+        let text = read(&document);
+        for link in links(&text) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (target, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let directory = document.parent().expect("a file lies in a folder");
+            let path = root().join(directory).join(target);
+            let is_found = if target.is_empty() {
+                anchors(&text).iter().any(|known| known == anchor)
+            } else if anchor.is_empty() || path.extension().is_none_or(|extension| extension != "md") {
+                path.exists()
+            } else {
+                path.exists() && anchors(&read(&path)).iter().any(|known| known == anchor)
+            };
+            if !is_found {
+                broken.push(format!("{}: {link}\n", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "these links lead nowhere:\n{}", broken.concat());
+}
+
+#[test]
+fn invariants_are_tested_where_the_architecture_says() {
+    let text = read("ARCHITECTURE.md");
+    for row in table(&text, "invariant") {
+        let places = code_spans(&row[1]);
+        assert!(!places.is_empty(), "no test is named for: {}", row[0]);
+        for place in places {
+            let (file, test) = place.split_once("::").unwrap_or((place, ""));
+            assert!(root().join(file).exists(), "{file} is not there, for: {}", row[0]);
+            if !test.is_empty() {
+                assert!(read(file).contains(&format!("fn {test}(")), "{file} has no test {test}");
+            }
+        }
+    }
+}
+
+#[test]
+fn documents_name_only_paths_that_exist() {
+    let mut missing = Vec::new();
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        for span in prose(&read(document)).flat_map(code_spans) {
+            let is_path = ["src/", "tests/", "docs/", "scripts/", "sdk/", "benches/"]
+                .iter()
+                .any(|folder| span.starts_with(folder));
+            let is_pattern = span.contains(|character: char| character.is_uppercase() || "*{<… ".contains(character));
+            if is_path && !is_pattern && !root().join(span.split("::").next().unwrap_or(span)).exists() {
+                missing.push(format!("{document}: {span}\n"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "these are not there:\n{}", missing.concat());
+}
+
+#[test]
+fn decisions_are_numbered_once_and_listed() {
+    let index = read("docs/decisions/README.md");
+    let mut numbers: BTreeMap<String, String> = BTreeMap::new();
+    for decision in files("docs/decisions", "md") {
+        let name = decision.file_name().and_then(|name| name.to_str()).expect("a name is UTF-8").to_owned();
+        if name == "README.md" {
+            continue;
+        }
+        let (number, _) = name.split_once('-').unwrap_or_else(|| panic!("{name} is not NNNN-what-was-decided.md"));
+        assert!(
+            number.len() == 4 && number.bytes().all(|byte| byte.is_ascii_digit()),
+            "{name} begins with no number of four digits"
+        );
+        assert!(index.contains(&format!("]({name})")), "docs/decisions/README.md does not list {name}");
+        let other = numbers.insert(number.to_owned(), name.clone());
+        assert_eq!(other, None, "{name} has the number of another decision");
+    }
+    assert!(!numbers.is_empty(), "there are decisions");
+}

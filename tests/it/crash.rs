@@ -1,0 +1,125 @@
+//! What was answered 202 is in every destination, however often the process is killed.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    gateway::{Gateway, Options, eventually},
+    kafka,
+};
+
+const KILLS: u64 = 22;
+const SENDERS: u64 = 6;
+const TOPIC: &str = "crash";
+
+/// Issues ids, and keeps each that was answered 202 as a debt.
+#[derive(Default)]
+struct Oracle {
+    next: AtomicU64,
+    owed: Mutex<HashSet<u64>>,
+}
+
+/// The data is derived from the id, so that what arrives can be compared.
+fn data(id: u64) -> Value {
+    json!({"number": id, "text": format!("event {id} \u{1f4e6}"), "padding": "x".repeat((id % 700) as usize)})
+}
+
+async fn send_until_refused(oracle: Arc<Oracle>, client: reqwest::Client, url: String, key: String) {
+    loop {
+        let first = oracle.next.fetch_add(3, Ordering::Relaxed);
+        let events: Vec<Value> = (first..first + 3)
+            .map(|id| json!({"id": id.to_string(), "type": "crash.test", "data": data(id)}))
+            .collect();
+        let sent = client.post(&url).bearer_auth(&key).json(&events).send().await;
+        match sent {
+            Ok(answer) if answer.status() == 202 => {
+                oracle.owed.lock().expect("no sender panics").extend(first..first + 3);
+            }
+            Ok(answer) if answer.status() == 503 => {}
+            Ok(answer) => panic!("{}: {:?}", answer.status(), answer.text().await),
+            Err(_) => return,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_202_survives_kills() {
+    let broker = kafka::shared();
+    let topic = format!("{TOPIC}-{}", uuid::Uuid::now_v7());
+    broker.create_topic(&topic, 2).await;
+    let mut gateway = Gateway::start_with(Options {
+        kafka: Some(broker.bootstrap().to_owned()),
+        ..Options::default()
+    })
+    .await;
+    let key = gateway.partner("crash", json!({})).await;
+    gateway.put("/v1/schemas/crash.test/1", json!({"type": "object", "required": ["number"]})).await;
+    let to = json!([
+        {"destination": "files", "topic": TOPIC, "key": "/number"},
+        {"destination": "events", "topic": topic, "key": "/number"},
+    ]);
+    gateway.put("/v1/routes/crash", json!({"match": {"type": "crash.*"}, "to": to})).await;
+
+    let oracle = Arc::new(Oracle::default());
+    let url = format!("http://{}/v1/events", gateway.data_address());
+    for kill in 0..KILLS {
+        let before = oracle.owed.lock().expect("no sender panics").len();
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|_| {
+                let client = reqwest::Client::new();
+                tokio::spawn(send_until_refused(Arc::clone(&oracle), client, url.clone(), key.clone()))
+            })
+            .collect();
+        eventually("events are accepted", async || {
+            (oracle.owed.lock().expect("no sender panics").len() > before + 20).then_some(())
+        })
+        .await;
+        // At another moment each time: between two acknowledgements, in a group commit, in a file's sync.
+        tokio::time::sleep(Duration::from_micros(kill * 4_711 % 90_000)).await;
+        gateway.kill();
+        for sender in senders {
+            sender.await.expect("a sender sees only answers of the contract");
+        }
+        gateway.start_again().await;
+    }
+
+    let owed = oracle.owed.lock().expect("no sender panics").clone();
+    assert!(owed.len() as u64 >= KILLS * 20, "{} events", owed.len());
+    let in_files = eventually("every acknowledged event is in the files", async || {
+        let found = by_id(gateway.records(TOPIC).into_iter().map(|line| (line["id"].clone(), line["data"].clone())));
+        owed.iter().all(|id| found.contains_key(id)).then_some(found)
+    })
+    .await;
+    let mut in_kafka = HashMap::new();
+    eventually("every acknowledged event is in Kafka", async || {
+        for message in broker.consume_all(&topic).await {
+            let id = Value::from(message.headers["ce_id"].as_str());
+            in_kafka.extend(by_id([(id, serde_json::from_slice(&message.value).expect("a value is JSON"))]));
+        }
+        owed.iter().all(|id| in_kafka.contains_key(id)).then_some(())
+    })
+    .await;
+    for (id, found) in in_files.iter().chain(&in_kafka) {
+        assert_eq!(*found, data(*id), "what arrives is what was sent");
+    }
+    assert!(gateway.quarantine().await.is_empty());
+    println!("{} acknowledged events over {KILLS} kills, none lost", owed.len());
+}
+
+fn by_id(records: impl IntoIterator<Item = (Value, Value)>) -> HashMap<u64, Value> {
+    records
+        .into_iter()
+        .map(|(id, data)| {
+            let id = id.as_str().and_then(|id| id.parse().ok()).expect("ids are numbers here");
+            (id, data)
+        })
+        .collect()
+}

@@ -1,0 +1,322 @@
+//! A real gateway process on free ports with a folder of its own, and what a test asks of it.
+
+use std::{
+    collections::HashMap,
+    io::Read as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// How long a state may take to come about; far above what it takes, for a slow machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `check` gives something.
+pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = check().await {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// One answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub async fn read(response: reqwest::Response) -> Answer {
+        Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            text: response.text().await.expect("the answer is text"),
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The body, after the status was as expected.
+    pub fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        if self.text.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
+    }
+}
+
+/// A gateway under test. Ends with its owner.
+pub struct Gateway {
+    folder: tempfile::TempDir,
+    child: Option<Child>,
+    data: SocketAddr,
+    admin: SocketAddr,
+    client: reqwest::Client,
+    keys: HashMap<String, String>,
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- the gateway's log:\n{}", self.log());
+        }
+    }
+}
+
+fn free_address() -> SocketAddr {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    socket.local_addr().expect("the socket has an address")
+}
+
+/// What a gateway is started with.
+#[derive(Default)]
+pub struct Options {
+    /// More of `headworks.toml`, after what the harness writes.
+    pub configuration: String,
+    /// A destination `events` on this Kafka.
+    pub kafka: Option<String>,
+}
+
+impl Gateway {
+    /// One `file` destination, nothing registered.
+    pub async fn start() -> Gateway {
+        Gateway::start_with(Options::default()).await
+    }
+
+    pub async fn start_with(options: Options) -> Gateway {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let (data, admin) = (free_address(), free_address());
+        let mut text = format!(
+            "data_dir = {:?}\n[server]\nlisten = \"{data}\"\nadmin_listen = \"{admin}\"\n\
+             [[destination]]\nname = \"files\"\nkind = \"file\"\npath = {:?}\n",
+            folder.path().join("data"),
+            folder.path().join("out"),
+        );
+        if let Some(brokers) = options.kafka {
+            text.push_str(&format!(
+                "[[destination]]\nname = \"events\"\nkind = \"kafka\"\nbrokers = \"{brokers}\"\n"
+            ));
+        }
+        text.push_str(&options.configuration);
+        std::fs::write(folder.path().join("headworks.toml"), text).expect("the configuration can be written");
+        let mut gateway = Gateway {
+            folder,
+            child: None,
+            data,
+            admin,
+            client: reqwest::Client::new(),
+            keys: HashMap::new(),
+        };
+        gateway.start_again().await;
+        gateway
+    }
+
+    /// Starts the program on the same folder and ports, and waits until it is ready.
+    pub async fn start_again(&mut self) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .expect("the log can be written");
+        let child = Command::new(env!("CARGO_BIN_EXE_headworks"))
+            .args(["serve", "--config"])
+            .arg(self.path("headworks.toml"))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the gateway starts");
+        self.child = Some(child);
+        let url = format!("http://{}/readyz", self.admin);
+        eventually("the gateway is ready", async || {
+            if let Some(status) = self.exited() {
+                panic!("the gateway ended with {status}:\n{}", self.log());
+            }
+            let answer = self.client.get(&url).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().expect("the child can be asked")
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM; gives the status that it ended with.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the gateway runs");
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the child can be signalled");
+        eventually("the gateway ends", async || child.try_wait().expect("the child can be asked")).await
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    pub fn data_address(&self) -> SocketAddr {
+        self.data
+    }
+
+    pub fn admin_url(&self) -> String {
+        format!("http://{}", self.admin)
+    }
+
+    pub fn token(&self) -> String {
+        let path = self.path("data/admin-token");
+        std::fs::read_to_string(path).expect("the first start writes a token").trim().to_owned()
+    }
+
+    /// A call of the admin API as the first admin.
+    pub async fn admin(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let method = method.parse().expect("a method");
+        let mut request = self
+            .client
+            .request(method, format!("{}{path}", self.admin_url()))
+            .bearer_auth(self.token());
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        Answer::read(request.send().await.expect("the admin API answers")).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Value {
+        let answer = self.admin("PUT", path, Some(body)).await;
+        assert!(matches!(answer.status, 200 | 201), "{path}: {}", answer.text);
+        answer.json()
+    }
+
+    /// Uploads a component and makes it the active version; gives the version.
+    pub async fn push_plugin(&self, name: &str, component: Vec<u8>) -> u64 {
+        let request = self
+            .client
+            .post(format!("{}/v1/plugins/{name}/versions", self.admin_url()))
+            .bearer_auth(self.token())
+            .header("content-type", "application/wasm")
+            .body(component);
+        let answer = Answer::read(request.send().await.expect("the admin API answers")).await;
+        assert!(matches!(answer.status, 200 | 201), "{}", answer.text);
+        let version = answer.json()["version"].as_u64().expect("a version is a number");
+        let body = serde_json::json!({"version": version});
+        let answer = self.admin("POST", &format!("/v1/plugins/{name}/activate"), Some(body)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        version
+    }
+
+    /// A partner with a key, under which [`Gateway::post`] sends from now on.
+    pub async fn partner(&mut self, name: &str, partner: Value) -> String {
+        self.put(&format!("/v1/partners/{name}"), partner).await;
+        let body = serde_json::json!({"kind": "secret"});
+        let answer = self.admin("POST", &format!("/v1/partners/{name}/keys"), Some(body)).await;
+        let key = answer.expect(201)["key"].as_str().expect("the key is shown once").to_owned();
+        self.keys.insert(name.to_owned(), key.clone());
+        key
+    }
+
+    /// A request of a partner to the data port.
+    pub fn send(&self, method: &str, path: &str, partner: &str) -> reqwest::RequestBuilder {
+        let key = &self.keys[partner];
+        self.client
+            .request(method.parse().expect("a method"), format!("http://{}{path}", self.data))
+            .bearer_auth(key)
+    }
+
+    pub async fn post(&self, path: &str, partner: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
+        let request = self.send("POST", path, partner).header("content-type", content_type).body(body);
+        Answer::read(request.send().await.expect("the gateway answers")).await
+    }
+
+    /// Runs a command of the same program against this gateway.
+    pub fn cli(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_headworks"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("HEADWORKS_URL", self.admin_url())
+            .env("HEADWORKS_TOKEN", self.token())
+            .output()
+            .expect("the program runs")
+    }
+
+    /// The records of a topic of the `files` destination, plain and compressed, as they stand now.
+    pub fn records(&self, topic: &str) -> Vec<Value> {
+        let mut files: Vec<PathBuf> = Vec::new();
+        for day in std::fs::read_dir(self.path("out").join(topic)).into_iter().flatten().flatten() {
+            files.extend(
+                std::fs::read_dir(day.path())
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|file| file.path()),
+            );
+        }
+        files.sort();
+        files.iter().flat_map(|file| lines(file)).collect()
+    }
+
+    /// Waits until a topic has so many records.
+    pub async fn wait_for_records(&self, topic: &str, count: usize) -> Vec<Value> {
+        eventually(&format!("{count} records in {topic}"), async || {
+            let records = self.records(topic);
+            (records.len() >= count).then_some(records)
+        })
+        .await
+    }
+
+    /// The events that wait in quarantine.
+    pub async fn quarantine(&self) -> Vec<Value> {
+        let list = self.admin("GET", "/v1/quarantine?limit=1000", None).await.expect(200);
+        list["items"].as_array().expect("a list").clone()
+    }
+}
+
+fn lines(file: &Path) -> Vec<Value> {
+    let mut text = String::new();
+    let opened = match std::fs::File::open(file) {
+        Ok(opened) => opened,
+        // Closed and compressed between listing and reading.
+        Err(_) => return Vec::new(),
+    };
+    let read = match file.extension().and_then(|extension| extension.to_str()) {
+        Some("ndjson") => std::io::BufReader::new(opened).read_to_string(&mut text),
+        Some("zst") => zstd::stream::read::Decoder::new(opened)
+            .expect("a closed file is zstd")
+            .read_to_string(&mut text),
+        _ => return Vec::new(),
+    };
+    read.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    text.lines()
+        // The last line may be on its way.
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}

@@ -1,0 +1,308 @@
+//! A real Apache Kafka on loopback ports, which tests may kill and restart.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpListener,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Mutex, OnceLock, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+    message::Headers,
+};
+use tempfile::TempDir;
+
+/// How long a state may take to come about; far above what it takes, for a slow machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// One message as a consumer sees it.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Vec<u8>,
+    pub headers: BTreeMap<String, String>,
+}
+
+/// A broker of its own ports and data. Killed with its owner or with the test process, whatever ends first.
+pub struct Broker {
+    directory: TempDir,
+    bootstrap: String,
+    child: Mutex<Option<Child>>,
+}
+
+/// The broker of all tests that do not kill it. Topics should have names of their own.
+pub fn shared() -> &'static Broker {
+    static SHARED: OnceLock<Broker> = OnceLock::new();
+    SHARED.get_or_init(Broker::start)
+}
+
+impl Broker {
+    /// Starts a broker and waits until it answers; blocks for some seconds.
+    pub fn start() -> Broker {
+        let home = kafka_home();
+        let directory = TempDir::new().expect("a temporary folder");
+        let [port, controller_port] = free_ports();
+        let properties = format!(
+            "process.roles=broker,controller\n\
+             node.id=1\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             controller.listener.names=CONTROLLER\n\
+             controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
+             log.dirs={}\n\
+             offsets.topic.replication.factor=1\n\
+             offsets.topic.num.partitions=1\n\
+             transaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\n\
+             group.initial.rebalance.delay.ms=0\n\
+             broker.heartbeat.interval.ms=500\n\
+             broker.session.timeout.ms=3000\n\
+             auto.create.topics.enable=false\n",
+            directory.path().join("data").display(),
+        );
+        fs::write(directory.path().join("server.properties"), properties).expect("the properties are written");
+        let cluster = base64::Engine::encode(
+            &base64::engine::general_purpose::URL_SAFE_NO_PAD,
+            uuid::Uuid::new_v4().as_bytes(),
+        );
+        let formatted = java(&home, directory.path())
+            .args(["kafka.tools.StorageTool", "format", "-t", &cluster, "-c"])
+            .arg(directory.path().join("server.properties"))
+            .output()
+            .expect("java runs");
+        assert!(formatted.status.success(), "{formatted:?}");
+        let broker = Broker {
+            directory,
+            bootstrap: format!("127.0.0.1:{port}"),
+            child: Mutex::new(None),
+        };
+        broker.restart();
+        broker
+    }
+
+    /// `host:port`.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// `kill -9`.
+    pub fn kill(&self) {
+        if let Some(mut child) = self.child.lock().expect("no panic").take() {
+            child.kill().expect("the broker can be killed");
+            child.wait().expect("the broker is dead");
+        }
+    }
+
+    /// Starts it (again) on the same ports and data, and waits until it answers.
+    pub fn restart(&self) {
+        self.kill();
+        let mut command = java(&kafka_home(), self.directory.path());
+        command.arg("kafka.Kafka").arg(self.directory.path().join("server.properties"));
+        let log = self.directory.path().join("broker.log");
+        let output = fs::File::options().create(true).append(true).open(&log).expect("a log");
+        command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a second handle"))
+            .stderr(output);
+        let mut child = spawn_for_life(command);
+        let begun = Instant::now();
+        let client = self.consumer();
+        loop {
+            if let Ok(metadata) = client.fetch_metadata(None, Duration::from_millis(500))
+                && !metadata.brokers().is_empty()
+            {
+                break;
+            }
+            let dead = child.try_wait().expect("the child can be asked");
+            let text = || fs::read_to_string(&log).unwrap_or_default();
+            assert!(dead.is_none(), "Kafka ended with {dead:?}: {}", text());
+            assert!(begun.elapsed() < PATIENCE, "Kafka does not answer: {}", text());
+        }
+        *self.child.lock().expect("no panic") = Some(child);
+    }
+
+    /// A topic with `partitions` partitions.
+    pub async fn create_topic(&self, topic: &str, partitions: i32) {
+        self.create_topic_with(topic, partitions, &[]).await;
+    }
+
+    /// The same with settings of the topic.
+    pub async fn create_topic_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
+        let new = settings.iter().fold(
+            NewTopic::new(topic, partitions, TopicReplication::Fixed(1)),
+            |new, (name, value)| new.set(name, value),
+        );
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let made = admin.create_topics([&new], &options).await.expect("Kafka answers");
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
+    }
+
+    /// Waits for the first `count` messages of a topic, in the order of each partition.
+    pub async fn consume(&self, topic: &str, count: usize) -> Vec<Message> {
+        self.read(topic, Some(count)).await
+    }
+
+    /// Everything that stands in the topic by now.
+    pub async fn consume_all(&self, topic: &str) -> Vec<Message> {
+        self.read(topic, None).await
+    }
+
+    async fn read(&self, topic: &str, count: Option<usize>) -> Vec<Message> {
+        let (consumer, topic) = (self.consumer(), topic.to_owned());
+        let read = move || match count {
+            Some(count) => poll(&consumer, &assign(&consumer, &topic), |read, _| read.len() >= count),
+            None => {
+                let ends = assign(&consumer, &topic);
+                poll(&consumer, &ends, |_, reached| {
+                    ends.iter().all(|(partition, end)| reached.get(partition).is_some_and(|at| at >= end))
+                })
+            }
+        };
+        tokio::task::spawn_blocking(read).await.expect("the reader does not panic")
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap);
+        config
+    }
+
+    fn consumer(&self) -> BaseConsumer {
+        self.client()
+            .set("group.id", "tests")
+            .set("enable.auto.commit", "false")
+            .set("reconnect.backoff.max.ms", "200")
+            // The broker is often still on its way up.
+            .set("log_level", "0")
+            .create()
+            .expect("a consumer")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Reads every partition from its beginning; gives each partition's end as it is now.
+fn assign(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, i64> {
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("Kafka answers");
+    let partitions: Vec<i32> = metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect();
+    let mut assignment = TopicPartitionList::new();
+    for partition in &partitions {
+        assignment
+            .add_partition_offset(topic, *partition, Offset::Beginning)
+            .expect("a partition");
+    }
+    consumer.assign(&assignment).expect("assigned");
+    let end = |partition: i32| {
+        let (_, end) = consumer.fetch_watermarks(topic, partition, PATIENCE).expect("Kafka answers");
+        (partition, end)
+    };
+    partitions.into_iter().map(end).collect()
+}
+
+fn poll(
+    consumer: &BaseConsumer,
+    ends: &BTreeMap<i32, i64>,
+    enough: impl Fn(&[Message], &BTreeMap<i32, i64>) -> bool,
+) -> Vec<Message> {
+    let begun = Instant::now();
+    let mut messages = Vec::new();
+    // The next offset of each partition; an empty one is at its end from the start.
+    let mut reached: BTreeMap<i32, i64> = ends.keys().map(|partition| (*partition, 0)).collect();
+    while !enough(&messages, &reached) {
+        assert!(begun.elapsed() < PATIENCE, "{} messages in {PATIENCE:?}, no more", messages.len());
+        let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else {
+            continue;
+        };
+        reached.insert(message.partition(), message.offset() + 1);
+        let headers = message.headers().into_iter().flat_map(Headers::iter);
+        messages.push(Message {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().unwrap_or_default().to_vec(),
+            headers: headers
+                .map(|header| {
+                    let value = String::from_utf8(header.value.unwrap_or_default().to_vec());
+                    (header.key.to_owned(), value.expect("header values are UTF-8"))
+                })
+                .collect(),
+        });
+    }
+    messages
+}
+
+/// The folder with Kafka's jars, fetched where they are missing.
+fn kafka_home() -> PathBuf {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let home = std::env::var_os("HEADWORKS_KAFKA_HOME")
+        .map_or_else(|| repository.join(".cache/kafka-4.1.0"), PathBuf::from);
+    if !home.join("lib").is_dir() {
+        let fetched = Command::new(repository.join("tests/kafka/fetch.sh")).status();
+        assert!(
+            fetched.is_ok_and(|status| status.success()) && home.join("lib").is_dir(),
+            "Apache Kafka is missing and could not be fetched: see what tests/kafka/fetch.sh says",
+        );
+    }
+    home
+}
+
+/// Settings for a quick start rather than a long life.
+fn java(home: &Path, directory: &Path) -> Command {
+    let mut command = Command::new("java");
+    command
+        .current_dir(directory)
+        .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+        .arg("-cp")
+        .arg(home.join("lib").join("*"));
+    command
+}
+
+fn free_ports() -> [u16; 2] {
+    // Both are held until both are known, so that they differ.
+    let sockets = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+    sockets.map(|socket| socket.local_addr().expect("the socket has an address").port())
+}
+
+/// Starts a process that dies with this one. The kernel ties it to the thread that starts it, so that must be one
+/// that lives as long as the process: a test's own thread does not.
+fn spawn_for_life(mut command: Command) -> Child {
+    type Request = (Command, mpsc::Sender<std::io::Result<Child>>);
+    static SPAWNER: OnceLock<mpsc::Sender<Request>> = OnceLock::new();
+    // SAFETY: between fork and exec the closure makes one system call and touches no memory of the parent.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            Ok(())
+        });
+    }
+    let spawner = SPAWNER.get_or_init(|| {
+        let (sender, requests) = mpsc::channel::<Request>();
+        thread::spawn(move || {
+            for (mut command, answer) in requests {
+                // A test that ended meanwhile needs no answer.
+                let _ = answer.send(command.spawn());
+            }
+        });
+        sender
+    });
+    let (answer, child) = mpsc::channel();
+    spawner.send((command, answer)).expect("the spawner lives as long as the process");
+    child.recv().expect("the spawner answers").expect("java starts")
+}
