@@ -342,7 +342,8 @@ fn one_broken_event_does_not_take_an_array_with_it() {
 #[test]
 fn data_may_nest_as_deep_as_the_limit_wherever_it_stands() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-    let forms: [(&str, &str, fn(String) -> String); 5] = [
+    type Wrap = fn(String) -> String;
+    let forms: [(&str, &str, Wrap); 5] = [
         ("/v1/events/a", JSON, |data| data),
         ("/v1/events/a", NDJSON, |data| data + "\n"),
         ("/v1/events", JSON, |data| {
