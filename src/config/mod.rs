@@ -1,13 +1,30 @@
 //! The configuration: one file, checked whole, turned once into immutable [`Settings`].
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+mod destination;
+mod error;
+mod overrides;
+mod read;
+pub(crate) mod section;
+#[cfg(test)]
+mod tests;
+pub(crate) mod tree;
 
-use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+pub use error::{ConfigError, ConfigErrors, Place};
 
 use crate::{
     event::DestinationName,
     limits::{ByteSize, Limits},
 };
+
+/// A larger file is no configuration.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// A value that never shows itself: `Debug` and `Display` print `***`.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,20 +59,21 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct ServerSettings {
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
+    /// How long requests under way may take once the gateway is told to stop.
     pub shutdown_timeout_s: u32,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct StoreSettings {
     /// `file:` and a path, relative to the working directory.
     pub url: String,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct SpoolSettings {
     /// Of all spools of this gateway together.
     pub max_bytes: ByteSize,
@@ -80,9 +98,100 @@ pub enum DestinationKind {
     },
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct TelemetrySettings {
     pub otlp_endpoint: Option<String>,
-    pub log_level: String,
-    pub log_format: crate::telemetry::LogFormat,
+    pub log_format: LogFormat,
+    pub log_level: LogLevel,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    #[default]
+    Text,
+    /// An object a line.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
+impl Settings {
+    /// What is accepted and has no effect yet, for the operator at the start.
+    pub fn warnings(&self) -> Vec<String> {
+        let endpoint = self.telemetry.otlp_endpoint.iter();
+        endpoint
+            .map(|_| {
+                "telemetry.otlp_endpoint has no effect in this version: read the admin port's /metrics".to_owned()
+            })
+            .collect()
+    }
+}
+
+/// The configuration in the file at `path` (without one, the defaults), overridden by the variables of `environment`
+/// that begin with `HEADWORKS__`.
+///
+/// # Errors
+///
+/// Every fault of the file and the variables at once.
+pub fn load(
+    path: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Settings, ConfigErrors> {
+    let environment: BTreeMap<String, String> = environment.collect();
+    let file = path.map(|path| path.display().to_string());
+    let text = match path {
+        Some(path) => read_file(path)?,
+        None => String::new(),
+    };
+    read::settings(file.as_deref().unwrap_or("headworks.toml"), &text, &environment)
+}
+
+fn read_file(path: &Path) -> Result<String, ConfigErrors> {
+    let place = Place::Whole(path.display().to_string().into());
+    bounded_text(path, FILE_BYTES_MAX).map_err(|error| {
+        let suggestion = match error.kind() {
+            io::ErrorKind::NotFound => "give another path, or none: `headworks serve` runs on defaults",
+            io::ErrorKind::InvalidData => "save it as UTF-8",
+            _ => "check the path and its permissions",
+        };
+        let message = format!("cannot be read: {error}");
+        ConfigErrors::new(vec![ConfigError::new(place, "", message).suggesting(suggestion)])
+    })
+}
+
+/// The text of a file of at most `bytes_max`.
+pub(crate) fn bounded_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    use io::Read as _;
+    let mut text = String::new();
+    let read = std::fs::File::open(path)?
+        .take(bytes_max + 1)
+        .read_to_string(&mut text)?;
+    if read as u64 > bytes_max {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is larger than {}", ByteSize(bytes_max)),
+        ));
+    }
+    Ok(text)
 }

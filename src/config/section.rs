@@ -157,6 +157,11 @@ impl<'t> Section<'t> {
         join(&self.path, key)
     }
 
+    /// `destination.events`; empty for the root.
+    pub fn title(&self) -> &str {
+        &self.path
+    }
+
     pub fn place(&self) -> &Place {
         &self.place
     }
@@ -180,6 +185,11 @@ impl<'t> Section<'t> {
 
     pub fn has(&self, key: &str) -> bool {
         self.members.iter().any(|member| member.key == key)
+    }
+
+    /// The first of `keys` that is written in this table.
+    pub fn written<'k>(&self, keys: &[&'k str]) -> Option<&'k str> {
+        keys.iter().copied().find(|key| self.has(key))
     }
 
     /// The table `key`; an empty one where it is absent or no table.
@@ -233,7 +243,12 @@ impl<'t> Section<'t> {
     /// Reports that `key` is not there.
     pub fn require(&self, key: &str, suggestion: impl Into<String>, faults: &mut Faults) {
         if !self.has(key) {
-            let error = ConfigError::new(self.place.clone(), self.path(key), "is missing");
+            // What makes a built-in destination lack something is the kind that it was given.
+            let place = match &self.place {
+                Place::Default => self.place_of("kind"),
+                place => place,
+            };
+            let error = ConfigError::new(place.clone(), self.path(key), "is missing");
             faults.push(error.suggesting(suggestion).missing());
         }
     }

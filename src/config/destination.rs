@@ -1,0 +1,321 @@
+//! `[[destination]]`: where records go.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    DestinationKind, DestinationSettings, Secret, bounded_text,
+    error::{ConfigError, Place},
+    overrides::destination_variable,
+    read::{choice, shown},
+    section::{Faults, Section, ValueFault, closest, join, text},
+    tree::{Node, Value},
+};
+use crate::event::DestinationName;
+
+/// A larger file holds no secret.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Kafka,
+    Kinesis,
+    File,
+}
+
+const KINDS: [(&str, Kind); 3] = [("kafka", Kind::Kafka), ("kinesis", Kind::Kinesis), ("file", Kind::File)];
+
+/// librdkafka settings that a 2xx depends on, each with the values that keep it.
+const HELD_OPTIONS: [(&str, &[&str]); 3] = [
+    ("acks", &["all", "-1"]),
+    ("request.required.acks", &["all", "-1"]),
+    ("enable.idempotence", &["true"]),
+];
+
+/// All destinations, in the order of the file.
+pub fn list(
+    node: Option<&Node>,
+    data_dir: &Path,
+    environment: &BTreeMap<String, String>,
+    faults: &mut Faults,
+) -> Vec<DestinationSettings> {
+    let Some(node) = node else {
+        return Vec::new();
+    };
+    let Value::Array(items) = &node.value else {
+        let message = format!("is {}, and must be a list of tables", node.value.kind());
+        faults.push(
+            ConfigError::new(node.place.clone(), "destination", message)
+                .suggesting("write [[destination]], with two brackets"),
+        );
+        return Vec::new();
+    };
+    if items.is_empty() {
+        faults.push(
+            ConfigError::new(node.place.clone(), "destination", "is empty")
+                .suggesting("leave it out for a destination that writes files"),
+        );
+    }
+    let mut known = Known::default();
+    items
+        .iter()
+        .enumerate()
+        .filter_map(|(index, item)| one(index, item, data_dir, environment, &mut known, faults))
+        .collect()
+}
+
+/// What the destinations before have taken for themselves.
+#[derive(Default)]
+struct Known {
+    names: BTreeMap<String, Place>,
+    paths: BTreeMap<PathBuf, String>,
+}
+
+fn one(
+    index: usize,
+    item: &Node,
+    data_dir: &Path,
+    environment: &BTreeMap<String, String>,
+    known: &mut Known,
+    faults: &mut Faults,
+) -> Option<DestinationSettings> {
+    let name = match item.member("name").map(|member| &member.node.value) {
+        Some(Value::Text(name)) => name.parse::<DestinationName>().ok(),
+        _ => None,
+    };
+    let path = name
+        .as_ref()
+        .map_or_else(|| format!("destination[{index}]"), |name| format!("destination.{name}"));
+    let mut section = Section::of(item, path, "destination", faults)?;
+    let name = section.read("name", faults, |node| {
+        text(node)?
+            .parse::<DestinationName>()
+            .map_err(|error| (error.to_string(), None))
+    });
+    section.require("name", "give it one, by which routes name it: name = \"events\"", faults);
+    if let Some(name) = &name {
+        let place = section.place_of("name").clone();
+        if let Some(before) = known.names.get(name.as_str()) {
+            let message = format!("{:?} is the name of another destination too", name.as_str());
+            let suggestion = format!("the other is at {before}; give one of them another name");
+            faults.push(ConfigError::new(place, section.path("name"), message).suggesting(suggestion));
+        } else {
+            known.names.insert(name.to_string(), place);
+        }
+    }
+    let kind = section.read("kind", faults, |node| choice(node, &KINDS));
+    require_kind(&section, name.as_ref(), known, faults);
+    let kind = match kind? {
+        Kind::Kafka => kafka(&mut section, environment, faults),
+        Kind::File => file(&mut section, data_dir, known, faults),
+        Kind::Kinesis => {
+            kinesis(&mut section, faults);
+            None
+        }
+    };
+    section.finish(faults);
+    Some(DestinationSettings { name: name?, kind: kind? })
+}
+
+fn require_kind(section: &Section<'_>, name: Option<&DestinationName>, known: &Known, faults: &mut Faults) {
+    let others = known
+        .names
+        .keys()
+        .map(String::as_str)
+        .filter(|other| Some(*other) != name.map(DestinationName::as_str));
+    let suggestion = match (section.place(), name) {
+        (Place::Variable(_), Some(name)) => match closest(name.as_str(), others) {
+            Some(other) => format!("did you mean {}…?", destination_variable(other, "")),
+            None => format!("set {} to kafka or file", destination_variable(name.as_str(), "kind")),
+        },
+        _ => "write kind = \"kafka\" or kind = \"file\"".to_owned(),
+    };
+    section.require("kind", suggestion, faults);
+}
+
+fn kafka(
+    section: &mut Section<'_>,
+    environment: &BTreeMap<String, String>,
+    faults: &mut Faults,
+) -> Option<DestinationKind> {
+    let brokers = section.read("brokers", faults, brokers);
+    section.require("brokers", "name at least one: brokers = \"localhost:9092\"", faults);
+    let options = options(section, environment, faults);
+    Some(DestinationKind::Kafka {
+        brokers: brokers?,
+        options,
+    })
+}
+
+fn brokers(node: &Node) -> Result<String, ValueFault> {
+    if matches!(node.value, Value::Array(_)) {
+        let suggestion = "write one string: \"one:9092,two:9092\"".to_owned();
+        return Err(("is an array, and must be a string".to_owned(), Some(suggestion)));
+    }
+    let brokers = text(node)?;
+    for broker in brokers.split(',') {
+        let (host, port) = broker.trim().rsplit_once(':').unwrap_or((broker.trim(), "9092"));
+        if host.is_empty() || port.parse::<u16>().is_err() {
+            let suggestion = "write HOST:PORT, more of them parted by commas".to_owned();
+            return Err((format!("{:?} is no broker", shown(broker)), Some(suggestion)));
+        }
+    }
+    Ok(brokers.to_owned())
+}
+
+fn options(
+    section: &mut Section<'_>,
+    environment: &BTreeMap<String, String>,
+    faults: &mut Faults,
+) -> BTreeMap<String, Secret> {
+    let path = section.path("options");
+    let mut options = BTreeMap::new();
+    let Some(node) = section.get("options") else {
+        return options;
+    };
+    let Value::Table(members) = &node.value else {
+        let message = format!("is {}, and must be a table", node.value.kind());
+        faults.push(
+            ConfigError::new(node.place.clone(), path, message)
+                .suggesting("write options = { \"compression.type\" = \"zstd\" }"),
+        );
+        return options;
+    };
+    for member in members {
+        let key = &member.key;
+        let fault = match secret(&member.node, key, environment) {
+            Ok(value) => match held(key, &value) {
+                Some(fault) => fault,
+                None => {
+                    options.insert(key.clone(), value);
+                    continue;
+                }
+            },
+            Err(fault) => fault,
+        };
+        let mut error = ConfigError::new(member.node.place.clone(), join(&path, &format!("{key:?}")), fault.0);
+        error.suggestion = fault.1;
+        faults.push(error);
+    }
+    options
+}
+
+/// Why the gateway does not leave this setting to the operator.
+fn held(key: &str, value: &Secret) -> Option<ValueFault> {
+    match key {
+        "bootstrap.servers" | "metadata.broker.list" => {
+            return Some(("stands in `brokers`".to_owned(), Some("leave it out here".to_owned())));
+        }
+        "transactional.id" => {
+            let message = "the gateway uses no transactions".to_owned();
+            return Some((message, Some("leave it out".to_owned())));
+        }
+        _ => {}
+    }
+    let (_, values) = HELD_OPTIONS.iter().find(|(held, _)| *held == key)?;
+    if values.contains(&value.reveal()) {
+        return None;
+    }
+    let allowed = values.first().copied().unwrap_or_default();
+    Some((
+        format!("cannot be other than {allowed}: a 2xx says that every replica in sync has the record"),
+        Some("leave it out".to_owned()),
+    ))
+}
+
+/// The text of an option: a string, an integer, a boolean, `{ file = "…" }` or `{ env = "…" }`.
+fn secret(node: &Node, key: &str, environment: &BTreeMap<String, String>) -> Result<Secret, ValueFault> {
+    let members = match &node.value {
+        Value::Text(text) => return Ok(Secret::new(text.clone())),
+        Value::Integer(number) => return Ok(Secret::new(number.to_string())),
+        Value::Boolean(boolean) => return Ok(Secret::new(boolean.to_string())),
+        Value::Table(members) => members,
+        other => {
+            return Err((
+                format!("is {}, and must be a string, an integer or a boolean", other.kind()),
+                None,
+            ));
+        }
+    };
+    let forms = "write a value, { file = \"…\" } or { env = \"…\" }";
+    let no_secret = |suggestion: String| Err(("is a table that is no secret".to_owned(), Some(suggestion)));
+    let [member] = members.as_slice() else {
+        return no_secret(forms.to_owned());
+    };
+    match member.key.as_str() {
+        "file" => read_secret(Path::new(text(&member.node)?)).map(Secret::new),
+        "env" => {
+            let name = text(&member.node)?;
+            let value = environment.get(name).cloned().map(Secret::new);
+            value.ok_or_else(|| (format!("the environment variable {:?} is not set", shown(name)), None))
+        }
+        // `compression.type = "zstd"` without quotation marks is a table in TOML.
+        _ => no_secret(format!(
+            "put the setting's name in quotation marks: \"{}\"",
+            dotted(key, &node.value)
+        )),
+    }
+}
+
+fn dotted(key: &str, value: &Value) -> String {
+    match value {
+        Value::Table(members) if members.len() == 1 => members
+            .iter()
+            .map(|member| dotted(&join(key, &member.key), &member.node.value))
+            .collect(),
+        _ => key.to_owned(),
+    }
+}
+
+fn read_secret(path: &Path) -> Result<String, ValueFault> {
+    let mut text = bounded_text(path, SECRET_BYTES_MAX).map_err(|error| {
+        let message = format!("the secret's file {} cannot be read: {error}", path.display());
+        (message, Some("relative paths begin at the working directory".to_owned()))
+    })?;
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    if text.is_empty() {
+        return Err((format!("the secret's file {} is empty", path.display()), None));
+    }
+    Ok(text)
+}
+
+fn kinesis(section: &mut Section<'_>, faults: &mut Faults) {
+    for key in ["region", "endpoint_url"] {
+        section.get(key);
+    }
+    faults.push(
+        ConfigError::new(
+            section.place_of("kind").clone(),
+            section.path("kind"),
+            "\"kinesis\" is not in this version",
+        )
+        .suggesting("use \"kafka\" or \"file\""),
+    );
+}
+
+fn file(
+    section: &mut Section<'_>,
+    data_dir: &Path,
+    known: &mut Known,
+    faults: &mut Faults,
+) -> Option<DestinationKind> {
+    let path = match section.get("path") {
+        Some(_) => PathBuf::from(section.text("path", faults)?),
+        None => data_dir.join("out"),
+    };
+    // `./out` and `out` are one folder.
+    let folder: PathBuf = path
+        .components()
+        .filter(|component| *component != std::path::Component::CurDir)
+        .collect();
+    if let Some(other) = known.paths.get(&folder) {
+        let message = format!("{other} writes into this folder too");
+        let error = ConfigError::new(section.place_of("path").clone(), section.path("path"), message);
+        faults.push(error.suggesting("give each a folder of its own"));
+        return None;
+    }
+    known.paths.insert(folder, section.title().to_owned());
+    Some(DestinationKind::File { path })
+}

@@ -1,0 +1,268 @@
+//! The tree's values, section by section, into [`Settings`].
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use super::{
+    LogFormat, LogLevel, ServerSettings, Settings, SpoolSettings, StoreSettings, TelemetrySettings,
+    destination,
+    error::{ConfigError, ConfigErrors, Place},
+    overrides,
+    section::{Faults, Section, ValueFault, closest, text},
+    tree::{self, Node, Value},
+};
+use crate::limits::{ByteSize, Limits};
+
+const DATA_DIR: &str = "data";
+const LISTEN: SocketAddr = loopback(8080);
+const ADMIN_LISTEN: SocketAddr = loopback(8081);
+/// Below the 30 s after which Kubernetes kills.
+const SHUTDOWN_TIMEOUT_S: u32 = 25;
+const SPOOL_BYTES: ByteSize = ByteSize(10 << 30);
+/// Below this a spool cannot hold what one segment and one large request need.
+const SPOOL_BYTES_MIN: ByteSize = ByteSize(64 << 20);
+const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+const LOG_LEVELS: [(&str, LogLevel); 5] = [
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
+}
+
+/// The settings that `text`, the contents of `file`, and `environment` make.
+pub fn settings(
+    file: &str,
+    text: &str,
+    environment: &BTreeMap<String, String>,
+) -> Result<Settings, ConfigErrors> {
+    let (mut root, syntax) = tree::parse(file, text);
+    let mut faults = Faults::default();
+    add_default_destination(&mut root, environment);
+    overrides::apply(&mut root, environment, &mut faults);
+    let settings = whole(&root, environment, &mut faults);
+    if syntax.is_empty() {
+        return faults.finish(settings);
+    }
+    // What stands beside a broken line may have been read wrongly: only what is certain is reported with it.
+    let mut errors = faults.into_vec();
+    let broken: Vec<_> = syntax.iter().map(|error| error.place.line()).collect();
+    errors.retain(|error| !error.missing && !broken.contains(&error.place.line()));
+    errors.extend(syntax);
+    Err(ConfigErrors::new(errors))
+}
+
+fn add_default_destination(root: &mut Node, environment: &BTreeMap<String, String>) {
+    if root.member("destination").is_none()
+        && !overrides::name_other_destination(environment)
+        && let Value::Table(members) = &mut root.value
+    {
+        members.push(overrides::default_destination());
+    }
+}
+
+/// Every section; where a value is at fault, its default stands in its place.
+pub fn whole(root: &Node, environment: &BTreeMap<String, String>, faults: &mut Faults) -> Settings {
+    let mut section = Section::root(root);
+    let data_dir = PathBuf::from(
+        section
+            .text("data_dir", faults)
+            .unwrap_or_else(|| DATA_DIR.to_owned()),
+    );
+    let server = server(section.section("server", faults), faults);
+    let store = store(section.section("store", faults), &data_dir, faults);
+    let spool = spool(section.section("spool", faults), faults);
+    let limits = limits(section.section("limits", faults), faults);
+    let destinations = destination::list(section.get("destination"), &data_dir, environment, faults);
+    let telemetry = telemetry(section.section("telemetry", faults), faults);
+    section.finish(faults);
+    Settings {
+        data_dir,
+        server,
+        store,
+        spool,
+        limits,
+        destinations,
+        telemetry,
+    }
+}
+
+fn server(mut section: Section<'_>, faults: &mut Faults) -> ServerSettings {
+    let listen = section
+        .read("listen", faults, |node| address(node, LISTEN))
+        .unwrap_or(LISTEN);
+    let admin_listen = section
+        .read("admin_listen", faults, |node| address(node, ADMIN_LISTEN))
+        .unwrap_or(ADMIN_LISTEN);
+    if collide(listen, admin_listen) {
+        let key = if section.has("admin_listen") { "admin_listen" } else { "listen" };
+        faults.push(
+            ConfigError::new(
+                section.place_of(key).clone(),
+                section.path(key),
+                format!("events and the admin API cannot both listen on {admin_listen}"),
+            )
+            .suggesting("give one of them another port"),
+        );
+    }
+    let shutdown_timeout_s = section.count("shutdown_timeout_s", SHUTDOWN_TIMEOUT_S, faults);
+    if let Some(node) = section.get("tls") {
+        faults.push(
+            ConfigError::new(node.place.clone(), section.path("tls"), "is not in this version")
+                .suggesting("leave it out, and end TLS in front of the gateway"),
+        );
+    }
+    section.finish(faults);
+    ServerSettings {
+        listen,
+        admin_listen,
+        shutdown_timeout_s,
+    }
+}
+
+fn collide(one: SocketAddr, two: SocketAddr) -> bool {
+    one.port() != 0
+        && one.port() == two.port()
+        && (one.ip() == two.ip() || one.ip().is_unspecified() || two.ip().is_unspecified())
+}
+
+fn address(node: &Node, default: SocketAddr) -> Result<SocketAddr, ValueFault> {
+    let port = default.port();
+    if let (Value::Integer(number), Place::File { .. }) = (&node.value, &node.place) {
+        let meant = u16::try_from(*number).unwrap_or(port);
+        let suggestion = format!("did you mean \"127.0.0.1:{meant}\"?");
+        return Err(("is an integer, and must be an address".to_owned(), Some(suggestion)));
+    }
+    let text = text(node)?;
+    text.parse().map_err(|_| {
+        let meant = if let Some(rest) = text.strip_prefix("localhost:") {
+            format!("127.0.0.1:{rest}")
+        } else if text.starts_with(':') {
+            format!("0.0.0.0{text}")
+        } else if text.parse::<std::net::Ipv6Addr>().is_ok() {
+            format!("[{text}]:{port}")
+        } else if text.parse::<u16>().is_ok() {
+            format!("127.0.0.1:{text}")
+        } else {
+            format!("{text}:{port}")
+        };
+        let suggestion = match meant.parse::<SocketAddr>() {
+            Ok(_) => format!("did you mean \"{meant}\"?"),
+            Err(_) => format!("write an IP address and a port, such as \"{default}\""),
+        };
+        (format!("{:?} is no address", shown(text)), Some(suggestion))
+    })
+}
+
+/// So much of a value as belongs in a message.
+pub fn shown(text: &str) -> String {
+    const CHARACTERS: usize = 80;
+    text.chars().take(CHARACTERS).collect()
+}
+
+fn store(mut section: Section<'_>, data_dir: &std::path::Path, faults: &mut Faults) -> StoreSettings {
+    let default = || format!("file:{}", data_dir.join("store").display());
+    let url = section
+        .read("url", faults, |node| {
+            let url = text(node)?;
+            let meant = Some(format!("write \"{}\"", default()));
+            match url.split_once(':') {
+                Some(("file", path)) if !path.trim_start_matches('/').is_empty() => Ok(url.to_owned()),
+                Some(("file", _)) => Err(("names no folder".to_owned(), meant)),
+                Some((scheme @ ("s3" | "gs" | "az"), _)) => {
+                    Err((format!("{scheme}: is not in this version"), meant))
+                }
+                _ => Err((format!("{:?} is no store's URL", shown(url)), meant)),
+            }
+        })
+        .unwrap_or_else(default);
+    section.finish(faults);
+    StoreSettings { url }
+}
+
+fn spool(mut section: Section<'_>, faults: &mut Faults) -> SpoolSettings {
+    let max_bytes = section.size("max_bytes", SPOOL_BYTES, faults);
+    if max_bytes < SPOOL_BYTES_MIN {
+        faults.push(ConfigError::new(
+            section.place_of("max_bytes").clone(),
+            section.path("max_bytes"),
+            format!("must be at least {SPOOL_BYTES_MIN}"),
+        ));
+    }
+    section.finish(faults);
+    SpoolSettings { max_bytes }
+}
+
+fn limits(mut section: Section<'_>, faults: &mut Faults) -> Limits {
+    let default = Limits::default();
+    let limits = Limits {
+        body_bytes: section.size("body_bytes", default.body_bytes, faults),
+        event_bytes: section.size("event_bytes", default.event_bytes, faults),
+        events_per_request: section.count("events_per_request", default.events_per_request, faults),
+        depth: section.count("depth", default.depth, faults),
+        header_bytes: section.size("header_bytes", default.header_bytes, faults),
+        uri_bytes: section.size("uri_bytes", default.uri_bytes, faults),
+        header_time_s: section.count("header_time_s", default.header_time_s, faults),
+        body_idle_s: section.count("body_idle_s", default.body_idle_s, faults),
+        body_min_bytes_per_s: section.count("body_min_bytes_per_s", default.body_min_bytes_per_s, faults),
+        connections: section.count("connections", default.connections, faults),
+        schema_bytes: section.size("schema_bytes", default.schema_bytes, faults),
+        component_bytes: section.size("component_bytes", default.component_bytes, faults),
+        plugin_time_ms: section.count("plugin_time_ms", default.plugin_time_ms, faults),
+        plugin_memory_bytes: section.size("plugin_memory_bytes", default.plugin_memory_bytes, faults),
+        plugin_outputs: section.count("plugin_outputs", default.plugin_outputs, faults),
+        plugin_output_bytes: section.size("plugin_output_bytes", default.plugin_output_bytes, faults),
+    };
+    for (key, message) in limits.contradictions() {
+        // The bound that is at odds may be a default: then the one that the sentence names was written.
+        let written = if section.has(key) {
+            key
+        } else {
+            let words: Vec<&str> = message.split_whitespace().collect();
+            section.written(&words).unwrap_or(key)
+        };
+        faults.push(ConfigError::new(
+            section.place_of(written).clone(),
+            section.path(key),
+            message,
+        ));
+    }
+    section.finish(faults);
+    limits
+}
+
+fn telemetry(mut section: Section<'_>, faults: &mut Faults) -> TelemetrySettings {
+    let otlp_endpoint = section.read("otlp_endpoint", faults, |node| {
+        let url = text(node)?;
+        if url.starts_with("http://") || url.starts_with("https://") {
+            return Ok(url.to_owned());
+        }
+        let suggestion = "write a URL such as \"http://localhost:4317\"".to_owned();
+        Err((format!("{:?} is no HTTP URL", shown(url)), Some(suggestion)))
+    });
+    let log_format = section.read("log_format", faults, |node| choice(node, &LOG_FORMATS));
+    let log_level = section.read("log_level", faults, |node| choice(node, &LOG_LEVELS));
+    section.finish(faults);
+    TelemetrySettings {
+        otlp_endpoint,
+        log_format: log_format.unwrap_or_default(),
+        log_level: log_level.unwrap_or_default(),
+    }
+}
+
+/// One of `choices`, by its name.
+pub fn choice<T: Copy>(node: &Node, choices: &[(&str, T)]) -> Result<T, ValueFault> {
+    let name = text(node)?;
+    if let Some((_, value)) = choices.iter().find(|(known, _)| *known == name) {
+        return Ok(*value);
+    }
+    let names = || choices.iter().map(|(known, _)| *known);
+    let suggestion = closest(name, names()).map_or_else(
+        || format!("known: {}", names().collect::<Vec<_>>().join(", ")),
+        |known| format!("did you mean \"{known}\"?"),
+    );
+    Err((format!("{:?} is not known here", shown(name)), Some(suggestion)))
+}
