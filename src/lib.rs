@@ -1,13 +1,16 @@
 //! Headworks, an ingestion gateway. ARCHITECTURE.md tells how the modules hang together.
 
 pub mod admin;
+pub mod app;
 pub mod authenticate;
 pub mod config;
+pub mod decode;
 pub mod deliver;
 pub mod event;
 pub mod json;
 pub mod limits;
 pub mod listener;
+pub mod pipeline;
 pub mod problem;
 pub mod quarantine;
 pub mod registry;

@@ -65,7 +65,9 @@ pub async fn serve(brokers: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     println!("{}", listener.local_addr().expect("the socket has an address"));
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
         let producer = Arc::clone(&producer);
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
@@ -78,7 +80,10 @@ pub async fn serve(brokers: &str) {
     }
 }
 
-async fn answer(request: Request<Incoming>, producer: Arc<Producer>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    producer: Arc<Producer>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let batch = request
         .headers()
         .get("content-type")
@@ -88,7 +93,9 @@ async fn answer(request: Request<Incoming>, producer: Arc<Producer>) -> Result<R
     };
     let body = body.to_bytes();
     let lines: Vec<&[u8]> = if batch {
-        body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect()
+        body.split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .collect()
     } else {
         vec![&body]
     };
@@ -104,7 +111,11 @@ async fn answer(request: Request<Incoming>, producer: Arc<Producer>) -> Result<R
         }
     }
     waiting.done.notified().await;
-    Ok(response(if waiting.failed.load(Ordering::Acquire) == 0 { 202 } else { 503 }))
+    Ok(response(if waiting.failed.load(Ordering::Acquire) == 0 {
+        202
+    } else {
+        503
+    }))
 }
 
 fn response(status: u16) -> Response<Full<Bytes>> {

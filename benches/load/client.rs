@@ -110,17 +110,27 @@ async fn connection(address: SocketAddr, request: Vec<u8>, end: Instant) -> Vec<
 async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
     buffer.clear();
     loop {
-        assert_ne!(stream.read_buf(buffer).await.expect("the server answers"), 0, "the server hung up");
+        assert_ne!(
+            stream.read_buf(buffer).await.expect("the server answers"),
+            0,
+            "the server hung up"
+        );
         let Some(head) = memchr::memmem::find(buffer, b"\r\n\r\n") else {
             continue;
         };
-        let text = std::str::from_utf8(&buffer[..head]).expect("a head is text").to_ascii_lowercase();
+        let text = std::str::from_utf8(&buffer[..head])
+            .expect("a head is text")
+            .to_ascii_lowercase();
         let length: usize = text
             .lines()
             .find_map(|line| line.strip_prefix("content-length:"))
             .map_or(0, |length| length.trim().parse().expect("a length is a number"));
         if buffer.len() >= head + 4 + length {
-            assert!(text.starts_with("http/1.1 202"), "{}", String::from_utf8_lossy(buffer));
+            assert!(
+                text.starts_with("http/1.1 202"),
+                "{}",
+                String::from_utf8_lossy(buffer)
+            );
             return;
         }
     }

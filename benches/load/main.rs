@@ -69,7 +69,10 @@ async fn measure(arguments: &Arguments) {
         arguments.seconds,
         std::thread::available_parallelism().map_or(0, std::num::NonZero::get)
     );
-    println!("gateway at rest with the examples applied: {} MiB resident", gateway.process.resident_mib());
+    println!(
+        "gateway at rest with the examples applied: {} MiB resident",
+        gateway.process.resident_mib()
+    );
 
     let mut report = Report::default();
     let duration = Duration::from_secs(arguments.seconds);
@@ -83,16 +86,15 @@ async fn measure(arguments: &Arguments) {
                 let before = process.cpu_time();
                 let load = client::run(target, shape, &event, duration).await;
                 let cpu = process.cpu_time() - before;
-                report.add(
-                    shape,
-                    path,
-                    Measured::new(&load, cpu),
-                );
+                report.add(shape, path, Measured::new(&load, cpu));
             }
         }
     }
     println!("{report}");
-    println!("gateway after the load: {} MiB resident", gateway.process.resident_mib());
+    println!(
+        "gateway after the load: {} MiB resident",
+        gateway.process.resident_mib()
+    );
     if let Some(path) = &arguments.json {
         std::fs::write(path, report.json()).expect("the figures can be written");
     }

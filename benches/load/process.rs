@@ -42,7 +42,10 @@ impl Process {
             .map(|(_, rest)| rest.split_whitespace().collect())
             .expect("a process has a name in parentheses");
         // utime and stime, fields 14 and 15 of the whole line.
-        let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number of ticks")).sum();
+        let ticks: u64 = fields[11..13]
+            .iter()
+            .map(|field| field.parse::<u64>().expect("a number of ticks"))
+            .sum();
         Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
@@ -71,7 +74,9 @@ impl Ceiling {
             .expect("the ceiling starts");
         let mut line = String::new();
         let output = child.stdout.take().expect("its output is piped");
-        BufReader::new(output).read_line(&mut line).expect("it prints its address");
+        BufReader::new(output)
+            .read_line(&mut line)
+            .expect("it prints its address");
         Ceiling {
             process: Process { child },
             target: Target {
@@ -153,13 +158,23 @@ impl Admin {
         let client = reqwest::Client::new();
         let url = format!("http://{address}");
         let ready = async {
-            while !client.get(format!("{url}/readyz")).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            while !client
+                .get(format!("{url}/readyz"))
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), ready).await.expect("the gateway becomes ready");
+        tokio::time::timeout(Duration::from_secs(20), ready)
+            .await
+            .expect("the gateway becomes ready");
         let token_file = data_dir.join("admin-token");
-        let token = std::fs::read_to_string(&token_file).expect("the first start writes a token").trim().to_owned();
+        let token = std::fs::read_to_string(&token_file)
+            .expect("the first start writes a token")
+            .trim()
+            .to_owned();
         Admin {
             url,
             token,
@@ -172,7 +187,12 @@ impl Admin {
     fn apply(&self) {
         let status = Command::new(env!("CARGO_BIN_EXE_headworks"))
             .args(["apply", env!("CARGO_MANIFEST_DIR"), "--url", &self.url])
-            .env("HEADWORKS_TOKEN", std::fs::read_to_string(&self.token_file).expect("the token is there").trim())
+            .env(
+                "HEADWORKS_TOKEN",
+                std::fs::read_to_string(&self.token_file)
+                    .expect("the token is there")
+                    .trim(),
+            )
             .stdout(Stdio::null())
             .status()
             .expect("apply runs");
@@ -188,13 +208,22 @@ impl Admin {
             .send()
             .await
             .expect("the admin API answers");
-        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap_or_default());
+        assert!(
+            answer.status().is_success(),
+            "{path}: {}",
+            answer.text().await.unwrap_or_default()
+        );
         answer.json().await.expect("an answer is JSON")
     }
 
     /// A partner of its own whose page views go to the topic of its name, through `plugin`; gives its key.
     async fn partner(&self, name: &str, plugin: Option<&str>) -> String {
-        self.send(reqwest::Method::PUT, &format!("/v1/partners/{name}"), serde_json::json!({})).await;
+        self.send(
+            reqwest::Method::PUT,
+            &format!("/v1/partners/{name}"),
+            serde_json::json!({}),
+        )
+        .await;
         let mut route = serde_json::json!({
             "match": {"partner": name, "type": "app.page_view"},
             "to": [{"destination": "events", "topic": name}],
@@ -202,9 +231,14 @@ impl Admin {
         if let Some(plugin) = plugin {
             route["plugin"] = plugin.into();
         }
-        self.send(reqwest::Method::PUT, &format!("/v1/routes/{name}"), route).await;
+        self.send(reqwest::Method::PUT, &format!("/v1/routes/{name}"), route)
+            .await;
         let key = self
-            .send(reqwest::Method::POST, &format!("/v1/partners/{name}/keys"), serde_json::json!({"kind": "secret"}))
+            .send(
+                reqwest::Method::POST,
+                &format!("/v1/partners/{name}/keys"),
+                serde_json::json!({"kind": "secret"}),
+            )
             .await;
         key["key"].as_str().expect("the key is shown once").to_owned()
     }

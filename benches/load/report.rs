@@ -16,8 +16,11 @@ impl Measured {
     pub fn new(load: &Load, cpu: Duration) -> Measured {
         let events = load.events as f64;
         let at = |part: f64| {
-            let index = ((load.latencies.len() as f64 * part) as usize).min(load.latencies.len().saturating_sub(1));
-            load.latencies.get(index).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
+            let index =
+                ((load.latencies.len() as f64 * part) as usize).min(load.latencies.len().saturating_sub(1));
+            load.latencies
+                .get(index)
+                .map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
         };
         Measured {
             cpu_us_per_event: cpu.as_secs_f64() * 1e6 / events,

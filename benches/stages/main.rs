@@ -40,7 +40,10 @@ fn main() {
     let validated = schemas.check(untouched.clone()).expect("the sample is valid");
 
     let mut stages: Vec<Stage<'_>> = vec![
-        ("parse", Box::new(|| drop(black_box(Document::parse(black_box(text.clone()), DEPTH))))),
+        (
+            "parse",
+            Box::new(|| drop(black_box(Document::parse(black_box(text.clone()), DEPTH)))),
+        ),
         (
             "  the same in serde_json",
             Box::new(|| drop(black_box(serde_json::from_slice::<Value>(black_box(&text))))),
@@ -49,7 +52,10 @@ fn main() {
             "resolve + validate",
             Box::new(|| drop(black_box(schemas.check(black_box(untouched.clone()))))),
         ),
-        ("  of which copying the event", Box::new(|| drop(black_box(untouched.clone())))),
+        (
+            "  of which copying the event",
+            Box::new(|| drop(black_box(untouched.clone()))),
+        ),
         (
             "  validate on serde_json's tree",
             Box::new(|| {
@@ -60,7 +66,10 @@ fn main() {
             "plugin: call, six edits, splice",
             Box::new(|| drop(black_box(transform(&plugin, &validated)))),
         ),
-        ("splice: six edits in the host", Box::new(|| drop(black_box(edit(&document))))),
+        (
+            "splice: six edits in the host",
+            Box::new(|| drop(black_box(edit(&document)))),
+        ),
         (
             "serde_json: parse, six edits, print",
             Box::new(|| drop(black_box(edit_in_serde_json(&text)))),
@@ -72,16 +81,27 @@ fn main() {
             costs.push(cost_us(stage));
         }
     }
-    println!("{}-byte event, µs of CPU an event: median of {ROUNDS} rounds (lowest–highest)", text.len());
+    println!(
+        "{}-byte event, µs of CPU an event: median of {ROUNDS} rounds (lowest–highest)",
+        text.len()
+    );
     for ((name, _), mut costs) in stages.iter().zip(figures) {
         costs.sort_by(f64::total_cmp);
-        println!("{name:<38} {:>7.2} ({:.2}–{:.2})", costs[ROUNDS / 2], costs[0], costs[ROUNDS - 1]);
+        println!(
+            "{name:<38} {:>7.2} ({:.2}–{:.2})",
+            costs[ROUNDS / 2],
+            costs[0],
+            costs[ROUNDS - 1]
+        );
     }
 }
 
 fn thread_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
+    Duration::new(
+        now.tv_sec.unsigned_abs(),
+        u32::try_from(now.tv_nsec).unwrap_or_default(),
+    )
 }
 
 fn cost_us(stage: &mut dyn FnMut()) -> f64 {
@@ -169,8 +189,13 @@ fn plugin() -> Arc<Prepared> {
         .arg(format!("{ROOT}/plugins/page-view"))
         .output()
         .expect("the program runs");
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let component = std::fs::read(format!("{ROOT}/plugins/target/page-view.wasm")).expect("the component is there");
+    assert!(
+        built.status.success(),
+        "{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    let component =
+        std::fs::read(format!("{ROOT}/plugins/target/page-view.wasm")).expect("the component is there");
     let cache = tempfile::tempdir().expect("a folder can be made");
     let transformer = Transformer::new(TransformSettings {
         limits: Limits::default(),
@@ -184,8 +209,14 @@ fn plugin() -> Arc<Prepared> {
         .build()
         .expect("a runtime can be made")
         .block_on(async {
-            transformer.compile(component.clone().into()).await.expect("the plugin compiles");
-            transformer.prepare(&name, 1, component.into(), None).await.expect("the plugin runs")
+            transformer
+                .compile(component.clone().into())
+                .await
+                .expect("the plugin compiles");
+            transformer
+                .prepare(&name, 1, component.into(), None)
+                .await
+                .expect("the plugin runs")
         })
 }
 

@@ -40,7 +40,7 @@ use crate::{
     authenticate::Identity,
     decode::{self, Context, Head},
     deliver::{Acknowledgement, Delivery, Destinations},
-    event::{Answer, Decoded, EventResult, Outcome, Reason, Undecoded},
+    event::{Answer, Batch, Decoded, EventResult, Outcome, PartnerName, Reason, Undecoded},
     limits::Limits,
     listener::Ingest,
     problem::{Code, Problem},
@@ -213,24 +213,31 @@ impl Ingest for Pipeline {
     }
 
     async fn ingest(&self, admission: Admission, body: Bytes) -> Result<Answer, Problem> {
-        let Admission { tables, identity, head } = admission;
-        let every_result = head.every_result;
         let started = Instant::now();
-        let context = Context {
-            partner: identity.partner.clone(),
-            default_source: tables.default_source(&identity.partner),
-            limits: &self.limits,
-            received: Timestamp::now(),
-            hints: &*tables,
-        };
-        let batch = decode::decode(head, body, &context)?;
+        let every_result = admission.head.every_result;
+        let (tables, partner, batch) = self.decode(admission, body)?;
         let results = self.run(&tables, batch.events).await?;
-        self.telemetry
-            .request(identity.partner.as_str(), &results, started.elapsed());
+        self.telemetry.request(partner.as_str(), &results, started.elapsed());
         Ok(Answer {
             single: batch.single,
             every_result,
             results,
         })
+    }
+}
+
+impl Pipeline {
+    fn decode(&self, admission: Admission, body: Bytes) -> Result<(Arc<Tables>, PartnerName, Batch), Problem> {
+        let Admission { tables, identity, head } = admission;
+        let partner = identity.partner;
+        let context = Context {
+            partner: partner.clone(),
+            default_source: tables.default_source(&partner),
+            limits: &self.limits,
+            received: Timestamp::now(),
+            hints: &*tables,
+        };
+        let batch = decode::decode(head, body, &context)?;
+        Ok((tables, partner, batch))
     }
 }

@@ -58,7 +58,7 @@ impl Tables {
         state: Arc<State>,
         previous: &Tables,
         registry: &Registry,
-        transformer: &Transformer,
+        transformer: &Arc<Transformer>,
     ) -> Tables {
         let partners = state
             .partners
@@ -143,7 +143,7 @@ async fn bind(
     route: &Route,
     previous: Option<&Bound>,
     registry: &Registry,
-    transformer: &Transformer,
+    transformer: &Arc<Transformer>,
 ) -> Bound {
     let active = state.plugins.get(plugin).and_then(|entry| entry.value.active_version());
     let made_from = BoundFrom {

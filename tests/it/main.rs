@@ -1,4 +1,10 @@
+//! The one test binary: linking it once costs less than linking many.
+
 mod architecture;
+mod crash;
+mod delivery;
 mod error_pages;
+mod harness;
 mod real_input;
 mod repository;
+mod spine;

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     Core, DIRECT_TIMEOUT,
-    link::{DrainError, Link, Refusal, TICK},
+    link::{DrainError, Link, LinkShared, Refusal, TICK},
     message,
 };
 use crate::{
@@ -114,7 +114,7 @@ impl Control {
             tokio::select! {
                 () = self.core.wake.notified() => {}
                 _ = ticks.tick() => link.shared.tick(),
-                _ = self.stop.wait_for(Option::is_some) => return Ended::Stopped,
+                () = stopped(&mut self.stop) => return Ended::Stopped,
             }
             if link.shared.is_broken() {
                 return Ended::Failed("the producer failed or its queue is full".to_owned());
@@ -131,7 +131,7 @@ impl Control {
         self.core.hold();
         collect(&link).await;
         let failed = link.shared.take_failed();
-        tracing::warn!(
+        tracing::info!(
             destination = %self.core.name, cause, records = failed.len(), "records go to the spool",
         );
         self.core.turn_to_spool(failed);
@@ -176,15 +176,17 @@ impl Control {
     async fn pause(&mut self) -> bool {
         let pause = match self.attempts {
             0 => Duration::ZERO,
-            attempts => PAUSE_MIN.saturating_mul(1 << (attempts - 1).min(10)).min(PAUSE_MAX),
+            attempts => PAUSE_MIN
+                .saturating_mul(1 << (attempts - 1).min(10))
+                .min(PAUSE_MAX),
         };
         self.attempts = self.attempts.saturating_add(1);
         // Between three quarters and five quarters, so that many gateways do not come all at once.
         let jitter = getrandom::u32().unwrap_or(u32::MAX / 2);
         let pause = pause.mul_f64(0.75 + 0.5 * f64::from(jitter) / f64::from(u32::MAX));
         tokio::select! {
-            () = sleep(pause) => self.stop.borrow().is_none(),
-            _ = self.stop.wait_for(Option::is_some) => false,
+            () = sleep(pause) => true,
+            () = stopped(&mut self.stop) => false,
         }
     }
 
@@ -194,7 +196,9 @@ impl Control {
         let link = Link::new(&core.options, &core.name, &core.counters, &core.wake)
             .map_err(|error| super::options::explain(&error))?;
         let probe = Arc::clone(&link);
-        let reached = spawn_blocking(move || probe.is_reachable(PROBE_TIMEOUT)).await.unwrap_or(false);
+        let reached = spawn_blocking(move || probe.is_reachable(PROBE_TIMEOUT))
+            .await
+            .unwrap_or(false);
         if reached {
             return Ok(link);
         }
@@ -222,15 +226,15 @@ impl Control {
                 }
                 () = self.core.wake.notified() => {}
                 _ = ticks.tick() => link.shared.tick(),
-                _ = self.stop.wait_for(Option::is_some) => {
+                () = stopped(&mut self.stop) => {
                     // What is acknowledged by now need not be sent again.
                     let _ = drain.commit().await;
                     return Ended::Stopped;
                 }
             }
             for refusal in link.shared.take_refusals() {
-                let (core, link) = (Arc::clone(&self.core), Arc::clone(link));
-                keeping.spawn(keep(core, link, Arc::clone(&self.refused), refusal));
+                let (core, shared) = (Arc::clone(&self.core), Arc::clone(&link.shared));
+                keeping.spawn(keep(core, shared, Arc::clone(&self.refused), refusal));
             }
             while keeping.try_join_next().is_some() {}
             if let Err(cause) = drain.send() {
@@ -267,6 +271,12 @@ impl Control {
     }
 }
 
+/// Waits for the shutdown; a destination that was dropped counts as shut down.
+async fn stopped(stop: &mut watch::Receiver<Option<Instant>>) {
+    // Either way it is over.
+    let _ = stop.wait_for(Option::is_some).await;
+}
+
 /// Waits until a producer has reported all that it was given.
 async fn collect(link: &Arc<Link>) {
     while link.shared.outstanding() > 0 {
@@ -279,7 +289,10 @@ async fn collect(link: &Arc<Link>) {
             }
         };
         if timeout(Duration::from_secs(1), reported).await.is_err() {
-            tracing::warn!(outstanding = link.shared.outstanding(), "librdkafka still holds messages");
+            tracing::warn!(
+                outstanding = link.shared.outstanding(),
+                "librdkafka still holds messages"
+            );
         }
     }
 }
@@ -290,15 +303,13 @@ async fn drop_blocking(link: Arc<Link>) {
 }
 
 /// Tries until a refused record is durable elsewhere; only then is it done with.
-async fn keep(core: Arc<Core>, link: Arc<Link>, refused: RefusedHandler, refusal: Refusal) {
+async fn keep(core: Arc<Core>, link: Arc<LinkShared>, refused: RefusedHandler, refusal: Refusal) {
     let mut pause = KEEP_PAUSE_MIN;
     loop {
         let kept = refused(core.name.clone(), refusal.record.clone(), refusal.detail.clone()).await;
         if kept {
             count(&core.counters.refused, 1);
-            link.shared.acknowledge(refusal.sequence);
-            // The last owner must not be dropped on a worker thread.
-            return drop_blocking(link).await;
+            return link.acknowledge(refusal.sequence);
         }
         sleep(pause).await;
         pause = (pause * 2).min(KEEP_PAUSE_MAX);
@@ -358,7 +369,8 @@ impl Drain {
                 (window.len(), window.bytes())
             };
             let alone = entry.sequence <= self.alone_to;
-            if in_flight >= if alone { 1 } else { WINDOW_RECORDS } || (in_flight > 0 && bytes >= WINDOW_BYTES) {
+            if in_flight >= if alone { 1 } else { WINDOW_RECORDS } || (in_flight > 0 && bytes >= WINDOW_BYTES)
+            {
                 break;
             }
             let record = codec::decode(&entry.payload)

@@ -247,7 +247,9 @@ impl Link {
         self.producer.send(message).map_err(|(error, message)| {
             self.shared.ages[age].fetch_sub(1, Ordering::AcqRel);
             self.shared.outstanding.fetch_sub(1, Ordering::AcqRel);
-            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument);
+            let code = error
+                .rdkafka_error_code()
+                .unwrap_or(RDKafkaErrorCode::InvalidArgument);
             (code, message.delivery_opaque)
         })
     }
@@ -266,7 +268,9 @@ impl LinkShared {
 
     /// Something was sent at least `age` ago and is not yet reported.
     pub(super) fn is_overdue(&self, age: Duration) -> bool {
-        let steps = usize::try_from(age.as_millis() / TICK.as_millis()).unwrap_or(AGES).min(AGES - 1);
+        let steps = usize::try_from(age.as_millis() / TICK.as_millis())
+            .unwrap_or(AGES)
+            .min(AGES - 1);
         let clock = self.clock.load(Ordering::Relaxed);
         // The slot of the running step is the one that was counted longest ago plus a whole turn.
         (steps..AGES)
@@ -328,7 +332,13 @@ impl LinkShared {
                 self.acknowledge(sequence);
             }
             // The broker refuses whole batches: which record it was is seen when each comes alone.
-            (Errand::Drained { sequence, alone: false }, Err(RDKafkaErrorCode::MessageSizeTooLarge)) => {
+            (
+                Errand::Drained {
+                    sequence,
+                    alone: false,
+                },
+                Err(RDKafkaErrorCode::MessageSizeTooLarge),
+            ) => {
                 self.suspect.fetch_max(sequence, Ordering::AcqRel);
                 self.mark_broken();
             }
@@ -408,7 +418,10 @@ impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         let destination = &self.0.destination;
         match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error => {
                 tracing::warn!(%destination, facility, "librdkafka: {text}");
             }
             RDKafkaLogLevel::Warning => tracing::warn!(%destination, facility, "librdkafka: {text}"),

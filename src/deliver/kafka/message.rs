@@ -92,8 +92,11 @@ pub(super) fn check(record: &Record, message_bytes_max: usize) -> Result<(), Str
             topic.chars().take(80).collect::<String>()
         ));
     }
-    let mut bytes = MESSAGE_OVERHEAD_BYTES + record.value.len() + record.key.as_ref().map_or(0, |key| key.len());
-    each_header(record, |name, value| bytes += name.len() + value.len() + HEADER_OVERHEAD_BYTES);
+    let mut bytes =
+        MESSAGE_OVERHEAD_BYTES + record.value.len() + record.key.as_ref().map_or(0, |key| key.len());
+    each_header(record, |name, value| {
+        bytes += name.len() + value.len() + HEADER_OVERHEAD_BYTES
+    });
     if bytes > message_bytes_max {
         return Err(format!(
             "a message of {bytes} bytes is larger than message.max.bytes ({message_bytes_max})"

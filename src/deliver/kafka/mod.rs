@@ -35,7 +35,8 @@ use self::{
     options::Options,
 };
 use super::{
-    Counters, Delivery, Destination, DestinationState, RefusedHandler, Ticket, count, spool_record, state::SharedState,
+    Counters, Delivery, Destination, DestinationState, RefusedHandler, Ticket, count, spool_record,
+    state::SharedState,
 };
 use crate::{
     config::Secret,
@@ -73,7 +74,10 @@ struct Core {
 
 enum Gate {
     Direct(Arc<Link>),
-    Holding { held: Vec<(Record, Ticket)>, bytes: usize },
+    Holding {
+        held: Vec<(Record, Ticket)>,
+        bytes: usize,
+    },
     Spooling,
     Closed,
 }
@@ -152,7 +156,9 @@ impl Destination for KafkaDestination {
             self.stop.send_replace(Some(deadline));
             let control = self.control.lock().take();
             if let Some(mut control) = control
-                && tokio::time::timeout_at((deadline + SHUTDOWN_GRACE).into(), &mut control).await.is_err()
+                && tokio::time::timeout_at((deadline + SHUTDOWN_GRACE).into(), &mut control)
+                    .await
+                    .is_err()
             {
                 tracing::error!(destination = %self.core.name, "the destination did not come to rest");
                 control.abort();

@@ -30,7 +30,11 @@ const DEFAULTS: [(&str, &str); 8] = [
 const FIXED: [(&str, &[&str], &str); 9] = [
     ("bootstrap.servers", &[], "`brokers` names them"),
     ("metadata.broker.list", &[], "`brokers` names them"),
-    ("acks", &["all", "-1"], "a record counts as delivered when all in-sync replicas have it"),
+    (
+        "acks",
+        &["all", "-1"],
+        "a record counts as delivered when all in-sync replicas have it",
+    ),
     (
         "request.required.acks",
         &["all", "-1"],

@@ -71,7 +71,8 @@ impl Broker {
              auto.create.topics.enable=false\n",
             directory.path().join("data").display(),
         );
-        fs::write(directory.path().join("server.properties"), properties).expect("the properties are written");
+        fs::write(directory.path().join("server.properties"), properties)
+            .expect("the properties are written");
         let cluster = base64::Engine::encode(
             &base64::engine::general_purpose::URL_SAFE_NO_PAD,
             uuid::Uuid::new_v4().as_bytes(),
@@ -108,9 +109,15 @@ impl Broker {
     pub fn restart(&self) {
         self.kill();
         let mut command = java(&kafka_home(), self.directory.path());
-        command.arg("kafka.Kafka").arg(self.directory.path().join("server.properties"));
+        command
+            .arg("kafka.Kafka")
+            .arg(self.directory.path().join("server.properties"));
         let log = self.directory.path().join("broker.log");
-        let output = fs::File::options().create(true).append(true).open(&log).expect("a log");
+        let output = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("a log");
         command
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a second handle"))
@@ -145,7 +152,10 @@ impl Broker {
             |new, (name, value)| new.set(name, value),
         );
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-        let made = admin.create_topics([&new], &options).await.expect("Kafka answers");
+        let made = admin
+            .create_topics([&new], &options)
+            .await
+            .expect("Kafka answers");
         assert!(made.iter().all(Result::is_ok), "{made:?}");
     }
 
@@ -162,15 +172,20 @@ impl Broker {
     async fn read(&self, topic: &str, count: Option<usize>) -> Vec<Message> {
         let (consumer, topic) = (self.consumer(), topic.to_owned());
         let read = move || match count {
-            Some(count) => poll(&consumer, &assign(&consumer, &topic), |read, _| read.len() >= count),
+            Some(count) => poll(&consumer, &assign(&consumer, &topic), |read, _| {
+                read.len() >= count
+            }),
             None => {
                 let ends = assign(&consumer, &topic);
                 poll(&consumer, &ends, |_, reached| {
-                    ends.iter().all(|(partition, end)| reached.get(partition).is_some_and(|at| at >= end))
+                    ends.iter()
+                        .all(|(partition, end)| reached.get(partition).is_some_and(|at| at >= end))
                 })
             }
         };
-        tokio::task::spawn_blocking(read).await.expect("the reader does not panic")
+        tokio::task::spawn_blocking(read)
+            .await
+            .expect("the reader does not panic")
     }
 
     fn client(&self) -> ClientConfig {
@@ -199,8 +214,14 @@ impl Drop for Broker {
 
 /// Reads every partition from its beginning; gives each partition's end as it is now.
 fn assign(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, i64> {
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("Kafka answers");
-    let partitions: Vec<i32> = metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect();
+    let metadata = consumer
+        .fetch_metadata(Some(topic), PATIENCE)
+        .expect("Kafka answers");
+    let partitions: Vec<i32> = metadata.topics()[0]
+        .partitions()
+        .iter()
+        .map(|partition| partition.id())
+        .collect();
     let mut assignment = TopicPartitionList::new();
     for partition in &partitions {
         assignment
@@ -209,7 +230,9 @@ fn assign(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, i64> {
     }
     consumer.assign(&assignment).expect("assigned");
     let end = |partition: i32| {
-        let (_, end) = consumer.fetch_watermarks(topic, partition, PATIENCE).expect("Kafka answers");
+        let (_, end) = consumer
+            .fetch_watermarks(topic, partition, PATIENCE)
+            .expect("Kafka answers");
         (partition, end)
     };
     partitions.into_iter().map(end).collect()
@@ -225,7 +248,11 @@ fn poll(
     // The next offset of each partition; an empty one is at its end from the start.
     let mut reached: BTreeMap<i32, i64> = ends.keys().map(|partition| (*partition, 0)).collect();
     while !enough(&messages, &reached) {
-        assert!(begun.elapsed() < PATIENCE, "{} messages in {PATIENCE:?}, no more", messages.len());
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{} messages in {PATIENCE:?}, no more",
+            messages.len()
+        );
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else {
             continue;
         };
@@ -303,6 +330,8 @@ fn spawn_for_life(mut command: Command) -> Child {
         sender
     });
     let (answer, child) = mpsc::channel();
-    spawner.send((command, answer)).expect("the spawner lives as long as the process");
+    spawner
+        .send((command, answer))
+        .expect("the spawner lives as long as the process");
     child.recv().expect("the spawner answers").expect("java starts")
 }

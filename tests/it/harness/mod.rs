@@ -1,0 +1,4 @@
+//! Parts that several tests share.
+
+pub mod gateway;
+pub mod kafka;
