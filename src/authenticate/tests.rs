@@ -39,7 +39,9 @@ fn state() -> State {
             partner: owner.parse().unwrap(),
             kind,
             sha256: Digest::of(text.as_bytes()),
+            signing_secret: None,
             created: Timestamp::UNIX_EPOCH,
+            signing_secret: None,
         };
         state.keys.insert(
             id,
