@@ -9,5 +9,9 @@ fn main() -> ExitCode {
     {
         return child::run();
     }
-    ExitCode::SUCCESS
+    let path = std::env::args().nth(3).map(std::path::PathBuf::from);
+    match headworks::config::load(path.as_deref(), std::env::vars()) {
+        Err(errors) => { eprintln!("{errors}"); ExitCode::FAILURE }
+        Ok(settings) => match headworks::app::serve(settings) { Ok(()) => ExitCode::SUCCESS, Err(error) => { eprintln!("{error}"); ExitCode::FAILURE } },
+    }
 }

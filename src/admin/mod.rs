@@ -135,7 +135,8 @@ impl AdminServer {
 
 /// The whole API as a service.
 pub fn router(state: AdminState) -> Router {
-    let (router, api) = resources().split_for_parts();
+    let (router, mut api) = resources().split_for_parts();
+    openapi::finish(&mut api);
     router
         .merge(SwaggerUi::new("/docs").url("/openapi.json", api))
         .layer(middleware::from_fn(answer::frame))

@@ -143,7 +143,7 @@ fn listing(page: &Page, mut schemas: Vec<&Known>) -> Result<Listing<SchemaView>,
 
 /// List all schemas, by type, source and version.
 #[utoipa::path(get, path = "/v1/schemas", tag = "schemas", operation_id = "list_schemas",
-    params(("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<SchemaView>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;
@@ -158,7 +158,7 @@ pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, 
 
 /// List the schemas of a type, by source and version.
 #[utoipa::path(get, path = "/v1/schemas/{type}", tag = "schemas", operation_id = "list_schemas_of_type",
-    params(("type" = String, Path), ("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
+    params(("type" = String, Path), ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<SchemaView>), (status = "4XX", body = ProblemBody)))]
 pub async fn list_of_type(
     _caller: Caller<Viewer>,
@@ -176,7 +176,7 @@ pub async fn list_of_type(
 /// A schema's text, as it was registered.
 #[utoipa::path(get, path = "/v1/schemas/{type}/{since}", tag = "schemas", operation_id = "get_schema",
     params(("type" = String, Path), ("since" = String, Path), ("source" = Option<String>, Query)),
-    responses((status = 200, content_type = "application/schema+json", body = Object),
+    responses((status = 200, content_type = "application/schema+json", body = Value),
         (status = "4XX", body = ProblemBody)))]
 pub async fn get(
     _caller: Caller<Viewer>,
@@ -215,7 +215,9 @@ fn find<'s>(
     of_type.and_then(|of_type| of_type.find(&key)).ok_or_else(missing)
 }
 
-/// Delete a schema. Events that it was for are then checked by the version before it, or wait in quarantine.
+/// Delete a schema.
+///
+/// Events that it was for are then checked by the version before it, or wait in quarantine.
 #[utoipa::path(delete, path = "/v1/schemas/{type}/{since}", tag = "schemas", operation_id = "delete_schema",
     params(("type" = String, Path), ("since" = String, Path), ("source" = Option<String>, Query),
         ("If-Match" = Option<String>, Header)),
@@ -242,12 +244,13 @@ pub async fn delete(
     no_content()
 }
 
-/// Register a schema for a type from an app version on; the body is the JSON Schema. `force` (role operator) takes it
-/// although it was not proved to be compatible.
+/// Register a schema for a type from an app version on.
+///
+/// The body is the JSON Schema. `force` (role operator) takes it although it was not proved to be compatible.
 #[utoipa::path(put, path = "/v1/schemas/{type}/{since}", tag = "schemas", operation_id = "put_schema",
     params(("type" = String, Path), ("since" = String, Path), ("source" = Option<String>, Query),
         ("force" = Option<bool>, Query), ("If-Match" = Option<String>, Header)),
-    request_body(content = Object, content_type = "application/schema+json"),
+    request_body(content = Value, content_type = "application/schema+json"),
     responses((status = 200, body = RegisteredSchema), (status = 201, body = RegisteredSchema),
         (status = "4XX", body = ProblemBody)))]
 pub async fn put(

@@ -17,11 +17,15 @@ use super::{Kind, ParseError};
 /// A parsed JSON value that shares its text and tape with the document it was cut from. Cheap to clone.
 #[derive(Clone)]
 pub struct Document {
-    /// The whole text that was parsed: valid UTF-8.
-    text: Bytes,
-    words: Arc<[Word]>,
+    parsed: Arc<Parsed>,
     /// The word of this document's value.
     at: u32,
+}
+
+struct Parsed {
+    /// The whole text: valid UTF-8.
+    text: Bytes,
+    words: Vec<Word>,
 }
 
 /// One value inside a [`Document`].
@@ -37,8 +41,7 @@ impl Document {
     pub fn parse(text: Bytes, depth_max: u32) -> Result<Document, ParseError> {
         let words = parse(&text, depth_max)?;
         Ok(Document {
-            text,
-            words: words.into(),
+            parsed: Arc::new(Parsed { text, words }),
             at: 0,
         })
     }
@@ -52,10 +55,10 @@ impl Document {
     pub fn root(&self) -> Node<'_> {
         // SAFETY: `text` is private, never changes, and became a `Document` only after `parse` had checked all of it
         // to be UTF-8.
-        let text = unsafe { std::str::from_utf8_unchecked(&self.text) };
+        let text = unsafe { std::str::from_utf8_unchecked(&self.parsed.text) };
         Node {
             text,
-            words: &self.words,
+            words: &self.parsed.words,
             at: self.at,
         }
     }
@@ -64,7 +67,7 @@ impl Document {
     /// space around the value included; of a [`Document::subdocument`] those of the value.
     pub fn bytes(&self) -> Bytes {
         if self.is_whole_text() {
-            self.text.clone()
+            self.parsed.text.clone()
         } else {
             self.value_bytes()
         }
@@ -73,7 +76,7 @@ impl Document {
     /// The bytes of the value, shared, without white space around it.
     pub(super) fn value_bytes(&self) -> Bytes {
         let word = self.root().word();
-        self.text.slice(word.start()..word.end())
+        self.parsed.text.slice(word.start()..word.end())
     }
 
     /// What stands before and after the value in [`Document::bytes`]: white space.
@@ -82,7 +85,7 @@ impl Document {
             return (&[], &[]);
         }
         let word = self.root().word();
-        (&self.text[..word.start()], &self.text[word.end()..])
+        (&self.parsed.text[..word.start()], &self.parsed.text[word.end()..])
     }
 
     fn is_whole_text(&self) -> bool {
@@ -101,7 +104,7 @@ impl Document {
     /// Where `node` is of a document with another tape.
     pub fn subdocument(&self, node: Node<'_>) -> Document {
         assert!(
-            std::ptr::eq(node.words, &raw const *self.words),
+            std::ptr::eq(node.words, self.parsed.words.as_slice()),
             "a node of another document"
         );
         Document {

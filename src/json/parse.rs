@@ -8,10 +8,13 @@ use super::tape::{
 };
 use super::{ParseError, ParseErrorKind};
 
+/// Boxed, so that the results of the parser's parts fit a register.
+type Refusal = Box<ParseError>;
+
 /// Checks `text` and writes its tape.
 pub(super) fn parse(text: &[u8], depth_max: u32) -> Result<Vec<Word>, ParseError> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(syntax(
+        return Err(*syntax(
             TEXT_BYTES_MAX,
             "longer than the longest text taken, 256 MiB",
         ));
@@ -32,15 +35,15 @@ pub(super) fn parse(text: &[u8], depth_max: u32) -> Result<Vec<Word>, ParseError
         name_hashes: SmallVec::new(),
         depth_max,
     };
-    parser.text()?;
+    parser.text().map_err(|refusal| *refusal)?;
     Ok(parser.words)
 }
 
-fn syntax(offset: usize, message: &'static str) -> ParseError {
-    ParseError {
+fn syntax(offset: usize, message: &'static str) -> Refusal {
+    Box::new(ParseError {
         kind: ParseErrorKind::Syntax(message),
         offset,
-    }
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,7 +92,7 @@ struct Parser<'t> {
 }
 
 impl Parser<'_> {
-    fn text(&mut self) -> Result<(), ParseError> {
+    fn text(&mut self) -> Result<(), Refusal> {
         if self.text.starts_with(b"\xef\xbb\xbf") {
             return Err(syntax(0, "byte order mark before the text"));
         }
@@ -125,7 +128,7 @@ impl Parser<'_> {
 
     /// Reads on after a value, up to the next value (false) or the end of the outermost one (true).
     #[inline]
-    fn after_value(&mut self) -> Result<bool, ParseError> {
+    fn after_value(&mut self) -> Result<bool, Refusal> {
         loop {
             match self.open.within {
                 Within::Object => {
@@ -169,7 +172,7 @@ impl Parser<'_> {
     }
 
     #[cold]
-    fn unexpected(&self, message: &'static str) -> ParseError {
+    fn unexpected(&self, message: &'static str) -> Refusal {
         syntax(
             self.at,
             if self.at < self.text.len() {
@@ -180,13 +183,13 @@ impl Parser<'_> {
         )
     }
 
-    fn open(&mut self, within: Within) -> Result<(), ParseError> {
+    fn open(&mut self, within: Within) -> Result<(), Refusal> {
         // `parents` holds the text itself too, so its length is the number of arrays and objects already open.
         if self.parents.len() >= self.depth_max as usize {
-            return Err(ParseError {
+            return Err(Box::new(ParseError {
                 kind: ParseErrorKind::TooDeep(self.depth_max),
                 offset: self.at,
-            });
+            }));
         }
         let opened = Open {
             within,
@@ -207,7 +210,7 @@ impl Parser<'_> {
     }
 
     /// True where a member's value follows, false where the object is empty and closed.
-    fn open_object(&mut self) -> Result<bool, ParseError> {
+    fn open_object(&mut self) -> Result<bool, Refusal> {
         self.open(Within::Object)?;
         if self.skip_space() == b'}' {
             self.close_object()?;
@@ -218,7 +221,7 @@ impl Parser<'_> {
     }
 
     /// True where an element follows, false where the array is empty and closed.
-    fn open_array(&mut self) -> Result<bool, ParseError> {
+    fn open_array(&mut self) -> Result<bool, Refusal> {
         self.open(Within::Array)?;
         if self.skip_space() == b']' {
             self.close_array();
@@ -253,7 +256,7 @@ impl Parser<'_> {
         self.close();
     }
 
-    fn close_object(&mut self) -> Result<(), ParseError> {
+    fn close_object(&mut self) -> Result<(), Refusal> {
         if self.open.compare_at_end {
             let index = self.name_index()?;
             if self.open.children > CHILDREN_WITHOUT_INDEX {
@@ -267,7 +270,7 @@ impl Parser<'_> {
 
     /// The names of the open object sorted by hash, or the first name that stands twice.
     #[cold]
-    fn name_index(&self) -> Result<Vec<Word>, ParseError> {
+    fn name_index(&self) -> Result<Vec<Word>, Refusal> {
         let mut entries = Vec::with_capacity(self.open.children as usize);
         let mut name = self.open.word + 2;
         for _ in 0..self.open.children {
@@ -302,17 +305,17 @@ impl Parser<'_> {
     }
 
     #[cold]
-    fn duplicate(&self, name: Word) -> ParseError {
+    fn duplicate(&self, name: Word) -> Refusal {
         let member = decode_name(self.text, name).into_owned();
-        ParseError {
+        Box::new(ParseError {
             kind: ParseErrorKind::DuplicateMember(member),
             offset: name.start(),
-        }
+        })
     }
 
     /// Reads a member's name and its colon.
     #[inline]
-    fn name(&mut self) -> Result<(), ParseError> {
+    fn name(&mut self) -> Result<(), Refusal> {
         if self.skip_space() != b'"' {
             return Err(self.unexpected("expected a member name"));
         }
@@ -329,7 +332,7 @@ impl Parser<'_> {
     }
 
     #[inline]
-    fn remember_name(&mut self, name: Word) -> Result<(), ParseError> {
+    fn remember_name(&mut self, name: Word) -> Result<(), Refusal> {
         let hash = if name.tag() == Tag::PlainString {
             short_hash(&self.text[name.start() + 1..name.end() - 1])
         } else {
@@ -348,7 +351,7 @@ impl Parser<'_> {
     /// Finds out whether equal short hashes mean equal names. Where they do not, the object may be made to collide, so
     /// the rest is left to [`Parser::name_index`].
     #[cold]
-    fn compare_with_earlier_names(&mut self, name: Word) -> Result<(), ParseError> {
+    fn compare_with_earlier_names(&mut self, name: Word) -> Result<(), Refusal> {
         let text = decode_name(self.text, name);
         let mut earlier = self.open.word + 2;
         for _ in 0..self.open.children {
@@ -363,7 +366,7 @@ impl Parser<'_> {
 
     /// Reads a string from its opening to behind its closing quote.
     #[inline]
-    fn string(&mut self) -> Result<Word, ParseError> {
+    fn string(&mut self) -> Result<Word, Refusal> {
         let start = self.at;
         let end = plain_run(self.text, start + 1);
         if self.text.get(end) == Some(&b'"') {
@@ -374,7 +377,7 @@ impl Parser<'_> {
     }
 
     /// Reads on at `at`, where a string that starts at `start` has something else than plain text.
-    fn escaped_string(&mut self, start: usize, mut at: usize) -> Result<Word, ParseError> {
+    fn escaped_string(&mut self, start: usize, mut at: usize) -> Result<Word, Refusal> {
         loop {
             match self.text.get(at) {
                 Some(b'"') => {
@@ -389,7 +392,7 @@ impl Parser<'_> {
     }
 
     /// Checks the escape that starts at `at` and returns the place behind it.
-    fn escape(&self, at: usize) -> Result<usize, ParseError> {
+    fn escape(&self, at: usize) -> Result<usize, Refusal> {
         match self.text.get(at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
             Some(b'u') => match self.hex4(at)? {
@@ -411,7 +414,7 @@ impl Parser<'_> {
     }
 
     /// The four digits of the `\u` escape at `at`.
-    fn hex4(&self, at: usize) -> Result<u16, ParseError> {
+    fn hex4(&self, at: usize) -> Result<u16, Refusal> {
         self.text
             .get(at + 2..at + 6)
             .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
@@ -420,7 +423,7 @@ impl Parser<'_> {
             .ok_or_else(|| syntax(at, "\\u without four hexadecimal digits"))
     }
 
-    fn literal(&mut self, literal: &'static [u8], tag: Tag) -> Result<bool, ParseError> {
+    fn literal(&mut self, literal: &'static [u8], tag: Tag) -> Result<bool, Refusal> {
         let start = self.at;
         if !self.text[start..].starts_with(literal) {
             return Err(self.unexpected("expected a value"));
@@ -440,7 +443,7 @@ impl Parser<'_> {
     }
 
     #[inline]
-    fn number(&mut self) -> Result<(), ParseError> {
+    fn number(&mut self) -> Result<(), Refusal> {
         /// A double holds every number with fewer digits before its point.
         const WHOLE_DIGITS_SAFE: usize = 308;
 
@@ -476,10 +479,10 @@ impl Parser<'_> {
             }
         }
         if (has_exponent || whole_digits > WHOLE_DIGITS_SAFE) && !is_finite(&self.text[start..self.at]) {
-            return Err(ParseError {
+            return Err(Box::new(ParseError {
                 kind: ParseErrorKind::NumberOutOfRange,
                 offset: start,
-            });
+            }));
         }
         self.words.push(Word::value(tag, start, self.at));
         Ok(())
@@ -487,11 +490,11 @@ impl Parser<'_> {
 }
 
 #[cold]
-fn lone_surrogate(offset: usize) -> ParseError {
-    ParseError {
+fn lone_surrogate(offset: usize) -> Refusal {
+    Box::new(ParseError {
         kind: ParseErrorKind::LoneSurrogate,
         offset,
-    }
+    })
 }
 
 fn is_finite(number: &[u8]) -> bool {

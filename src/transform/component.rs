@@ -18,7 +18,7 @@ const EXPORTS: [&str; 2] = ["configure", "transform"];
 const NAMES_LISTED: usize = 5;
 
 /// Checks that `bytes` are a component of the plugin contract, as far as its imports and exports tell.
-pub(super) fn examine(bytes: &[u8], size_max: ByteSize) -> Result<ComponentFacts, Problem> {
+pub fn examine(bytes: &[u8], size_max: ByteSize) -> Result<ComponentFacts, Problem> {
     if bytes.len() > size_max.as_usize() {
         return Err(Problem::new(
             Code::ComponentTooCostly,

@@ -42,7 +42,7 @@ const HANDOVER_RECORDS: u64 = 1000;
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pauses between attempts to drain: doubled each time, and begun anew after so long a time without trouble.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(3);
 const TRUST: Duration = Duration::from_secs(10);
 /// Pauses between attempts to keep a refused record elsewhere.
 const KEEP_PAUSE_MIN: Duration = Duration::from_millis(500);
