@@ -46,7 +46,7 @@ fn failed(what: impl std::fmt::Display) -> impl FnOnce(String) -> AppError {
 ///
 /// Where a part of it cannot start: an address in use, a folder that cannot be written, a store that cannot be read.
 pub fn serve(settings: Settings) -> Result<(), AppError> {
-    telemetry::start_logging(settings.telemetry.log_level, settings.telemetry.log_format)
+    telemetry::start_logging(&settings.telemetry.log_level, settings.telemetry.log_format)
         .map_err(|error| AppError(error.to_string()))?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -41,7 +41,6 @@ fn state() -> State {
             sha256: Digest::of(text.as_bytes()),
             signing_secret: None,
             created: Timestamp::UNIX_EPOCH,
-            signing_secret: None,
         };
         state.keys.insert(
             id,

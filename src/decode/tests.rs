@@ -1,5 +1,6 @@
 //! Whole requests in, batches out.
 
+mod attributes;
 mod encodings;
 mod forms;
 mod properties;

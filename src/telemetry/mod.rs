@@ -8,10 +8,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
-use crate::{
-    config::{LogFormat, LogLevel},
-    event::{EventResult, Outcome},
-};
+use crate::event::{EventResult, Outcome};
 
 /// The gateway's instruments.
 pub struct Telemetry {
@@ -148,23 +145,30 @@ impl Telemetry {
     }
 }
 
-/// Sends log lines to standard error.
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Sends log lines to standard error. `level` is a filter such as `info` or `headworks=debug,warn`.
 ///
 /// # Errors
 ///
-/// Where logging was started before.
-pub fn start_logging(level: LogLevel, format: LogFormat) -> Result<(), TelemetryError> {
-    use std::io::{IsTerminal as _, stderr};
-    let level = match level {
-        LogLevel::Error => tracing::Level::ERROR,
-        LogLevel::Warn => tracing::Level::WARN,
-        LogLevel::Info => tracing::Level::INFO,
-        LogLevel::Debug => tracing::Level::DEBUG,
-        LogLevel::Trace => tracing::Level::TRACE,
-    };
-    let base = tracing_subscriber::fmt().with_max_level(level).with_writer(stderr).with_target(false);
+/// Where `level` is no filter.
+pub fn start_logging(level: &str, format: LogFormat) -> Result<(), TelemetryError> {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let filter = EnvFilter::try_new(level).map_err(|error| TelemetryError(format!("{level:?}: {error}")))?;
+    let base = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     let started = match format {
-        LogFormat::Text => base.with_ansi(stderr().is_terminal()).try_init(),
+        LogFormat::Text => base
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .try_init(),
         LogFormat::Json => base.json().flatten_event(true).try_init(),
     };
     started.map_err(|error| TelemetryError(error.to_string()))
