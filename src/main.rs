@@ -2,6 +2,9 @@ use std::process::ExitCode;
 
 use headworks::transform::child;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if std::env::args_os()
         .nth(1)

@@ -14,7 +14,7 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use super::{
     ComponentFacts, CounterReading, Prepared, TransformSettings,
     bindings::{self, PluginPre},
-    cache::Cache,
+    cache::{self, Cache},
     compile, component,
     counters::PluginCounters,
     engine::{self, Ticker},
@@ -168,18 +168,22 @@ impl Core {
             compile::compile(&self.compiler, component).await?
         };
         let core = Arc::clone(self);
-        let stored = blocking(move || {
-            core.cache
-                .store(&digest, &compiled)
-                .map_err(|error| unusable(&error))?;
-            Ok(core.link_cached(&digest))
-        });
-        stored.await??.unwrap_or_else(|| {
-            Err(Problem::new(
-                Code::Internal,
-                "the compiled component could not be loaded: the gateway's log says why",
-            ))
-        })
+        blocking(move || core.link_new(&digest, &compiled)).await?
+    }
+
+    fn link_new(&self, digest: &Digest, compiled: &[u8]) -> Result<Arc<Loaded>, Problem> {
+        let component = cache::load_compiled(&self.surroundings.engine, compiled).map_err(|error| {
+            let reason = fault::cut(&format!("{error:#}"));
+            Problem::new(
+                Code::ComponentInvalid,
+                format!("the component does not fit a plugin's limits: {reason}"),
+            )
+        })?;
+        if let Err(error) = self.cache.store(digest, compiled) {
+            // It runs now, and is compiled again at the next start.
+            tracing::warn!(%error, "a compiled plugin could not be kept");
+        }
+        self.link(digest, &component)
     }
 
     fn link_cached(&self, digest: &Digest) -> Option<Result<Arc<Loaded>, Problem>> {

@@ -60,6 +60,3 @@ fn io_error(path: &std::path::Path) -> impl FnOnce(io::Error) -> ProjectError {
     let path = path.to_owned();
     move |source| ProjectError::Io { path, source }
 }
-
-#[cfg(test)]
-mod tests;
