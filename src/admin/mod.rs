@@ -13,6 +13,7 @@ mod plugins;
 mod precondition;
 mod probes;
 mod quarantine;
+mod registration;
 mod routes;
 mod schemas;
 #[cfg(test)]
