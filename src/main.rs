@@ -1,6 +1,9 @@
 use std::process::ExitCode;
 
-use headworks::transform::child;
+use headworks::{cli, transform::child};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     if std::env::args_os()
@@ -9,5 +12,5 @@ fn main() -> ExitCode {
     {
         return child::run();
     }
-    ExitCode::SUCCESS
+    cli::main()
 }

@@ -5,6 +5,7 @@ use std::{num::NonZeroU32, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+use super::plugin_project::Language;
 use crate::{
     event::{AppVersion, EventType, PartnerName, PluginName, RouteName},
     problem::Code,
@@ -313,6 +314,25 @@ pub enum QuarantineCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
+    /// Make a new plugin's source in the folder NAME.
+    New {
+        #[arg(long, value_enum)]
+        language: Language,
+        name: PluginName,
+    },
+    /// Build a plugin's component.
+    Build {
+        #[arg(value_name = "DIR", default_value = ".")]
+        directory: PathBuf,
+    },
+    /// Build a plugin and run its cases through the gateway's own host, on this machine.
+    Test {
+        #[arg(value_name = "DIR", default_value = ".")]
+        directory: PathBuf,
+        /// Without a gateway; this version knows no other way.
+        #[arg(long, required = true)]
+        local: bool,
+    },
     /// Upload a component as the plugin's next version.
     Push {
         name: PluginName,

@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf, process::ExitCode};
 
 use serde::Deserialize;
 
-use super::output;
+use super::{output, plugin_project::ProjectError};
 use crate::config::ConfigErrors;
 
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,8 @@ pub enum Failure {
     Answer { url: String, cause: String },
     #[error("{path}: {source}", path = .path.display())]
     File { path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Project(#[from] ProjectError),
     #[error("{0}")]
     Serve(String),
     #[error("{0}")]

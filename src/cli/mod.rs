@@ -7,6 +7,7 @@ mod commands;
 mod confirm;
 mod failure;
 mod output;
+pub mod plugin_project;
 mod resources;
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,20 @@
 //! The strict parser: one pass over the text, no recursion, no copy.
 
+mod names;
+mod scalars;
+
 use smallvec::SmallVec;
 
-use super::string::{decode_name, plain_run, short_hash};
-use super::tape::{
-    CHILDREN_WITHOUT_INDEX, ELEMENTS_PER_INDEX_ENTRY, TEXT_BYTES_MAX, Tag, Word, after, index_hash,
-};
+use super::tape::{CHILDREN_WITHOUT_INDEX, ELEMENTS_PER_INDEX_ENTRY, TEXT_BYTES_MAX, Tag, Word, after};
 use super::{ParseError, ParseErrorKind};
+
+/// Boxed, so that the results of the parser's parts fit a register.
+type Refusal = Box<ParseError>;
 
 /// Checks `text` and writes its tape.
 pub(super) fn parse(text: &[u8], depth_max: u32) -> Result<Vec<Word>, ParseError> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(syntax(
+        return Err(*syntax(
             TEXT_BYTES_MAX,
             "longer than the longest text taken, 256 MiB",
         ));
@@ -32,15 +35,15 @@ pub(super) fn parse(text: &[u8], depth_max: u32) -> Result<Vec<Word>, ParseError
         name_hashes: SmallVec::new(),
         depth_max,
     };
-    parser.text()?;
+    parser.text().map_err(|refusal| *refusal)?;
     Ok(parser.words)
 }
 
-fn syntax(offset: usize, message: &'static str) -> ParseError {
-    ParseError {
+fn syntax(offset: usize, message: &'static str) -> Refusal {
+    Box::new(ParseError {
         kind: ParseErrorKind::Syntax(message),
         offset,
-    }
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,7 +92,7 @@ struct Parser<'t> {
 }
 
 impl Parser<'_> {
-    fn text(&mut self) -> Result<(), ParseError> {
+    fn text(&mut self) -> Result<(), Refusal> {
         if self.text.starts_with(b"\xef\xbb\xbf") {
             return Err(syntax(0, "byte order mark before the text"));
         }
@@ -125,7 +128,7 @@ impl Parser<'_> {
 
     /// Reads on after a value, up to the next value (false) or the end of the outermost one (true).
     #[inline]
-    fn after_value(&mut self) -> Result<bool, ParseError> {
+    fn after_value(&mut self) -> Result<bool, Refusal> {
         loop {
             match self.open.within {
                 Within::Object => {
@@ -169,7 +172,7 @@ impl Parser<'_> {
     }
 
     #[cold]
-    fn unexpected(&self, message: &'static str) -> ParseError {
+    fn unexpected(&self, message: &'static str) -> Refusal {
         syntax(
             self.at,
             if self.at < self.text.len() {
@@ -180,13 +183,13 @@ impl Parser<'_> {
         )
     }
 
-    fn open(&mut self, within: Within) -> Result<(), ParseError> {
+    fn open(&mut self, within: Within) -> Result<(), Refusal> {
         // `parents` holds the text itself too, so its length is the number of arrays and objects already open.
         if self.parents.len() >= self.depth_max as usize {
-            return Err(ParseError {
+            return Err(Box::new(ParseError {
                 kind: ParseErrorKind::TooDeep(self.depth_max),
                 offset: self.at,
-            });
+            }));
         }
         let opened = Open {
             within,
@@ -207,7 +210,7 @@ impl Parser<'_> {
     }
 
     /// True where a member's value follows, false where the object is empty and closed.
-    fn open_object(&mut self) -> Result<bool, ParseError> {
+    fn open_object(&mut self) -> Result<bool, Refusal> {
         self.open(Within::Object)?;
         if self.skip_space() == b'}' {
             self.close_object()?;
@@ -218,7 +221,7 @@ impl Parser<'_> {
     }
 
     /// True where an element follows, false where the array is empty and closed.
-    fn open_array(&mut self) -> Result<bool, ParseError> {
+    fn open_array(&mut self) -> Result<bool, Refusal> {
         self.open(Within::Array)?;
         if self.skip_space() == b']' {
             self.close_array();
@@ -253,7 +256,7 @@ impl Parser<'_> {
         self.close();
     }
 
-    fn close_object(&mut self) -> Result<(), ParseError> {
+    fn close_object(&mut self) -> Result<(), Refusal> {
         if self.open.compare_at_end {
             let index = self.name_index()?;
             if self.open.children > CHILDREN_WITHOUT_INDEX {
@@ -265,54 +268,9 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// The names of the open object sorted by hash, or the first name that stands twice.
-    #[cold]
-    fn name_index(&self) -> Result<Vec<Word>, ParseError> {
-        let mut entries = Vec::with_capacity(self.open.children as usize);
-        let mut name = self.open.word + 2;
-        for _ in 0..self.open.children {
-            let hash = index_hash(decode_name(self.text, self.words[name as usize]).as_bytes());
-            entries.push((hash, name));
-            name = after(&self.words, name + 1);
-        }
-        entries.sort_unstable();
-        let mut second: Option<u32> = None;
-        for same_hash in entries.chunk_by(|left, right| left.0 == right.0) {
-            let mut distinct: SmallVec<[u32; 2]> = SmallVec::new();
-            for &(_, name) in same_hash {
-                if distinct.iter().any(|&other| self.is_same_name(other, name)) {
-                    second = Some(second.map_or(name, |known| known.min(name)));
-                } else {
-                    distinct.push(name);
-                }
-            }
-        }
-        match second {
-            Some(name) => Err(self.duplicate(self.words[name as usize])),
-            None => Ok(entries
-                .into_iter()
-                .map(|(hash, name)| Word::index_entry(hash, name))
-                .collect()),
-        }
-    }
-
-    fn is_same_name(&self, left: u32, right: u32) -> bool {
-        decode_name(self.text, self.words[left as usize])
-            == decode_name(self.text, self.words[right as usize])
-    }
-
-    #[cold]
-    fn duplicate(&self, name: Word) -> ParseError {
-        let member = decode_name(self.text, name).into_owned();
-        ParseError {
-            kind: ParseErrorKind::DuplicateMember(member),
-            offset: name.start(),
-        }
-    }
-
     /// Reads a member's name and its colon.
     #[inline]
-    fn name(&mut self) -> Result<(), ParseError> {
+    fn name(&mut self) -> Result<(), Refusal> {
         if self.skip_space() != b'"' {
             return Err(self.unexpected("expected a member name"));
         }
@@ -327,176 +285,4 @@ impl Parser<'_> {
         self.at += 1;
         Ok(())
     }
-
-    #[inline]
-    fn remember_name(&mut self, name: Word) -> Result<(), ParseError> {
-        let hash = if name.tag() == Tag::PlainString {
-            short_hash(&self.text[name.start() + 1..name.end() - 1])
-        } else {
-            short_hash(decode_name(self.text, name).as_bytes())
-        };
-        let bit = 1 << (hash % 64);
-        if self.open.seen & bit != 0 && self.name_hashes[self.open.names as usize..].contains(&hash) {
-            self.compare_with_earlier_names(name)?;
-        }
-        self.open.seen |= bit;
-        self.name_hashes.push(hash);
-        self.open.compare_at_end |= self.open.children >= CHILDREN_WITHOUT_INDEX;
-        Ok(())
-    }
-
-    /// Finds out whether equal short hashes mean equal names. Where they do not, the object may be made to collide, so
-    /// the rest is left to [`Parser::name_index`].
-    #[cold]
-    fn compare_with_earlier_names(&mut self, name: Word) -> Result<(), ParseError> {
-        let text = decode_name(self.text, name);
-        let mut earlier = self.open.word + 2;
-        for _ in 0..self.open.children {
-            if decode_name(self.text, self.words[earlier as usize]) == text {
-                return Err(self.duplicate(name));
-            }
-            earlier = after(&self.words, earlier + 1);
-        }
-        self.open.compare_at_end = true;
-        Ok(())
-    }
-
-    /// Reads a string from its opening to behind its closing quote.
-    #[inline]
-    fn string(&mut self) -> Result<Word, ParseError> {
-        let start = self.at;
-        let end = plain_run(self.text, start + 1);
-        if self.text.get(end) == Some(&b'"') {
-            self.at = end + 1;
-            return Ok(Word::value(Tag::PlainString, start, self.at));
-        }
-        self.escaped_string(start, end)
-    }
-
-    /// Reads on at `at`, where a string that starts at `start` has something else than plain text.
-    fn escaped_string(&mut self, start: usize, mut at: usize) -> Result<Word, ParseError> {
-        loop {
-            match self.text.get(at) {
-                Some(b'"') => {
-                    self.at = at + 1;
-                    return Ok(Word::value(Tag::EscapedString, start, self.at));
-                }
-                Some(b'\\') => at = plain_run(self.text, self.escape(at)?),
-                Some(_) => return Err(syntax(at, "control character in a string, which must be escaped")),
-                None => return Err(syntax(at, "unexpected end of the text within a string")),
-            }
-        }
-    }
-
-    /// Checks the escape that starts at `at` and returns the place behind it.
-    fn escape(&self, at: usize) -> Result<usize, ParseError> {
-        match self.text.get(at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
-            Some(b'u') => match self.hex4(at)? {
-                0xd800..=0xdbff => {
-                    let low_follows = self.text[at + 6..].starts_with(b"\\u")
-                        && (0xdc00..=0xdfff).contains(&self.hex4(at + 6)?);
-                    if low_follows {
-                        Ok(at + 12)
-                    } else {
-                        Err(lone_surrogate(at))
-                    }
-                }
-                0xdc00..=0xdfff => Err(lone_surrogate(at)),
-                _ => Ok(at + 6),
-            },
-            Some(_) => Err(syntax(at, "unknown escape in a string")),
-            None => Err(syntax(at + 1, "unexpected end of the text within a string")),
-        }
-    }
-
-    /// The four digits of the `\u` escape at `at`.
-    fn hex4(&self, at: usize) -> Result<u16, ParseError> {
-        self.text
-            .get(at + 2..at + 6)
-            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u16::from_str_radix(digits, 16).ok())
-            .ok_or_else(|| syntax(at, "\\u without four hexadecimal digits"))
-    }
-
-    fn literal(&mut self, literal: &'static [u8], tag: Tag) -> Result<bool, ParseError> {
-        let start = self.at;
-        if !self.text[start..].starts_with(literal) {
-            return Err(self.unexpected("expected a value"));
-        }
-        self.at += literal.len();
-        self.words.push(Word::value(tag, start, self.at));
-        Ok(false)
-    }
-
-    #[inline]
-    fn digits(&mut self) -> usize {
-        let start = self.at;
-        while self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
-            self.at += 1;
-        }
-        self.at - start
-    }
-
-    #[inline]
-    fn number(&mut self) -> Result<(), ParseError> {
-        /// A double holds every number with fewer digits before its point.
-        const WHOLE_DIGITS_SAFE: usize = 308;
-
-        let start = self.at;
-        if self.text[start] == b'-' {
-            self.at += 1;
-        }
-        let leading_zero = self.text.get(self.at) == Some(&b'0');
-        let whole_digits = self.digits();
-        if whole_digits == 0 {
-            return Err(self.unexpected("expected a digit"));
-        }
-        if leading_zero && whole_digits > 1 {
-            return Err(syntax(start, "number with a leading zero"));
-        }
-        let mut tag = Tag::Integer;
-        if self.text.get(self.at) == Some(&b'.') {
-            tag = Tag::Decimal;
-            self.at += 1;
-            if self.digits() == 0 {
-                return Err(self.unexpected("expected a digit"));
-            }
-        }
-        let has_exponent = matches!(self.text.get(self.at), Some(b'e' | b'E'));
-        if has_exponent {
-            tag = Tag::Decimal;
-            self.at += 1;
-            if matches!(self.text.get(self.at), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            if self.digits() == 0 {
-                return Err(self.unexpected("expected a digit"));
-            }
-        }
-        if (has_exponent || whole_digits > WHOLE_DIGITS_SAFE) && !is_finite(&self.text[start..self.at]) {
-            return Err(ParseError {
-                kind: ParseErrorKind::NumberOutOfRange,
-                offset: start,
-            });
-        }
-        self.words.push(Word::value(tag, start, self.at));
-        Ok(())
-    }
-}
-
-#[cold]
-fn lone_surrogate(offset: usize) -> ParseError {
-    ParseError {
-        kind: ParseErrorKind::LoneSurrogate,
-        offset,
-    }
-}
-
-fn is_finite(number: &[u8]) -> bool {
-    std::str::from_utf8(number)
-        .ok()
-        .and_then(|text| text.parse::<f64>().ok())
-        .is_some_and(f64::is_finite)
 }

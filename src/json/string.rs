@@ -4,28 +4,14 @@ use std::borrow::Cow;
 
 use super::tape::{Tag, Word};
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-
-/// The high bit of each byte of `chunk` that is a quote, a backslash or a control character. Bits above the lowest one
-/// set may be wrong.
-#[inline]
-fn special_bytes(chunk: u64) -> u64 {
-    let quote = (chunk ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
-    let backslash = (chunk ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
-    let control = chunk.wrapping_sub(ONES * 0x20);
-    (quote | backslash | control) & !chunk & HIGH_BITS
-}
-
 /// The first place from `at` on with a quote, a backslash or a control character; the end where there is none.
 #[inline]
 pub(super) fn plain_run(text: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let special = special_bytes(u64::from_le_bytes(*chunk));
-        if special != 0 {
-            return at + (special.trailing_zeros() / 8) as usize;
+    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        if let Some(offset) = first_special(*chunk) {
+            return at + offset;
         }
-        at += 8;
+        at += 16;
     }
     while text
         .get(at)
@@ -35,6 +21,49 @@ pub(super) fn plain_run(text: &[u8], mut at: usize) -> usize {
     }
     at.min(text.len())
 }
+
+/// The place in `chunk` of the first quote, backslash or control character.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn first_special(chunk: [u8; 16]) -> Option<usize> {
+    // SAFETY: every x86-64 processor has SSE2.
+    let special = unsafe { special_bits(chunk) };
+    (special != 0).then(|| special.trailing_zeros() as usize)
+}
+
+/// A bit for each byte of `chunk` that is a quote, a backslash or a control character.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "sse2")]
+fn special_bits(chunk: [u8; 16]) -> i32 {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
+    };
+
+    let halves = u128::from_le_bytes(chunk);
+    let bytes = _mm_set_epi64x((halves >> 64) as i64, halves as i64);
+    let quotes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+    let backslashes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+    let controls = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+    _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quotes, backslashes), controls))
+}
+
+/// The place in `chunk` of the first quote, backslash or control character.
+#[cfg(any(not(target_arch = "x86_64"), test))]
+pub(super) fn first_special_portable(chunk: [u8; 16]) -> Option<usize> {
+    const ONES: u128 = u128::from_ne_bytes([1; 16]);
+
+    // In each byte: the high bit is set where the subtraction borrows, which the first special byte does exactly.
+    let chunk = u128::from_le_bytes(chunk);
+    let quote = (chunk ^ (ONES * b'"' as u128)).wrapping_sub(ONES);
+    let backslash = (chunk ^ (ONES * b'\\' as u128)).wrapping_sub(ONES);
+    let control = chunk.wrapping_sub(ONES * 0x20);
+    let special = (quote | backslash | control) & !chunk & (ONES << 7);
+    (special != 0).then(|| (special.trailing_zeros() / 8) as usize)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+use first_special_portable as first_special;
 
 /// A hash that costs two multiplications, for telling few names apart. It can be made to collide.
 #[inline]

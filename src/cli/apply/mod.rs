@@ -7,10 +7,7 @@ mod registry;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -24,6 +21,7 @@ use super::{
     confirm::confirm,
     failure::Failure,
     output::{self, Output},
+    plugin_project,
 };
 use crate::{event::PluginName, registry::model::Digest};
 
@@ -89,17 +87,13 @@ fn components(folder: &Folder) -> Result<Components, Failure> {
             PluginSource::Component(path) => path.clone(),
             PluginSource::Source(directory) => {
                 output::progress(&format!("building plugin {name}"));
-                build(directory)?
+                plugin_project::build(directory)?.path
             }
         };
         let component = std::fs::read(&path).map_err(|source| Failure::File { path, source })?;
         components.insert(name.clone(), component);
     }
     Ok(components)
-}
-
-fn build(directory: &Path) -> Result<std::path::PathBuf, Failure> {
-    todo!("{directory:?}")
 }
 
 fn wanted(folder: Folder, components: &Components) -> Wanted {

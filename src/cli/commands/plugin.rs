@@ -12,8 +12,11 @@ use crate::{
         client::{Client, Reply, Sent},
         failure::Failure,
         output::{self, Output},
+        plugin_project::{self, Built, ProjectError, Report},
     },
     event::PluginName,
+    limits::Limits,
+    transform::{TransformSettings, Transformer},
 };
 
 #[derive(Deserialize)]
@@ -56,6 +59,16 @@ pub struct Uploaded {
 
 pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
     match command {
+        PluginCommand::New { language, name } => {
+            let directory = Path::new(name.as_str());
+            for file in plugin_project::new(language, &name, directory)? {
+                output::line(&format!("wrote {}", file.display()))?;
+            }
+            output::line(&format!("try it: headworks plugin test {name} --local"))
+        }
+        PluginCommand::Build { directory } => built(&plugin_project::build(&directory)?, *output),
+        // `--local` is required: there is no other way yet.
+        PluginCommand::Test { directory, local: _ } => test(&directory, *output).await,
         PluginCommand::Push { name, path, activate } => {
             let client = Client::new(remote)?;
             push(&name, &path, activate, &client, *output).await
@@ -99,7 +112,7 @@ async fn push(
     client: &Client,
     output: Output,
 ) -> Result<(), Failure> {
-    let component = read(path)?;
+    let component = component(path)?;
     let reply = upload(name, component, client).await?;
     let uploaded: Uploaded = reply.read()?;
     let known = if reply.created { "" } else { ", which it already had" };
@@ -116,11 +129,78 @@ async fn push(
     output.done(&format!("{sentence}; it runs"), &active.text)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|source| Failure::File {
-        path: path.to_owned(),
+/// The component at `path`; a folder is built first.
+fn component(path: &Path) -> Result<Vec<u8>, Failure> {
+    let path = if path.is_dir() {
+        plugin_project::build(path)?.path
+    } else {
+        path.to_owned()
+    };
+    std::fs::read(&path).map_err(|source| Failure::File { path, source })
+}
+
+fn built(built: &Built, output: Output) -> Result<(), Failure> {
+    let facts = json!({
+        "name": built.name,
+        "path": built.path,
+        "digest": built.facts.digest,
+        "size": built.facts.size,
+        "imports": built.facts.imports,
+    });
+    let sentence = format!(
+        "built {} ({} bytes, {})",
+        built.path.display(),
+        built.facts.size,
+        short_digest(&built.facts.digest.to_string())
+    );
+    output.done(&sentence, &facts.to_string())
+}
+
+/// Runs the plugin's cases through the gateway's own host.
+async fn test(directory: &Path, output: Output) -> Result<(), Failure> {
+    let cache = tempfile::tempdir().map_err(|source| Failure::File {
+        path: std::env::temp_dir(),
         source,
+    })?;
+    let compiler = std::env::current_exe().map_err(Failure::Runtime)?;
+    let transformer = Transformer::new(TransformSettings {
+        limits: Limits::default(),
+        cache_dir: cache.path().to_owned(),
+        compiler,
     })
+    .map_err(ProjectError::from)?;
+    let report = plugin_project::test_local(directory, &transformer).await?;
+    if output.is_json() {
+        let cases: Vec<_> = report
+            .cases
+            .iter()
+            .map(|case| json!({ "name": case.name, "passed": case.difference.is_none(), "difference": case.difference }))
+            .collect();
+        output::line(&json!({ "passed": report.is_passed(), "cases": cases }).to_string())?;
+    } else {
+        print(&report)?;
+    }
+    if report.is_passed() { Ok(()) } else { Err(Failure::Said) }
+}
+
+fn print(report: &Report) -> Result<(), Failure> {
+    for case in &report.cases {
+        let verdict = if case.difference.is_none() { "passed" } else { "FAILED" };
+        output::line(&format!(
+            "{verdict}  {}  {} µs, {} KiB",
+            case.name,
+            case.elapsed.as_micros(),
+            case.memory_bytes / 1024
+        ))?;
+        for line in &case.log {
+            output::line(&format!("  {}: {}", format!("{:?}", line.level).to_lowercase(), line.message))?;
+        }
+        for line in case.difference.iter().flat_map(|difference| difference.lines()) {
+            output::line(&format!("  {}", output::printable(line)))?;
+        }
+    }
+    let failed = report.cases.iter().filter(|case| case.difference.is_some()).count();
+    output::line(&format!("{} passed, {failed} failed", report.cases.len() - failed))
 }
 
 /// Uploads a component as the plugin's next version.
