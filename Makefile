@@ -60,6 +60,6 @@ bench: ## Run the benchmarks and print their ratios.
 	$(MAKE) --no-print-directory plugins kafka
 	cargo bench --locked
 
-clean: ## Remove what was built. Data stays: it is in ./data.
+clean: ## Remove what was built. Downloads stay in .cache, data in data.
 	@cargo clean
-	rm -rf plugins/target .cache
+	rm -rf plugins/target

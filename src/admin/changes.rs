@@ -38,7 +38,7 @@ pub struct ChangeView {
 
 /// List changes, from the oldest on. `after` is a sequence number.
 #[utoipa::path(get, path = "/v1/changes", tag = "changes", operation_id = "list_changes",
-    params(("limit" = Option<u16>, Query), ("after" = Option<u64>, Query)),
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000), ("after" = Option<u64>, Query)),
     responses((status = 200, body = Listing<ChangeView>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     query.allow(&["limit", "after"]);

@@ -55,7 +55,7 @@ pub struct CreatedKey {
 
 /// List a partner's live keys, without their secrets.
 #[utoipa::path(get, path = "/v1/partners/{partner}/keys", tag = "partners", operation_id = "list_keys",
-    params(("partner" = String, Path), ("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
+    params(("partner" = String, Path), ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<KeyView>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(
     _caller: Caller<Viewer>,
@@ -78,7 +78,9 @@ pub async fn list(
     listing.answer()
 }
 
-/// Make a key. Its secret is shown in this answer and never again.
+/// Make a key.
+///
+/// Its secret is shown in this answer and never again.
 #[utoipa::path(post, path = "/v1/partners/{partner}/keys", tag = "partners", operation_id = "create_key",
     params(("partner" = String, Path)), request_body = NewKey,
     responses((status = 201, body = CreatedKey), (status = "4XX", body = ProblemBody)))]
@@ -126,7 +128,9 @@ pub async fn create(
     resource(StatusCode::CREATED, committed.state.sequence, &created)
 }
 
-/// Revoke a key: it stops within 5 s on every node.
+/// Revoke a key.
+///
+/// It stops within 5 s on every node.
 #[utoipa::path(delete, path = "/v1/partners/{partner}/keys/{key_id}", tag = "partners", operation_id = "revoke_key",
     params(("partner" = String, Path), ("key_id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 204), (status = "4XX", body = ProblemBody)))]

@@ -36,7 +36,7 @@ pub struct NamedPartner {
 
 /// List partners, by name.
 #[utoipa::path(get, path = "/v1/partners", tag = "partners", operation_id = "list_partners",
-    params(("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<NamedPartner>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;

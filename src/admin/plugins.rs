@@ -83,8 +83,10 @@ pub struct UploadedVersion {
 /// Which version is to run.
 #[derive(Serialize, ToSchema)]
 pub struct Activation {
+    #[schema(minimum = 1)]
     version: u32,
-    /// Per cent of events; 100 where it is left out.
+    /// Per cent of events; 100 where it is left out, and no other yet.
+    #[schema(minimum = 1, maximum = 100, default = 100)]
     share: Option<u8>,
 }
 
@@ -119,7 +121,7 @@ fn answer(admin: &AdminState, name: &PluginName) -> Answer {
 
 /// List plugins, by name.
 #[utoipa::path(get, path = "/v1/plugins", tag = "plugins", operation_id = "list_plugins",
-    params(("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<PluginView>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;
@@ -142,7 +144,9 @@ pub async fn get(
     answer(&admin, &known("plugin", &name)?)
 }
 
-/// Upload a component as the plugin's next version. It does not run before it is activated. The same bytes again give
+/// Upload a component as the plugin's next version.
+///
+/// It does not run before it is activated. The same bytes again give
 /// the version that they are already.
 #[utoipa::path(post, path = "/v1/plugins/{plugin}/versions", tag = "plugins", operation_id = "upload_plugin_version",
     params(("plugin" = String, Path), ("If-Match" = Option<String>, Header)),
@@ -220,7 +224,9 @@ async fn accept(admin: &AdminState, by: &str, component: Bytes) -> Result<Plugin
     })
 }
 
-/// Let a version run. Each route's configuration is tried with it first.
+/// Let a version run.
+///
+/// Each route's configuration is tried with it first.
 #[utoipa::path(post, path = "/v1/plugins/{plugin}/activate", tag = "plugins", operation_id = "activate_plugin",
     params(("plugin" = String, Path), ("If-Match" = Option<String>, Header)),
     request_body = Activation,
@@ -235,7 +241,7 @@ pub async fn activate(
     let name: PluginName = known("plugin", &name)?;
     let value = read_json(body).await?;
     loop {
-        let state = admin.registry.state();
+        let state = admin.registry.fresh_state().await?;
         let known = state
             .plugins
             .get(&name)
@@ -365,7 +371,9 @@ fn read_activation(value: &serde_json::Value, plugin: &Plugin) -> Result<PluginV
     })
 }
 
-/// Go back to the version that was active before. It takes no body, and works once for each activation.
+/// Go back to the version that was active before.
+///
+/// It takes no body, and works once for each activation.
 #[utoipa::path(post, path = "/v1/plugins/{plugin}/rollback", tag = "plugins", operation_id = "roll_back_plugin",
     params(("plugin" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = PluginView), (status = "4XX", body = ProblemBody)))]

@@ -32,14 +32,14 @@ pub struct SweepBody {
     filter: Filter,
     /// Only count.
     #[schema(default = false)]
-    dry_run: bool,
-    /// At most 10,000, which is also the default.
+    dry_run: Option<bool>,
+    #[schema(minimum = 1, maximum = 10000, default = 10000)]
     limit: Option<u64>,
 }
 
 /// List quarantined events.
 #[utoipa::path(get, path = "/v1/quarantine", tag = "quarantine", operation_id = "list_quarantine",
-    params(Filter, ("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
+    params(Filter, ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<Item>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let names: Vec<&str> = FILTER.into_iter().chain(["limit", "after"]).collect();

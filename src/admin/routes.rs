@@ -41,7 +41,7 @@ pub struct NamedRoute {
 
 /// List routes, by name.
 #[utoipa::path(get, path = "/v1/routes", tag = "routes", operation_id = "list_routes",
-    params(("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<NamedRoute>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;
@@ -72,7 +72,9 @@ pub async fn get(
     resource(StatusCode::OK, known.sequence, &known.value)
 }
 
-/// Make a route, or change it. Its configuration is tried with the plugin's active version first.
+/// Make a route, or change it.
+///
+/// Its configuration is tried with the plugin's active version first.
 #[utoipa::path(put, path = "/v1/routes/{route}", tag = "routes", operation_id = "put_route",
     params(("route" = String, Path), ("If-Match" = Option<String>, Header)),
     request_body = Route,
@@ -87,7 +89,8 @@ pub async fn put(
     let name: RouteName = named(&name)?;
     let value = read_json(body).await?;
     loop {
-        let state = admin.registry.state();
+        // A plugin that was uploaded to another node a moment ago is known here only after a look at the log.
+        let state = admin.registry.fresh_state().await?;
         let route = read(&value, &state, &(admin.actions.destinations)())?;
         let tried = active_version(&state, &route);
         if let (Some(plugin), Some(known)) = (

@@ -65,7 +65,7 @@ pub struct CreatedToken {
 
 /// List tokens, without their secrets.
 #[utoipa::path(get, path = "/v1/tokens", tag = "tokens", operation_id = "list_tokens",
-    params(("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<TokenView>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(_caller: Caller<Admin>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;
@@ -82,7 +82,9 @@ pub async fn list(_caller: Caller<Admin>, Extract(admin): Extract<AdminState>, q
     listing.answer()
 }
 
-/// Make a token. It is shown in this answer and never again.
+/// Make a token.
+///
+/// It is shown in this answer and never again.
 #[utoipa::path(post, path = "/v1/tokens", tag = "tokens", operation_id = "create_token",
     request_body = NewToken,
     responses((status = 201, body = CreatedToken), (status = "4XX", body = ProblemBody)))]
@@ -113,7 +115,9 @@ pub async fn create(caller: Caller<Admin>, Extract(admin): Extract<AdminState>, 
     resource(StatusCode::CREATED, committed.state.sequence, &created)
 }
 
-/// Delete a token: it stops at once. The last token of role admin stays.
+/// Delete a token.
+///
+/// It stops at once. The last token of role admin stays.
 #[utoipa::path(delete, path = "/v1/tokens/{token_id}", tag = "tokens", operation_id = "delete_token",
     params(("token_id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 204), (status = "4XX", body = ProblemBody)))]

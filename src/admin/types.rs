@@ -33,7 +33,7 @@ pub struct NamedType {
 
 /// List the types that have an entry; a type needs none.
 #[utoipa::path(get, path = "/v1/types", tag = "types", operation_id = "list_types",
-    params(("limit" = Option<u16>, Query), ("after" = Option<String>, Query)),
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000), ("after" = Option<String>, Query)),
     responses((status = 200, body = Listing<NamedType>), (status = "4XX", body = ProblemBody)))]
 pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;

@@ -39,6 +39,7 @@ fn state() -> State {
             partner: owner.parse().unwrap(),
             kind,
             sha256: Digest::of(text.as_bytes()),
+            signing_secret: None,
             created: Timestamp::UNIX_EPOCH,
         };
         state.keys.insert(

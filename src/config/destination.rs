@@ -25,7 +25,11 @@ enum Kind {
     File,
 }
 
-const KINDS: [(&str, Kind); 3] = [("kafka", Kind::Kafka), ("kinesis", Kind::Kinesis), ("file", Kind::File)];
+const KINDS: [(&str, Kind); 3] = [
+    ("kafka", Kind::Kafka),
+    ("kinesis", Kind::Kinesis),
+    ("file", Kind::File),
+];
 
 /// librdkafka settings that a 2xx depends on, each with the values that keep it.
 const HELD_OPTIONS: [(&str, &[&str]); 3] = [
@@ -85,16 +89,21 @@ fn one(
         Some(Value::Text(name)) => name.parse::<DestinationName>().ok(),
         _ => None,
     };
-    let path = name
-        .as_ref()
-        .map_or_else(|| format!("destination[{index}]"), |name| format!("destination.{name}"));
+    let path = name.as_ref().map_or_else(
+        || format!("destination[{index}]"),
+        |name| format!("destination.{name}"),
+    );
     let mut section = Section::of(item, path, "destination", faults)?;
     let name = section.read("name", faults, |node| {
         text(node)?
             .parse::<DestinationName>()
             .map_err(|error| (error.to_string(), None))
     });
-    section.require("name", "give it one, by which routes name it: name = \"events\"", faults);
+    section.require(
+        "name",
+        "give it one, by which routes name it: name = \"events\"",
+        faults,
+    );
     if let Some(name) = &name {
         let place = section.place_of("name").clone();
         if let Some(before) = known.names.get(name.as_str()) {
@@ -116,7 +125,10 @@ fn one(
         }
     };
     section.finish(faults);
-    Some(DestinationSettings { name: name?, kind: kind? })
+    Some(DestinationSettings {
+        name: name?,
+        kind: kind?,
+    })
 }
 
 fn require_kind(section: &Section<'_>, name: Option<&DestinationName>, known: &Known, faults: &mut Faults) {
@@ -128,7 +140,10 @@ fn require_kind(section: &Section<'_>, name: Option<&DestinationName>, known: &K
     let suggestion = match (section.place(), name) {
         (Place::Variable(_), Some(name)) => match closest(name.as_str(), others) {
             Some(other) => format!("did you mean {}…?", destination_variable(other, "")),
-            None => format!("set {} to kafka or file", destination_variable(name.as_str(), "kind")),
+            None => format!(
+                "set {} to kafka or file",
+                destination_variable(name.as_str(), "kind")
+            ),
         },
         _ => "write kind = \"kafka\" or kind = \"file\"".to_owned(),
     };
@@ -141,7 +156,11 @@ fn kafka(
     faults: &mut Faults,
 ) -> Option<DestinationKind> {
     let brokers = section.read("brokers", faults, brokers);
-    section.require("brokers", "name at least one: brokers = \"localhost:9092\"", faults);
+    section.require(
+        "brokers",
+        "name at least one: brokers = \"localhost:9092\"",
+        faults,
+    );
     let options = options(section, environment, faults);
     Some(DestinationKind::Kafka {
         brokers: brokers?,
@@ -195,7 +214,11 @@ fn options(
             },
             Err(fault) => fault,
         };
-        let mut error = ConfigError::new(member.node.place.clone(), join(&path, &format!("{key:?}")), fault.0);
+        let mut error = ConfigError::new(
+            member.node.place.clone(),
+            join(&path, &format!("{key:?}")),
+            fault.0,
+        );
         error.suggestion = fault.1;
         faults.push(error);
     }
@@ -206,7 +229,10 @@ fn options(
 fn held(key: &str, value: &Secret) -> Option<ValueFault> {
     match key {
         "bootstrap.servers" | "metadata.broker.list" => {
-            return Some(("stands in `brokers`".to_owned(), Some("leave it out here".to_owned())));
+            return Some((
+                "stands in `brokers`".to_owned(),
+                Some("leave it out here".to_owned()),
+            ));
         }
         "transactional.id" => {
             let message = "the gateway uses no transactions".to_owned();
@@ -234,7 +260,10 @@ fn secret(node: &Node, key: &str, environment: &BTreeMap<String, String>) -> Res
         Value::Table(members) => members,
         other => {
             return Err((
-                format!("is {}, and must be a string, an integer or a boolean", other.kind()),
+                format!(
+                    "is {}, and must be a string, an integer or a boolean",
+                    other.kind()
+                ),
                 None,
             ));
         }
@@ -249,7 +278,12 @@ fn secret(node: &Node, key: &str, environment: &BTreeMap<String, String>) -> Res
         "env" => {
             let name = text(&member.node)?;
             let value = environment.get(name).cloned().map(Secret::new);
-            value.ok_or_else(|| (format!("the environment variable {:?} is not set", shown(name)), None))
+            value.ok_or_else(|| {
+                (
+                    format!("the environment variable {:?} is not set", shown(name)),
+                    None,
+                )
+            })
         }
         // `compression.type = "zstd"` without quotation marks is a table in TOML.
         _ => no_secret(format!(
@@ -272,7 +306,10 @@ fn dotted(key: &str, value: &Value) -> String {
 fn read_secret(path: &Path) -> Result<String, ValueFault> {
     let mut text = bounded_text(path, SECRET_BYTES_MAX).map_err(|error| {
         let message = format!("the secret's file {} cannot be read: {error}", path.display());
-        (message, Some("relative paths begin at the working directory".to_owned()))
+        (
+            message,
+            Some("relative paths begin at the working directory".to_owned()),
+        )
     })?;
     text.truncate(text.trim_end_matches(['\r', '\n']).len());
     if text.is_empty() {

@@ -21,6 +21,7 @@ pub use error::{ConfigError, ConfigErrors, Place};
 use crate::{
     event::DestinationName,
     limits::{ByteSize, Limits},
+    telemetry::LogFormat,
 };
 
 /// A larger file is no configuration.
@@ -101,39 +102,9 @@ pub enum DestinationKind {
 #[derive(Clone, Debug)]
 pub struct TelemetrySettings {
     pub otlp_endpoint: Option<String>,
+    /// A level, or a filter such as `warn,headworks=debug`.
+    pub log_level: String,
     pub log_format: LogFormat,
-    pub log_level: LogLevel,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// A line for people.
-    #[default]
-    Text,
-    /// An object a line.
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-    Trace,
-}
-
-impl LogLevel {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            LogLevel::Error => "error",
-            LogLevel::Warn => "warn",
-            LogLevel::Info => "info",
-            LogLevel::Debug => "debug",
-            LogLevel::Trace => "trace",
-        }
-    }
 }
 
 impl Settings {
@@ -142,7 +113,8 @@ impl Settings {
         let endpoint = self.telemetry.otlp_endpoint.iter();
         endpoint
             .map(|_| {
-                "telemetry.otlp_endpoint has no effect in this version: read the admin port's /metrics".to_owned()
+                "telemetry.otlp_endpoint has no effect in this version: read the admin port's /metrics"
+                    .to_owned()
             })
             .collect()
     }

@@ -46,7 +46,11 @@ pub fn apply(root: &mut Node, environment: &BTreeMap<String, String>, faults: &m
 pub fn name_other_destination(environment: &BTreeMap<String, String>) -> bool {
     environment.keys().any(|name| {
         name.strip_prefix(PREFIX)
-            .and_then(|rest| rest.to_ascii_lowercase().strip_prefix("destination__").map(str::to_owned))
+            .and_then(|rest| {
+                rest.to_ascii_lowercase()
+                    .strip_prefix("destination__")
+                    .map(str::to_owned)
+            })
             .and_then(|rest| rest.split("__").next().map(str::to_owned))
             .is_some_and(|target| target != DEFAULT_DESTINATION && target != "0")
     })
@@ -112,8 +116,12 @@ impl Variable<'_> {
             (None, Ok(index)) if index < items.len() => index,
             (None, Ok(_)) => {
                 faults.push(
-                    ConfigError::new(self.place.clone(), "destination", format!("there is no destination {target}"))
-                        .suggesting("count from 0, or write the destination's name, which makes a new one"),
+                    ConfigError::new(
+                        self.place.clone(),
+                        "destination",
+                        format!("there is no destination {target}"),
+                    )
+                    .suggesting("count from 0, or write the destination's name, which makes a new one"),
                 );
                 return;
             }

@@ -3,14 +3,17 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use super::{
-    LogFormat, LogLevel, ServerSettings, Settings, SpoolSettings, StoreSettings, TelemetrySettings,
+    ServerSettings, Settings, SpoolSettings, StoreSettings, TelemetrySettings,
     destination,
     error::{ConfigError, ConfigErrors, Place},
     overrides,
     section::{Faults, Section, ValueFault, closest, text},
     tree::{self, Node, Value},
 };
-use crate::limits::{ByteSize, Limits};
+use crate::{
+    limits::{ByteSize, Limits},
+    telemetry::LogFormat,
+};
 
 const DATA_DIR: &str = "data";
 const LISTEN: SocketAddr = loopback(8080);
@@ -21,13 +24,8 @@ const SPOOL_BYTES: ByteSize = ByteSize(10 << 30);
 /// Below this a spool cannot hold what one segment and one large request need.
 const SPOOL_BYTES_MIN: ByteSize = ByteSize(64 << 20);
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-const LOG_LEVELS: [(&str, LogLevel); 5] = [
-    ("error", LogLevel::Error),
-    ("warn", LogLevel::Warn),
-    ("info", LogLevel::Info),
-    ("debug", LogLevel::Debug),
-    ("trace", LogLevel::Trace),
-];
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+const LOG_LEVEL: &str = "info";
 
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
@@ -98,7 +96,11 @@ fn server(mut section: Section<'_>, faults: &mut Faults) -> ServerSettings {
         .read("admin_listen", faults, |node| address(node, ADMIN_LISTEN))
         .unwrap_or(ADMIN_LISTEN);
     if collide(listen, admin_listen) {
-        let key = if section.has("admin_listen") { "admin_listen" } else { "listen" };
+        let key = if section.has("admin_listen") {
+            "admin_listen"
+        } else {
+            "listen"
+        };
         faults.push(
             ConfigError::new(
                 section.place_of(key).clone(),
@@ -134,7 +136,10 @@ fn address(node: &Node, default: SocketAddr) -> Result<SocketAddr, ValueFault> {
     if let (Value::Integer(number), Place::File { .. }) = (&node.value, &node.place) {
         let meant = u16::try_from(*number).unwrap_or(port);
         let suggestion = format!("did you mean \"127.0.0.1:{meant}\"?");
-        return Err(("is an integer, and must be an address".to_owned(), Some(suggestion)));
+        return Err((
+            "is an integer, and must be an address".to_owned(),
+            Some(suggestion),
+        ));
     }
     let text = text(node)?;
     text.parse().map_err(|_| {
@@ -244,13 +249,29 @@ fn telemetry(mut section: Section<'_>, faults: &mut Faults) -> TelemetrySettings
         Err((format!("{:?} is no HTTP URL", shown(url)), Some(suggestion)))
     });
     let log_format = section.read("log_format", faults, |node| choice(node, &LOG_FORMATS));
-    let log_level = section.read("log_level", faults, |node| choice(node, &LOG_LEVELS));
+    let log_level = section.read("log_level", faults, log_filter);
     section.finish(faults);
     TelemetrySettings {
         otlp_endpoint,
-        log_format: log_format.unwrap_or_default(),
-        log_level: log_level.unwrap_or_default(),
+        log_level: log_level.unwrap_or_else(|| LOG_LEVEL.to_owned()),
+        log_format: log_format.unwrap_or(LogFormat::Text),
     }
+}
+
+/// A level, or levels of modules: `warn,headworks=debug`.
+fn log_filter(node: &Node) -> Result<String, ValueFault> {
+    let filter = text(node)?;
+    for part in filter.split(',') {
+        let level = part.rsplit('=').next().unwrap_or(part).trim();
+        if !LOG_LEVELS.contains(&level) {
+            let suggestion = closest(level, LOG_LEVELS).map_or_else(
+                || format!("known: {}", LOG_LEVELS.join(", ")),
+                |known| format!("did you mean \"{known}\"?"),
+            );
+            return Err((format!("{:?} is no log level", shown(level)), Some(suggestion)));
+        }
+    }
+    Ok(filter.to_owned())
 }
 
 /// One of `choices`, by its name.

@@ -37,8 +37,18 @@ impl Faults {
     }
 
     pub fn into_vec(self) -> Vec<ConfigError> {
-        let Faults { mut errors, unknown, known } = self;
-        for Unknown { place, section, key, siblings } in unknown {
+        let Faults {
+            mut errors,
+            unknown,
+            known,
+        } = self;
+        for Unknown {
+            place,
+            section,
+            key,
+            siblings,
+        } in unknown
+        {
             let suggestion = closest(&key, siblings.iter().copied())
                 .map(|sibling| format!("did you mean `{sibling}`?"))
                 .or_else(|| elsewhere(&key, &known))
@@ -294,7 +304,10 @@ pub fn whole_number(node: &Node, maximum: u64) -> Result<u64, ValueFault> {
         (Value::Text(text), Place::Variable(_)) => text.trim().parse().ok(),
         (Value::Text(text), _) if text.parse::<i64>().is_ok() => {
             let suggestion = format!("write {text} without quotation marks");
-            return Err(("is a string, and must be a whole number".to_owned(), Some(suggestion)));
+            return Err((
+                "is a string, and must be a whole number".to_owned(),
+                Some(suggestion),
+            ));
         }
         (other, _) => return Err((format!("is {}, and must be a whole number", other.kind()), None)),
     };
@@ -306,9 +319,12 @@ pub fn whole_number(node: &Node, maximum: u64) -> Result<u64, ValueFault> {
 
 fn size(node: &Node) -> Result<ByteSize, ValueFault> {
     match &node.value {
-        Value::Integer(number) => u64::try_from(*number)
-            .map(ByteSize)
-            .map_err(|_| ("must be a whole number of bytes, such as \"16MiB\"".to_owned(), None)),
+        Value::Integer(number) => u64::try_from(*number).map(ByteSize).map_err(|_| {
+            (
+                "must be a whole number of bytes, such as \"16MiB\"".to_owned(),
+                None,
+            )
+        }),
         Value::Text(text) => text
             .parse()
             .map_err(|error: crate::limits::ByteSizeError| (error.to_string(), binary_unit(text))),

@@ -3,12 +3,15 @@ use std::{collections::BTreeMap, path::PathBuf};
 use proptest::prelude::*;
 
 use super::{
-    ConfigErrors, DestinationKind, LogFormat, LogLevel, Settings, load,
+    ConfigErrors, DestinationKind, Settings, load,
     read::{settings, whole},
     section::Faults,
     tree,
 };
-use crate::limits::{ByteSize, Limits};
+use crate::{
+    limits::{ByteSize, Limits},
+    telemetry::LogFormat,
+};
 
 fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
     variables
@@ -114,7 +117,7 @@ fn every_section_is_read() {
         matches!(&settings.destinations[1].kind, DestinationKind::File { path } if *path == PathBuf::from("/var/lib/headworks/out"))
     );
     assert_eq!(settings.telemetry.log_format, LogFormat::Json);
-    assert_eq!(settings.telemetry.log_level, LogLevel::Debug);
+    assert_eq!(settings.telemetry.log_level, "debug");
     assert_eq!(settings.warnings().len(), 1);
 }
 
@@ -155,6 +158,7 @@ brokers = "one"
 
 [telemetry]
 log_format = "jsno"
+log_level = "warn,headworks=wran"
 listen = "here"
 "#,
         &[],
@@ -176,7 +180,8 @@ headworks.toml:28:8: destination.two.name: "two" is the name of another destinat
 headworks.toml:30:1: destination.two.paht: unknown key (did you mean `path`?)
 headworks.toml:31:1: destination.two.brokers: unknown key (known in destination.two: kind, name, path)
 headworks.toml:34:14: telemetry.log_format: "jsno" is not known here (did you mean "json"?)
-headworks.toml:35:1: telemetry.listen: unknown key (it belongs in [server])
+headworks.toml:35:13: telemetry.log_level: "wran" is no log level (did you mean "warn"?)
+headworks.toml:36:1: telemetry.listen: unknown key (it belongs in [server])
 "#,
     );
 }
@@ -263,7 +268,10 @@ fn a_port_has_one_listener() {
         &[],
         "headworks.toml:2:10: server.listen: events and the admin API cannot both listen on 127.0.0.1:8081 (give one of them another port)",
     );
-    good("[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n", &[]);
+    good(
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n",
+        &[],
+    );
 }
 
 #[test]
@@ -290,7 +298,10 @@ fn every_value_can_come_from_the_environment() {
             ("HEADWORKS__SPOOL__MAX_BYTES", "1GiB"),
             ("HEADWORKS__DESTINATION__EVENTS__BROKERS", "three:9092"),
             ("HEADWORKS__DESTINATION__EVENTS__OPTIONS__COMPRESSION_TYPE", "lz4"),
-            ("HEADWORKS__DESTINATION__EVENTS__OPTIONS__SASL_PASSWORD__ENV", "PASSWORD"),
+            (
+                "HEADWORKS__DESTINATION__EVENTS__OPTIONS__SASL_PASSWORD__ENV",
+                "PASSWORD",
+            ),
             ("HEADWORKS__DESTINATION__1__PATH", "/srv/files"),
             ("HEADWORKS__DESTINATION__CALL_TRACKING__KIND", "kafka"),
             ("HEADWORKS__DESTINATION__CALL_TRACKING__BROKERS", "four:9092"),
@@ -324,7 +335,11 @@ fn the_environment_alone_configures_destinations() {
             ("HEADWORKS__DESTINATION__EVENTS__BROKERS", "one:9092"),
         ],
     );
-    let names: Vec<&str> = settings.destinations.iter().map(|one| one.name.as_str()).collect();
+    let names: Vec<&str> = settings
+        .destinations
+        .iter()
+        .map(|one| one.name.as_str())
+        .collect();
     assert_eq!(names, ["events"]);
     let settings = good("", &[("HEADWORKS__DESTINATION__FILES__PATH", "/srv/out")]);
     assert!(
@@ -385,14 +400,27 @@ fn every_key_has_its_place_in_the_documentation() {
     let mut faults = Faults::default();
     whole(&root, &BTreeMap::new(), &mut faults);
     let known = faults.known().clone();
-    for key in ["data_dir", "server.listen", "limits.depth", "destination.brokers", "destination.path"] {
+    for key in [
+        "data_dir",
+        "server.listen",
+        "limits.depth",
+        "destination.brokers",
+        "destination.path",
+    ] {
         assert!(known.contains(key), "{key} of {known:?}");
     }
     for key in known {
         let name = key.rsplit('.').next().unwrap_or(&key);
         let section = key.strip_suffix(name).unwrap_or_default().trim_end_matches('.');
-        let row = if section.is_empty() { format!("| `{name}` |") } else { format!("| `{section}.{name}` |") };
-        let heading = matches!(key.as_str(), "server" | "store" | "spool" | "limits" | "destination" | "telemetry");
+        let row = if section.is_empty() {
+            format!("| `{name}` |")
+        } else {
+            format!("| `{section}.{name}` |")
+        };
+        let heading = matches!(
+            key.as_str(),
+            "server" | "store" | "spool" | "limits" | "destination" | "telemetry"
+        );
         assert!(
             heading || documentation.contains(&row),
             "docs/configuration.md has no row {row}"

@@ -2,24 +2,23 @@
 //! string, a text stays a string.
 
 use serde_json::Value;
-use smallvec::SmallVec;
 
 use super::{
     Context,
     attributes::{Defaults, Given},
     framing,
+    guide::{ARRAY, BOOLEAN, Guide, INTEGER, NUMBER, OBJECT, Place, STRING},
     query::Tree,
 };
 use crate::{
     event::{Decoded, Undecoded},
     json::{Document, write_string},
-    limits::COERCION_STEPS,
     problem::{Code, Problem},
 };
 
 /// The one event of a query string.
 pub(super) fn event(
-    tree: Tree,
+    tree: &Tree,
     defaults: &mut Defaults<'_>,
     context: &Context<'_>,
 ) -> Result<Result<Decoded, Undecoded>, Problem> {
@@ -33,7 +32,7 @@ pub(super) fn event(
         &attributes.source,
         attributes.app_version.as_deref(),
     );
-    let text = to_json(&tree, schema.as_deref());
+    let text = to_json(tree, schema.as_deref());
     let document = Document::parse(text.into(), context.limits.depth).map_err(|_| {
         Problem::new(
             Code::QueryMalformed,
@@ -49,52 +48,17 @@ pub(super) fn event(
 fn to_json(tree: &Tree, schema: Option<&Value>) -> Vec<u8> {
     let mut writer = Writer {
         text: Vec::with_capacity(256),
-        schema: schema.map(|root| Guide {
-            root,
-            steps_left: COERCION_STEPS,
-        }),
+        // A schema that is no object says nothing.
+        guide: Guide::new(schema.unwrap_or(&Value::Null)),
     };
-    let whole: Place<'_> = schema.into_iter().collect();
+    let whole = writer.guide.whole();
     writer.tree(tree, &whole);
     writer.text
 }
 
-/// The JSON types that a place allows.
-type Types = u8;
-const NULL: Types = 1;
-const BOOLEAN: Types = 2;
-const INTEGER: Types = 4;
-const NUMBER: Types = 8;
-const STRING: Types = 16;
-const ARRAY: Types = 32;
-const OBJECT: Types = 64;
-const ANY: Types = 127;
-
-/// The subschemas that all apply at one place; of branches (`anyOf`, `oneOf`), one of each group does.
-#[derive(Clone, Default)]
-struct Place<'s> {
-    all: SmallVec<[&'s Value; 4]>,
-    groups: SmallVec<[SmallVec<[&'s Value; 4]>; 1]>,
-}
-
-impl<'s> FromIterator<&'s Value> for Place<'s> {
-    fn from_iter<I: IntoIterator<Item = &'s Value>>(schemas: I) -> Place<'s> {
-        Place {
-            all: schemas.into_iter().collect(),
-            groups: SmallVec::new(),
-        }
-    }
-}
-
-/// A schema document, and how much reading of it is left to this request.
-struct Guide<'s> {
-    root: &'s Value,
-    steps_left: u32,
-}
-
 struct Writer<'s> {
     text: Vec<u8>,
-    schema: Option<Guide<'s>>,
+    guide: Guide<'s>,
 }
 
 impl<'s> Writer<'s> {
@@ -114,7 +78,7 @@ impl<'s> Writer<'s> {
                     }
                     write_string(&mut self.text, name);
                     self.text.push(b':');
-                    let member = self.descend(place, |schema, found| member(schema, name, found));
+                    let member = self.guide.member(place, name);
                     self.tree(tree, &member);
                 }
                 self.text.push(b'}');
@@ -123,7 +87,7 @@ impl<'s> Writer<'s> {
     }
 
     fn text(&mut self, text: &str, place: &Place<'s>) {
-        let types = self.types(place);
+        let types = self.guide.types(place);
         if types & STRING == 0 {
             let is_number = types & (INTEGER | NUMBER) != 0 && is_json_number(text);
             let is_boolean = types & BOOLEAN != 0 && matches!(text, "true" | "false");
@@ -145,9 +109,9 @@ impl<'s> Writer<'s> {
             if position > 0 {
                 self.text.push(b',');
             }
-            let element = self.descend(place, |schema, found| element(schema, position, found));
+            let element = self.guide.element(place, position);
             // An array in an array cannot be meant by one text: it would nest for as long as the schema does.
-            let types = self.types(&element);
+            let types = self.guide.types(&element);
             match types & ARRAY {
                 0 => self.text(text.as_ref(), &element),
                 _ => write_string(&mut self.text, text.as_ref()),
@@ -162,7 +126,7 @@ impl<'s> Writer<'s> {
             if position > 0 {
                 self.text.push(b',');
             }
-            let element = self.descend(place, |schema, found| element(schema, position, found));
+            let element = self.guide.element(place, position);
             self.tree(tree, &element);
         }
         self.text.push(b']');
@@ -170,7 +134,7 @@ impl<'s> Writer<'s> {
 
     /// `a[0]=x&a[1]=y` where the schema wants an array and no object.
     fn as_elements<'t>(&mut self, members: &'t [(String, Tree)], place: &Place<'s>) -> Option<Vec<&'t Tree>> {
-        let types = self.types(place);
+        let types = self.guide.types(place);
         if members.is_empty() || types & (ARRAY | OBJECT) != ARRAY {
             return None;
         }
@@ -180,191 +144,6 @@ impl<'s> Writer<'s> {
             .map(|(position, (name, tree))| (*name == position.to_string()).then_some(tree))
             .collect()
     }
-
-    fn types(&mut self, place: &Place<'s>) -> Types {
-        let Some(guide) = &mut self.schema else {
-            return ANY;
-        };
-        let all = place
-            .all
-            .iter()
-            .fold(ANY, |types, schema| types & guide.types(schema));
-        place.groups.iter().fold(all, |types, group| {
-            types & group.iter().fold(0, |types, schema| types | guide.types(schema))
-        })
-    }
-
-    /// The place below, whose subschemas `find` takes out of each schema that applies here.
-    fn descend(
-        &mut self,
-        place: &Place<'s>,
-        find: impl Fn(&'s Value, &mut SmallVec<[&'s Value; 4]>),
-    ) -> Place<'s> {
-        let mut below = Place::default();
-        let Some(guide) = &mut self.schema else {
-            return below;
-        };
-        for schema in &place.all {
-            guide.collect(schema, &find, &mut below);
-        }
-        for group in &place.groups {
-            let mut branches = SmallVec::new();
-            for schema in group {
-                let mut branch = Place::default();
-                guide.collect(schema, &find, &mut branch);
-                branches.extend(branch.all);
-            }
-            if !branches.is_empty() {
-                below.groups.push(branches);
-            }
-        }
-        below
-    }
-}
-
-impl<'s> Guide<'s> {
-    fn step(&mut self) -> bool {
-        self.steps_left = self.steps_left.saturating_sub(1);
-        self.steps_left > 0
-    }
-
-    /// A `$ref` into this document.
-    fn referred(&self, schema: &'s Value) -> Option<&'s Value> {
-        let pointer = schema.get("$ref")?.as_str()?.strip_prefix('#')?;
-        let pointer = percent_encoding::percent_decode_str(pointer).decode_utf8().ok()?;
-        self.root.pointer(&pointer)
-    }
-
-    fn types(&mut self, schema: &'s Value) -> Types {
-        if !self.step() {
-            return ANY;
-        }
-        let members = match schema {
-            Value::Object(members) => members,
-            Value::Bool(false) => return 0,
-            _ => return ANY,
-        };
-        let mut types = members.get("type").map_or(ANY, named_types);
-        if let Some(Value::Array(values)) = members.get("enum") {
-            types &= values.iter().fold(0, |types, value| types | type_of(value));
-        }
-        if let Some(value) = members.get("const") {
-            types &= type_of(value);
-        }
-        if let Some(referred) = self.referred(schema) {
-            types &= self.types(referred);
-        }
-        for schema in list(schema, "allOf") {
-            types &= self.types(schema);
-        }
-        for branches in ["anyOf", "oneOf"] {
-            let branches = list(schema, branches);
-            if !branches.is_empty() {
-                types &= branches
-                    .iter()
-                    .fold(0, |types, schema| types | self.types(schema));
-            }
-        }
-        types
-    }
-
-    fn collect(
-        &mut self,
-        schema: &'s Value,
-        find: &impl Fn(&'s Value, &mut SmallVec<[&'s Value; 4]>),
-        below: &mut Place<'s>,
-    ) {
-        if !self.step() {
-            return;
-        }
-        find(schema, &mut below.all);
-        if let Some(referred) = self.referred(schema) {
-            self.collect(referred, find, below);
-        }
-        for schema in list(schema, "allOf") {
-            self.collect(schema, find, below);
-        }
-        for branches in ["anyOf", "oneOf"] {
-            let mut group = Place::default();
-            for schema in list(schema, branches) {
-                self.collect(schema, find, &mut group);
-            }
-            if !group.all.is_empty() {
-                below.groups.push(group.all);
-            }
-            below.groups.extend(group.groups);
-        }
-    }
-}
-
-fn list<'s>(schema: &'s Value, keyword: &str) -> &'s [Value] {
-    schema
-        .get(keyword)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
-}
-
-fn named_types(value: &Value) -> Types {
-    match value {
-        Value::String(name) => named_type(name),
-        Value::Array(names) => names
-            .iter()
-            .filter_map(Value::as_str)
-            .fold(0, |types, name| types | named_type(name)),
-        _ => ANY,
-    }
-}
-
-fn named_type(name: &str) -> Types {
-    match name {
-        "null" => NULL,
-        "boolean" => BOOLEAN,
-        "integer" => INTEGER,
-        "number" => NUMBER | INTEGER,
-        "string" => STRING,
-        "array" => ARRAY,
-        "object" => OBJECT,
-        _ => ANY,
-    }
-}
-
-fn type_of(value: &Value) -> Types {
-    match value {
-        Value::Null => NULL,
-        Value::Bool(_) => BOOLEAN,
-        Value::Number(_) => NUMBER | INTEGER,
-        Value::String(_) => STRING,
-        Value::Array(_) => ARRAY,
-        Value::Object(_) => OBJECT,
-    }
-}
-
-/// What `schema` itself says of the member `name`.
-fn member<'s>(schema: &'s Value, name: &str, found: &mut SmallVec<[&'s Value; 4]>) {
-    let named = schema
-        .get("properties")
-        .and_then(|properties| properties.get(name));
-    match named {
-        Some(named) => found.push(named),
-        // Patterns are the validator's: where there are any, what else a member may be is not known here.
-        None if schema.get("patternProperties").is_none() => found.extend(schema.get("additionalProperties")),
-        None => {}
-    }
-}
-
-/// What `schema` itself says of the element at `position`.
-fn element<'s>(schema: &'s Value, position: usize, found: &mut SmallVec<[&'s Value; 4]>) {
-    let items = schema.get("items");
-    let prefix = match (schema.get("prefixItems"), items) {
-        (Some(Value::Array(prefix)), _) | (None, Some(Value::Array(prefix))) => prefix.as_slice(),
-        _ => &[],
-    };
-    let rest = if matches!(items, Some(Value::Array(_))) {
-        schema.get("additionalItems")
-    } else {
-        items
-    };
-    found.extend(prefix.get(position).or(rest));
 }
 
 /// Exactly RFC 8259's `number`, within a double's range.

@@ -30,12 +30,12 @@ pub(super) fn frame(head: Head, body: &Bytes, context: &Context<'_>) -> Result<B
     };
     let single = match head.form {
         Form::Query(tree) => {
-            let event = coerce::event(tree, &mut framer.defaults, context)?;
+            let event = coerce::event(&tree, &mut framer.defaults, context)?;
             framer.events.push(event);
             true
         }
         _ if body.trim_ascii().is_empty() => return Err(no_events()),
-        Form::Data => framer.data()?,
+        Form::Data => framer.data(),
         Form::DataLines => framer.lines(Framer::data_line)?,
         Form::Lines => framer.lines(Framer::event_line)?,
         Form::One => framer.one_or_many(Some(Kind::Object))?,
@@ -74,15 +74,15 @@ impl Framer<'_> {
         self.context.limits.depth.saturating_add(around)
     }
 
-    /// The whole body is the data of one event.
-    fn data(&mut self) -> Result<bool, Problem> {
+    /// The whole body is the data of one event; always one.
+    fn data(&mut self) -> bool {
         let parsed = Document::parse(self.body.clone(), self.depth(0));
         let event = match parsed {
             Ok(document) => self.complete(Given::default(), &document, document.root()),
             Err(error) => Err(self.unparsed(&error, 0)),
         };
         self.events.push(event);
-        Ok(true)
+        true
     }
 
     /// The body is one event with its attributes, or an array of such; true where it is one.
@@ -206,15 +206,18 @@ impl Framer<'_> {
                 }
             }
         }
-        let missing = || match has_base64 {
-            true => Reason::new(
-                Code::EventMalformed,
-                "data_base64 is not taken: an event's data is JSON, in the member \"data\"",
-            ),
-            false => Reason::new(
-                Code::DataMissing,
-                "the event has no member \"data\"; send its data there (null is data too)",
-            ),
+        let missing = || {
+            if has_base64 {
+                Reason::new(
+                    Code::EventMalformed,
+                    "data_base64 is not taken: an event's data is JSON, in the member \"data\"",
+                )
+            } else {
+                Reason::new(
+                    Code::DataMissing,
+                    "the event has no member \"data\"; send its data there (null is data too)",
+                )
+            }
         };
         let refused = |framer: &Self, own: &Given<'_>, reason| {
             Err(Undecoded {

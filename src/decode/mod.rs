@@ -6,6 +6,7 @@ mod attributes;
 mod coerce;
 mod encoding;
 mod framing;
+mod guide;
 mod head;
 mod query;
 mod split;

@@ -105,28 +105,28 @@ fn insert(members: &mut Vec<(String, Tree)>, path: &[&str], value: String) -> Re
         return Err(Contradiction);
     };
     let known = members.iter_mut().find(|(known, _)| known == name);
-    let (is_new, tree) = match known {
-        Some((_, tree)) => (false, tree),
-        None => {
-            members.push(((*name).to_owned(), Tree::Members(Vec::new())));
-            let Some((_, tree)) = members.last_mut() else {
-                return Err(Contradiction);
-            };
-            (true, tree)
-        }
+    let Some((_, tree)) = known else {
+        let tree = match rest {
+            [] => Tree::Text(value),
+            [""] => Tree::Texts(vec![value]),
+            _ => {
+                let mut inner = Vec::new();
+                insert(&mut inner, rest, value)?;
+                Tree::Members(inner)
+            }
+        };
+        members.push(((*name).to_owned(), tree));
+        return Ok(());
     };
     match (rest, tree) {
-        ([], tree) if is_new => *tree = Tree::Text(value),
-        ([""], tree) if is_new => *tree = Tree::Texts(vec![value]),
         ([] | [""], Tree::Texts(texts)) => texts.push(value),
         ([] | [""], tree @ Tree::Text(_)) => {
             if let Tree::Text(first) = std::mem::replace(tree, Tree::Texts(Vec::new())) {
                 *tree = Tree::Texts(vec![first, value]);
             }
         }
-        ([], Tree::Members(_)) | ([""], Tree::Members(_)) => return Err(Contradiction),
-        (rest, Tree::Members(members)) => return insert(members, rest, value),
-        (_, Tree::Text(_) | Tree::Texts(_)) => return Err(Contradiction),
+        ([_, ..], Tree::Members(members)) if rest != [""] => return insert(members, rest, value),
+        _ => return Err(Contradiction),
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 
-use crate::event::Record;
+use crate::{event::Record, json::newline_free};
 
 pub(super) const SPEC_VERSION: &str = "1.0";
 
@@ -87,11 +87,7 @@ pub(super) fn write_json_line(line: &mut Vec<u8>, record: &Record) {
     member("datacontenttype", content_type(record));
     if record.value_is_json {
         line.extend_from_slice(b",\"data\":");
-        // Outside of strings a line end is white space, and inside it cannot stand.
-        line.extend(record.value.iter().map(|byte| match byte {
-            b'\n' | b'\r' => b' ',
-            other => *other,
-        }));
+        line.extend_from_slice(&newline_free(&record.value));
     } else {
         line.extend_from_slice(b",\"data_base64\":\"");
         line.extend_from_slice(STANDARD.encode(&record.value).as_bytes());

@@ -77,13 +77,13 @@ pub(super) struct Pace {
     pub(super) window: Duration,
 }
 
-const SLOTS: usize = 10;
+const SLOTS: u32 = 10;
 
 /// Measures a body's pace; costs nothing until the body has to be waited for.
 struct Clock {
     pace: Pace,
     /// Bytes in each of the last tenths of the window.
-    slots: [u64; SLOTS],
+    slots: [u64; SLOTS as usize],
     slots_passed: usize,
     slot_ends: Instant,
     last_bytes: Instant,
@@ -93,10 +93,10 @@ struct Clock {
 impl Clock {
     fn start(pace: Pace) -> Clock {
         let now = Instant::now();
-        let slot_ends = now + pace.window / SLOTS as u32;
+        let slot_ends = now + pace.window / SLOTS;
         Clock {
             pace,
-            slots: [0; SLOTS],
+            slots: [0; SLOTS as usize],
             slots_passed: 0,
             slot_ends,
             last_bytes: now,
@@ -106,7 +106,7 @@ impl Clock {
 
     fn count(&mut self, bytes: usize) {
         self.last_bytes = Instant::now();
-        self.slots[self.slots_passed % SLOTS] += bytes as u64;
+        self.slots[self.slots_passed % SLOTS as usize] += bytes as u64;
     }
 
     fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<Problem> {
@@ -120,14 +120,14 @@ impl Clock {
             }
             while self.slot_ends <= now {
                 self.slots_passed += 1;
-                if self.slots_passed >= SLOTS && self.is_below_rate() {
+                if self.slots_passed >= SLOTS as usize && self.is_below_rate() {
                     return Poll::Ready(late(format!(
                         "the body comes with less than {} bytes a second",
                         self.pace.bytes_per_s
                     )));
                 }
-                self.slots[self.slots_passed % SLOTS] = 0;
-                self.slot_ends += self.pace.window / SLOTS as u32;
+                self.slots[self.slots_passed % SLOTS as usize] = 0;
+                self.slot_ends += self.pace.window / SLOTS;
             }
             let next = self.slot_ends.min(self.last_bytes + self.pace.idle);
             self.sleep.as_mut().reset(next);
@@ -137,7 +137,7 @@ impl Clock {
 
     fn is_below_rate(&self) -> bool {
         let received: u64 = self.slots.iter().sum();
-        (received as f64) < f64::from(self.pace.bytes_per_s) * self.pace.window.as_secs_f64()
+        u128::from(received) * 1000 < u128::from(self.pace.bytes_per_s) * self.pace.window.as_millis()
     }
 }
 

@@ -47,7 +47,7 @@ impl Settings {
     pub fn new(limits: Limits, shutdown_timeout: Duration) -> Settings {
         Settings {
             limits,
-            keep_alive: Duration::from_secs(60),
+            keep_alive: Duration::from_mins(1),
             rate_window: Duration::from_secs(10),
             shutdown_timeout,
         }

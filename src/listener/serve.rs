@@ -185,7 +185,9 @@ async fn refuse(mut stream: TcpStream, _slot: OwnedSemaphorePermit) {
     // Whatever goes wrong here, the connection is closed.
     let _ = timeout(REFUSAL_TIME, async {
         let mut scrap = [0; 4096];
-        stream.read(&mut scrap).await?;
+        if stream.read(&mut scrap).await? == 0 {
+            return Ok(());
+        }
         stream.write_all(&refusal).await?;
         stream.shutdown().await?;
         while stream.read(&mut scrap).await? > 0 {}

@@ -16,9 +16,6 @@ mod replay;
 mod steps;
 mod tables;
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     net::SocketAddr,
     sync::{

@@ -48,21 +48,31 @@ pub(super) fn recover(storage: &dyn Storage, directory: &Path) -> Result<Recover
         last_sequence: committed.0,
         torn_bytes: 0,
     };
-    let last = segments.len().saturating_sub(1);
-    for index in 0..segments.len() {
-        let passed = segments
-            .get(index + 1)
-            .is_some_and(|next| next.first_sequence <= committed.0 + 1);
-        if !passed {
-            let segment = &mut segments[index];
-            found
-                .scan(storage, directory, segment, committed.0, index == last, &damage)
-                .map_err(io)?;
-        }
-    }
     let newest = segments
         .last()
         .map_or(0, |segment| segment.first_sequence.saturating_sub(1));
+    let last = segments.last().map(|segment| segment.id);
+    let firsts: Vec<Sequence> = segments.iter().map(|segment| segment.first_sequence).collect();
+    let mut kept = VecDeque::new();
+    for mut segment in segments {
+        // Two segments can begin alike, where nothing of the first one's only write was left.
+        let next = firsts.get(firsts.partition_point(|first| *first <= segment.first_sequence));
+        let passed = next.is_some_and(|next| *next <= committed.0 + 1);
+        let is_last = last == Some(segment.id);
+        if !passed {
+            found
+                .scan(storage, directory, &mut segment, committed.0, is_last, &damage)
+                .map_err(io)?;
+            if segment.last_sequence == 0 {
+                // Not one entry; what there was is kept aside.
+                if let Err(error) = storage.remove(&directory.join(segment.name())) {
+                    tracing::warn!(segment = segment.name(), %error, "an empty segment could not be removed");
+                }
+                continue;
+            }
+        }
+        kept.push_back(segment);
+    }
     // Entries that were torn off had numbers too; none of them had less than a header.
     let next_sequence = found.last_sequence.max(newest) + found.torn_bytes / HEADER_BYTES as u64 + 1;
     Ok(Recovered {
@@ -74,7 +84,7 @@ pub(super) fn recover(storage: &dyn Storage, directory: &Path) -> Result<Recover
             closing: false,
             abandoned: false,
             ended: false,
-            segments: VecDeque::from(segments),
+            segments: kept,
             last_sequence: found.last_sequence,
             tail: VecDeque::new(),
             tail_bytes: 0,
@@ -108,6 +118,10 @@ impl Content {
     ) -> io::Result<()> {
         let file = storage.open(&directory.join(segment.name()))?;
         segment.length = file.length()?;
+        // The last life may have died between its write and its sync: what is read from here on must not vanish.
+        if let Err(error) = file.sync() {
+            tracing::warn!(segment = segment.name(), %error, "a segment could not be synced again");
+        }
         let mut scanner = Scanner::new(file, segment.id, 0, segment.length);
         loop {
             match scanner.next()? {

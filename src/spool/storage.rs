@@ -31,6 +31,8 @@ pub(super) trait Storage: Send + Sync + 'static {
 pub(super) trait StorageFile: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     fn length(&self) -> io::Result<u64>;
+    /// Makes durable what other handles have written.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// A file to append to.
@@ -119,6 +121,10 @@ impl StorageFile for File {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
     }
 }
 

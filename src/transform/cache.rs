@@ -72,11 +72,7 @@ impl Cache {
             tracing::warn!(path = %path.display(), "a compiled plugin on disk is damaged; it is compiled anew");
             return None;
         };
-        // SAFETY: `deserialize` trusts its input, which must be what `precompile_component` of this wasmtime wrote.
-        // These bytes are: `open` has refused a folder that anyone but this user may write to, `store` alone writes
-        // there, only what the compiling child of this binary answered, and the checksum shows that they are whole.
-        // Version and settings are compared by `deserialize` itself.
-        match unsafe { Component::deserialize(engine, compiled) } {
+        match load_compiled(engine, compiled) {
             Ok(component) => Some(component),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "a compiled plugin on disk is of no use; it is compiled anew");
@@ -105,6 +101,16 @@ impl Cache {
         self.directory
             .join(format!("{digest}-{}.compiled", self.compatibility))
     }
+}
+
+/// Loads a compiled form, which is native code: `compiled` must be what the compiling child of this binary answered,
+/// read from the child itself or from the cache.
+pub(super) fn load_compiled(engine: &Engine, compiled: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `deserialize` trusts its input, which must be what `precompile_component` of this wasmtime wrote. Both
+    // callers give such bytes: what the child answered just now, or what `Cache::store` kept of such an answer in a
+    // folder that `Cache::open` refuses where anyone but this user may write to it, shown to be whole by its checksum.
+    // Version, settings and processor are compared by `deserialize` itself.
+    unsafe { Component::deserialize(engine, compiled) }
 }
 
 fn compatibility(engine: &Engine) -> String {

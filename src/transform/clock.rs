@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::{engine::TickReader, fault::Fault};
 
 /// Ticks until the first look at the clock: nearly every call is over by then and pays no system call.
@@ -55,15 +57,9 @@ impl CallClock {
 }
 
 fn thread_cpu_time() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the pointer is to a live `timespec` of this frame, which the call only writes.
-    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    debug_assert_eq!(status, 0, "every Linux has this clock");
+    let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
+        time.tv_sec.unsigned_abs(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
     )
 }

@@ -1,6 +1,8 @@
 //! What an upload is, read from its outermost sections before anything is compiled.
 
-use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
+use wasmparser::{
+    BinaryReaderError, ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload, TypeBounds,
+};
 
 use super::ComponentFacts;
 use crate::{
@@ -18,7 +20,7 @@ const EXPORTS: [&str; 2] = ["configure", "transform"];
 const NAMES_LISTED: usize = 5;
 
 /// Checks that `bytes` are a component of the plugin contract, as far as its imports and exports tell.
-pub(super) fn examine(bytes: &[u8], size_max: ByteSize) -> Result<ComponentFacts, Problem> {
+pub fn examine(bytes: &[u8], size_max: ByteSize) -> Result<ComponentFacts, Problem> {
     if bytes.len() > size_max.as_usize() {
         return Err(Problem::new(
             Code::ComponentTooCostly,
@@ -68,6 +70,7 @@ fn invalid(detail: impl Into<String>) -> Problem {
 struct Surface {
     is_component: bool,
     imports: Vec<String>,
+    /// Functions only.
     exports: Vec<String>,
 }
 
@@ -86,12 +89,19 @@ impl Surface {
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::ComponentImportSection(section) if depth == 1 => {
                     for import in section {
-                        surface.imports.push(import?.name.name.to_owned());
+                        let import = import?;
+                        // The world's own names for types of its interfaces: nothing that anybody would provide.
+                        if !matches!(import.ty, ComponentTypeRef::Type(TypeBounds::Eq(_))) {
+                            surface.imports.push(import.name.name.to_owned());
+                        }
                     }
                 }
                 Payload::ComponentExportSection(section) if depth == 1 => {
                     for export in section {
-                        surface.exports.push(export?.name.name.to_owned());
+                        let export = export?;
+                        if export.kind == ComponentExternalKind::Func {
+                            surface.exports.push(export.name.name.to_owned());
+                        }
                     }
                 }
                 _ => {}
@@ -113,7 +123,7 @@ impl Surface {
         let mut names = forbidden
             .iter()
             .take(NAMES_LISTED)
-            .map(|name| format!("`{name}`"))
+            .map(String::as_str)
             .collect::<Vec<_>>()
             .join(", ");
         if forbidden.len() > NAMES_LISTED {

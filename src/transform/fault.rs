@@ -37,6 +37,10 @@ pub(super) fn describe(error: &wasmtime::Error, memory_denied: Option<ByteSize>)
             )
         }
         (Some(_), Some(cap)) => format!("ran out of memory: it may have {cap}"),
+        (Some(Trap::MemoryOutOfBounds), None) => {
+            // Most languages keep a stack of their own at the beginning of the memory.
+            "trapped: it reached outside of its memory (often because it recursed too deeply)".to_owned()
+        }
         (Some(Trap::UnreachableCodeReached), None) => {
             "trapped: it panicked or aborted (`unreachable` was executed)".to_owned()
         }
@@ -59,21 +63,12 @@ fn frame_names(trace: &WasmBacktrace) -> Option<String> {
         .frames()
         .iter()
         .filter_map(|frame| frame.func_name())
-        .map(|name| {
-            let name = rustc_name(name);
-            name.chars().take(120).collect::<String>()
-        })
+        // Without the hash that the compiler adds.
+        .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
+        .map(|name| name.chars().take(120).collect::<String>())
         .take(4)
         .collect();
     (!names.is_empty()).then(|| names.join(" < "))
-}
-
-/// A name as its author wrote it: without the hash that the compiler adds.
-fn rustc_name(name: &str) -> &str {
-    match name.rsplit_once("::h") {
-        Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => path,
-        _ => name,
-    }
 }
 
 /// Bounds a plugin's own text.

@@ -199,3 +199,6 @@ impl ResourceLimiter for MemoryCap {
         Ok(maximum.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests;

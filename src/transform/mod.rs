@@ -6,6 +6,7 @@ pub mod child;
 mod clock;
 mod compile;
 mod component;
+mod core;
 mod counters;
 mod documents;
 mod engine;
@@ -15,36 +16,17 @@ mod instance;
 mod log;
 mod prepared;
 
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::{Arc, Weak},
-};
+use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use tokio::sync::Semaphore;
-use wasmtime::component::{Component, HasSelf, Linker};
 
-use self::{
-    bindings::PluginPre,
-    cache::Cache,
-    counters::PluginCounters,
-    engine::Ticker,
-    host::State,
-    instance::{Instance, StartError, Surroundings},
-    prepared::Loaded,
-};
+use self::core::Core;
 pub use self::{
+    component::examine,
     log::{LogLevel, LogLine},
     prepared::{PluginHealth, Prepared, Trial},
 };
-use crate::{
-    event::PluginName,
-    limits::{self, Limits},
-    problem::{Code, Problem},
-    registry::model::Digest,
-};
+use crate::{event::PluginName, limits::Limits, problem::Problem, registry::model::Digest};
 
 #[derive(Clone, Debug)]
 pub struct TransformSettings {
@@ -83,229 +65,37 @@ pub struct CounterReading {
 
 /// The engine, its compiled forms and its instances.
 pub struct Transformer {
-    surroundings: Surroundings,
-    linker: Linker<State>,
-    cache: Cache,
-    compiler: PathBuf,
-    compilations: Semaphore,
-    loaded: Mutex<HashMap<Digest, Weak<Loaded>>>,
-    prepared: Mutex<HashMap<PreparedKey, Weak<Prepared>>>,
-    counters: Mutex<HashMap<PluginName, Arc<PluginCounters>>>,
-}
-
-/// What makes two preparations the same.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct PreparedKey {
-    label: Arc<str>,
-    digest: Digest,
-    config: Box<str>,
+    core: Arc<Core>,
 }
 
 impl Transformer {
     pub fn new(settings: TransformSettings) -> Result<Arc<Transformer>, Problem> {
-        let TransformSettings {
-            limits,
-            cache_dir,
-            compiler,
-        } = settings;
-        let engine = engine::engine(&limits).map_err(|error| unusable(&error))?;
-        let mut linker = Linker::new(&engine);
-        bindings::Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
-            .map_err(|error| unusable(&error))?;
-        let cache = Cache::open(&cache_dir, &engine).map_err(|error| unusable(&error))?;
-        let ticker = Ticker::start(engine.clone(), &limits).map_err(|error| unusable(&error))?;
-        Ok(Arc::new(Transformer {
-            surroundings: Surroundings {
-                engine,
-                ticker,
-                limits,
-            },
-            linker,
-            cache,
-            compiler,
-            compilations: Semaphore::new(limits::COMPILES_AT_ONCE),
-            loaded: Mutex::default(),
-            prepared: Mutex::default(),
-            counters: Mutex::default(),
-        }))
+        let core = Core::new(settings)?;
+        Ok(Arc::new(Transformer { core: Arc::new(core) }))
     }
 
     /// Checks and compiles an upload (in a child process), keeps the compiled form, and makes one instance to see
     /// that it can run.
-    pub async fn compile(self: &Arc<Self>, component: Bytes) -> Result<ComponentFacts, Problem> {
-        let facts = self.examine(&component).await?;
-        let loaded = self.load(&facts, &component).await?;
-        let transformer = Arc::clone(self);
-        blocking(move || transformer.try_start(&loaded)).await??;
-        Ok(facts)
+    pub async fn compile(&self, component: Bytes) -> Result<ComponentFacts, Problem> {
+        self.core.compile(component).await
     }
 
     /// Makes a version with one route's configuration ready to be called: loads the compiled form (or compiles it
     /// anew), makes an instance and runs `configure`. The same arguments give the same `Prepared`. Without a
     /// configuration the plugin is given `{}`.
     pub async fn prepare(
-        self: &Arc<Self>,
+        &self,
         plugin: &PluginName,
         version: u32,
         component: Bytes,
         config: Option<&serde_json::Value>,
     ) -> Result<Arc<Prepared>, Problem> {
-        let facts = self.examine(&component).await?;
-        let key = PreparedKey {
-            label: format!("{plugin}@{version}").into(),
-            digest: facts.digest,
-            config: config.map_or_else(|| "{}".to_owned(), ToString::to_string).into(),
-        };
-        let known = self.prepared.lock().get(&key).and_then(Weak::upgrade);
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let loaded = self.load(&facts, &component).await?;
-        let counters = Arc::clone(self.counters.lock().entry(plugin.clone()).or_default());
-        let transformer = Arc::clone(self);
-        let made = {
-            let key = key.clone();
-            blocking(move || Prepared::new(transformer, key.label, key.config, loaded, counters)).await??
-        };
-        Ok(self.keep(key, made))
+        self.core.prepare(plugin, version, component, config).await
     }
 
     /// The counters of all plugins, each plugin's in the order of their names.
     pub fn counters(&self) -> Vec<CounterReading> {
-        let plugins: Vec<_> = self
-            .counters
-            .lock()
-            .iter()
-            .map(|(plugin, counters)| (plugin.clone(), Arc::clone(counters)))
-            .collect();
-        plugins
-            .into_iter()
-            .flat_map(|(plugin, counters)| {
-                counters
-                    .read()
-                    .into_iter()
-                    .map(move |(counter, value)| CounterReading {
-                        plugin: plugin.clone(),
-                        counter,
-                        value,
-                    })
-            })
-            .collect()
-    }
-
-    async fn examine(&self, component: &Bytes) -> Result<ComponentFacts, Problem> {
-        let component = component.clone();
-        let size_max = self.surroundings.limits.component_bytes;
-        blocking(move || component::examine(&component, size_max)).await?
-    }
-
-    /// The loaded component: shared, from the cache, or compiled.
-    async fn load(
-        self: &Arc<Self>,
-        facts: &ComponentFacts,
-        component: &Bytes,
-    ) -> Result<Arc<Loaded>, Problem> {
-        let digest = facts.digest;
-        if let Some(loaded) = self.loaded.lock().get(&digest).and_then(Weak::upgrade) {
-            return Ok(loaded);
-        }
-        let cached = {
-            let transformer = Arc::clone(self);
-            blocking(move || transformer.link_cached(&digest)).await?
-        };
-        if let Some(loaded) = cached {
-            return loaded;
-        }
-        let compiled = {
-            let _turn = self
-                .compilations
-                .acquire()
-                .await
-                .map_err(|error| unusable(&error))?;
-            compile::compile(&self.compiler, component).await?
-        };
-        let transformer = Arc::clone(self);
-        let stored = blocking(move || {
-            transformer
-                .cache
-                .store(&digest, &compiled)
-                .map_err(|error| unusable(&error))?;
-            Ok(transformer.link_cached(&digest))
-        });
-        stored.await??.unwrap_or_else(|| {
-            Err(Problem::new(
-                Code::Internal,
-                "the compiled component could not be loaded: the gateway's log says why",
-            ))
-        })
-    }
-
-    fn link_cached(&self, digest: &Digest) -> Option<Result<Arc<Loaded>, Problem>> {
-        let component = self.cache.load(&self.surroundings.engine, digest)?;
-        Some(self.link(digest, &component))
-    }
-
-    fn link(&self, digest: &Digest, component: &Component) -> Result<Arc<Loaded>, Problem> {
-        let pre = self
-            .linker
-            .instantiate_pre(component)
-            .and_then(PluginPre::new)
-            .map_err(|error| {
-                Problem::new(
-                    Code::ComponentInvalid,
-                    format!(
-                        "the component does not keep to headworks:plugin@0.1.0: {}",
-                        fault::cut(&format!("{error:#}"))
-                    ),
-                )
-            })?;
-        let loaded = Arc::new(Loaded { pre });
-        let mut known = self.loaded.lock();
-        known.retain(|_, loaded| loaded.strong_count() > 0);
-        known.insert(*digest, Arc::downgrade(&loaded));
-        Ok(loaded)
-    }
-
-    fn try_start(&self, loaded: &Loaded) -> Result<(), Problem> {
-        let start = || Instance::new(&self.surroundings, &loaded.pre, &Arc::default());
-        let started = start().or_else(|error| match error {
-            StartError::NoRoom => {
-                self.release_idle();
-                start()
-            }
-            other => Err(other),
-        });
-        match started {
-            Ok(_) => Ok(()),
-            Err(StartError::NoRoom) => Err(Problem::new(
-                Code::Overloaded,
-                "no room is left for another plugin instance",
-            )),
-            Err(StartError::Failed(text) | StartError::Refused(text)) => Err(Problem::new(
-                Code::ComponentInvalid,
-                format!("an instance of the component cannot be made: {text}"),
-            )),
-        }
-    }
-
-    /// Keeps what was prepared, unless somebody else was first.
-    fn keep(&self, key: PreparedKey, made: Prepared) -> Arc<Prepared> {
-        let mut known = self.prepared.lock();
-        known.retain(|_, prepared| prepared.strong_count() > 0);
-        if let Some(first) = known.get(&key).and_then(Weak::upgrade) {
-            return first;
-        }
-        let made = Arc::new(made);
-        known.insert(key, Arc::downgrade(&made));
-        made
-    }
-
-    /// Frees all instances that wait for a call: the pool is full.
-    fn release_idle(&self) {
-        let prepared: Vec<_> = self.prepared.lock().values().filter_map(Weak::upgrade).collect();
-        for prepared in prepared {
-            prepared.release_idle();
-        }
+        self.core.counters()
     }
 }
 
@@ -323,18 +113,4 @@ impl std::fmt::Debug for Prepared {
             .field("label", self.label())
             .finish_non_exhaustive()
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| unusable(&error))
-}
-
-fn unusable(error: &dyn std::fmt::Display) -> Problem {
-    tracing::error!(%error, "plugins cannot be run");
-    Problem::new(
-        Code::Internal,
-        "plugins cannot be run here: the gateway's log says why",
-    )
 }

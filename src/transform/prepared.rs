@@ -11,8 +11,9 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    PluginFailure, Transformer,
+    PluginFailure,
     bindings::PluginPre,
+    core::Core,
     counters::PluginCounters,
     host::State,
     instance::{Call, Instance, StartError},
@@ -35,7 +36,7 @@ pub struct Prepared {
     config: Box<str>,
     loaded: Arc<Loaded>,
     counters: Arc<PluginCounters>,
-    transformer: Arc<Transformer>,
+    core: Arc<Core>,
     slots: Box<[Slot]>,
     last_failure: Mutex<Option<Box<str>>>,
 }
@@ -76,7 +77,7 @@ pub struct Trial {
 impl Prepared {
     /// Makes the first instance, so that a configuration that the plugin refuses is known now.
     pub(super) fn new(
-        transformer: Arc<Transformer>,
+        core: Arc<Core>,
         label: Arc<str>,
         config: Box<str>,
         loaded: Arc<Loaded>,
@@ -88,7 +89,7 @@ impl Prepared {
             config,
             loaded,
             counters,
-            transformer,
+            core,
             // Twice the workers: the threads of the control side find a place of their own.
             slots: (0..workers * 2).map(|_| Slot::default()).collect(),
             last_failure: Mutex::new(None),
@@ -143,7 +144,7 @@ impl Prepared {
         match self.start() {
             Ok(mut instance) => {
                 let mut log = instance.take_log();
-                let call = instance.transform(&self.transformer.surroundings, event);
+                let call = instance.transform(&self.core.surroundings, event);
                 log.extend(call.log);
                 Trial {
                     result: call.result,
@@ -213,7 +214,7 @@ impl Prepared {
                     log,
                     reusable,
                     ..
-                } = instance.transform(&self.transformer.surroundings, event);
+                } = instance.transform(&self.core.surroundings, event);
                 if reusable {
                     *held = Some(instance);
                 }
@@ -237,11 +238,11 @@ impl Prepared {
 
     /// A configured instance.
     fn start(&self) -> Result<Box<Instance>, StartError> {
-        let surroundings = &self.transformer.surroundings;
+        let surroundings = &self.core.surroundings;
         let make = || Instance::new(surroundings, &self.loaded.pre, &self.counters);
         let mut instance = make().or_else(|error| match error {
             StartError::NoRoom => {
-                self.transformer.release_idle();
+                self.core.release_idle();
                 make()
             }
             other => Err(other),

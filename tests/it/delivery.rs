@@ -1,7 +1,7 @@
 //! Destinations on their own: a real Kafka that dies and comes back, and files.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     path::Path,
     sync::{
         Arc, Mutex,
@@ -13,9 +13,7 @@ use std::{
 use bytes::Bytes;
 use headworks::{
     config::{DestinationKind, DestinationSettings, Secret},
-    deliver::{
-        Acknowledgement, Delivery, Destination, DestinationState, Destinations, RefusedHandler,
-    },
+    deliver::{Acknowledgement, Delivery, Destination, DestinationState, Destinations, RefusedHandler},
     event::{Attributes, Record, RecordAttributes},
     spool::Budget,
 };
@@ -105,7 +103,10 @@ fn events(destinations: &Destinations) -> Arc<dyn Destination> {
     Arc::clone(destinations.get("events").expect("it is configured"))
 }
 
-async fn deliver(destination: &Arc<dyn Destination>, records: impl IntoIterator<Item = Record>) -> Vec<Delivery> {
+async fn deliver(
+    destination: &Arc<dyn Destination>,
+    records: impl IntoIterator<Item = Record>,
+) -> Vec<Delivery> {
     let records: Vec<_> = records.into_iter().collect();
     let acknowledgement = Acknowledgement::new(records.len());
     for (index, record) in records.into_iter().enumerate() {
@@ -116,18 +117,27 @@ async fn deliver(destination: &Arc<dyn Destination>, records: impl IntoIterator<
 
 fn numbered(topic: &str, numbers: std::ops::Range<usize>) -> Vec<Record> {
     numbers
-        .map(|number| record(topic, Some(&format!("k{}", number % 5)), &number.to_string(), "{\"a\": 1}"))
+        .map(|number| {
+            record(
+                topic,
+                Some(&format!("k{}", number % 5)),
+                &number.to_string(),
+                "{\"a\": 1}",
+            )
+        })
         .collect()
 }
 
 /// Ids in order of each key; of a doubled one only the first counts.
 fn ids_by_key(messages: &[Message]) -> BTreeMap<Vec<u8>, Vec<usize>> {
     let mut ids: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
+    let mut seen = HashSet::new();
     for message in messages {
         let id = message.headers["ce_id"].parse().expect("a number");
-        let of_key = ids.entry(message.key.clone().unwrap_or_default()).or_default();
-        if !of_key.contains(&id) {
-            of_key.push(id);
+        if seen.insert(id) {
+            ids.entry(message.key.clone().unwrap_or_default())
+                .or_default()
+                .push(id);
         }
     }
     ids
@@ -147,9 +157,16 @@ async fn a_healthy_broker_gets_key_headers_and_value_and_the_disk_nothing() {
     broker.create_topic("happy", 3).await;
     let directory = TempDir::new().expect("a temporary folder");
     let options = [("compression.type", "zstd")];
-    let destinations = start(&[kafka_settings(broker, &options)], directory.path(), &Refusals::default());
+    let destinations = start(
+        &[kafka_settings(broker, &options)],
+        directory.path(),
+        &Refusals::default(),
+    );
     let destination = events(&destinations);
-    assert_eq!((destination.name().as_str(), destination.kind()), ("events", "kafka"));
+    assert_eq!(
+        (destination.name().as_str(), destination.kind()),
+        ("events", "kafka")
+    );
     let value = "{ \"total\": 1.50,\n \"id\": 12345678901234567890 }";
     let sent = [
         record("happy", Some("k1"), "1", value),
@@ -158,7 +175,10 @@ async fn a_healthy_broker_gets_key_headers_and_value_and_the_disk_nothing() {
             ..record("happy", None, "2", vec![0, 159, 146, 150])
         },
     ];
-    assert_eq!(deliver(&destination, sent).await, [Delivery::Durable, Delivery::Durable]);
+    assert_eq!(
+        deliver(&destination, sent).await,
+        [Delivery::Durable, Delivery::Durable]
+    );
     let mut messages = broker.consume("happy", 2).await;
     messages.sort_by_key(|message| message.headers["ce_id"].clone());
     let headers = |id: &str, content_type: &str| {
@@ -179,13 +199,22 @@ async fn a_healthy_broker_gets_key_headers_and_value_and_the_disk_nothing() {
         .into()
     };
     let (first, second) = (&messages[0], &messages[1]);
-    assert_eq!((first.key.as_deref(), &*first.value), (Some(&b"k1"[..]), value.as_bytes()));
+    assert_eq!(
+        (first.key.as_deref(), &*first.value),
+        (Some(&b"k1"[..]), value.as_bytes())
+    );
     assert_eq!(first.headers, headers("1", "application/json"));
-    assert_eq!((second.key.as_deref(), &*second.value), (None, &[0, 159, 146, 150][..]));
+    assert_eq!(
+        (second.key.as_deref(), &*second.value),
+        (None, &[0, 159, 146, 150][..])
+    );
     assert_eq!(second.headers, headers("2", "application/octet-stream"));
     let counts = destination.counters().read();
     assert_eq!((counts.accepted, counts.delivered, counts.spooled), (2, 2, 0));
-    assert_eq!((destination.state(), destination.pending().entries), (DestinationState::Healthy, 0));
+    assert_eq!(
+        (destination.state(), destination.pending().entries),
+        (DestinationState::Healthy, 0)
+    );
     destinations.shutdown(PATIENCE).await;
 }
 
@@ -194,7 +223,11 @@ async fn a_broker_killed_under_load_costs_no_record_and_no_order() {
     let broker = Arc::new(Broker::start());
     broker.create_topic("load", 4).await;
     let directory = TempDir::new().expect("a temporary folder");
-    let destinations = start(&[kafka_settings(&broker, &[])], directory.path(), &Refusals::default());
+    let destinations = start(
+        &[kafka_settings(&broker, &[])],
+        directory.path(),
+        &Refusals::default(),
+    );
     let destination = events(&destinations);
     let stop = Arc::new(AtomicBool::new(false));
     let sender = tokio::spawn({
@@ -203,7 +236,10 @@ async fn a_broker_killed_under_load_costs_no_record_and_no_order() {
             let mut next = 0;
             while !stop.load(Ordering::SeqCst) {
                 let deliveries = deliver(&destination, numbered("load", next..next + 20)).await;
-                assert!(deliveries.iter().all(|delivery| *delivery == Delivery::Durable), "{deliveries:?}");
+                assert!(
+                    deliveries.iter().all(|delivery| *delivery == Delivery::Durable),
+                    "{deliveries:?}"
+                );
                 next += 20;
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
@@ -212,19 +248,38 @@ async fn a_broker_killed_under_load_costs_no_record_and_no_order() {
     });
     for _ in 0..2 {
         let delivered = destination.counters().read().delivered;
-        eventually("records flow", || destination.counters().read().delivered > delivered + 500).await;
+        eventually("records flow", || {
+            destination.counters().read().delivered > delivered + 500
+        })
+        .await;
         let killed = Arc::clone(&broker);
-        tokio::task::spawn_blocking(move || killed.kill()).await.expect("killed");
-        eventually("records go to the spool", || destination.state() == DestinationState::Spooling).await;
+        tokio::task::spawn_blocking(move || killed.kill())
+            .await
+            .expect("killed");
+        eventually("records go to the spool", || {
+            destination.state() == DestinationState::Spooling
+        })
+        .await;
         let spooled = destination.counters().read().spooled;
-        eventually("senders are still answered", || destination.counters().read().spooled > spooled + 500).await;
+        eventually("senders are still answered", || {
+            destination.counters().read().spooled > spooled + 500
+        })
+        .await;
         let restarted = Arc::clone(&broker);
-        tokio::task::spawn_blocking(move || restarted.restart()).await.expect("restarted");
+        tokio::task::spawn_blocking(move || restarted.restart())
+            .await
+            .expect("restarted");
         // The load goes on: the switch back to the broker must come about all the same.
-        eventually("the spool is drained", || destination.state() == DestinationState::Healthy).await;
+        eventually("the spool is drained", || {
+            destination.state() == DestinationState::Healthy
+        })
+        .await;
     }
     let delivered = destination.counters().read().delivered;
-    eventually("records flow", || destination.counters().read().delivered > delivered + 500).await;
+    eventually("records flow", || {
+        destination.counters().read().delivered > delivered + 500
+    })
+    .await;
     stop.store(true, Ordering::SeqCst);
     let sent = sender.await.expect("every record was taken");
     assert_eq!(destination.pending().entries, 0);
@@ -248,7 +303,10 @@ async fn what_was_spooled_before_a_restart_of_the_gateway_is_drained_after_it() 
     let destinations = start(&settings, directory.path(), &refusals);
     let destination = events(&destinations);
     let deliveries = deliver(&destination, numbered("later", 0..500)).await;
-    assert!(deliveries.iter().all(|delivery| *delivery == Delivery::Durable), "{deliveries:?}");
+    assert!(
+        deliveries.iter().all(|delivery| *delivery == Delivery::Durable),
+        "{deliveries:?}"
+    );
     assert_eq!(destination.pending().entries, 500);
     destinations.shutdown(Duration::from_secs(1)).await;
     drop((destination, destinations));
@@ -258,10 +316,19 @@ async fn what_was_spooled_before_a_restart_of_the_gateway_is_drained_after_it() 
     assert_eq!(destination.pending().entries, 500);
     assert_ne!(destination.state(), DestinationState::Healthy);
     deliver(&destination, numbered("later", 500..600)).await;
-    assert_eq!(destination.pending().entries, 600, "later records go behind the spooled ones");
+    assert_eq!(
+        destination.pending().entries,
+        600,
+        "later records go behind the spooled ones"
+    );
     let restarted = Arc::clone(&broker);
-    tokio::task::spawn_blocking(move || restarted.restart()).await.expect("restarted");
-    eventually("the spool is drained", || destination.state() == DestinationState::Healthy).await;
+    tokio::task::spawn_blocking(move || restarted.restart())
+        .await
+        .expect("restarted");
+    eventually("the spool is drained", || {
+        destination.state() == DestinationState::Healthy
+    })
+    .await;
     deliver(&destination, numbered("later", 600..700)).await;
     assert_ordered_and_whole(&broker.consume_all("later").await, 700);
     assert_eq!(destination.pending().entries, 0);
@@ -271,7 +338,9 @@ async fn what_was_spooled_before_a_restart_of_the_gateway_is_drained_after_it() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_broker_never_takes_is_refused_and_holds_nothing_up() {
     let broker = kafka::shared();
-    broker.create_topic_with("small", 1, &[("max.message.bytes", "5000")]).await;
+    broker
+        .create_topic_with("small", 1, &[("max.message.bytes", "5000")])
+        .await;
     let directory = TempDir::new().expect("a temporary folder");
     let refusals = Refusals::default();
     let destinations = start(&[kafka_settings(broker, &[])], directory.path(), &refusals);
@@ -287,34 +356,56 @@ async fn what_the_broker_never_takes_is_refused_and_holds_nothing_up() {
     )
     .await;
     for (delivery, words) in deliveries.iter().zip(["message.max.bytes", "no topic"]) {
-        let Delivery::Refused { detail, .. } = delivery else { panic!("{delivery:?}") };
+        let Delivery::Refused { detail, .. } = delivery else {
+            panic!("{delivery:?}")
+        };
         assert!(detail.contains(words), "{detail}");
     }
     assert_eq!(destination.state(), DestinationState::Healthy);
 
     // Only the broker knows: the large one among small ones of one batch, and a topic that is not there.
-    let noise = |index: usize| -> Vec<u8> { (0..6000).map(|at| b'a' + ((at * at + index) % 26) as u8).collect() };
-    let mut sent: Vec<_> = (0..10).map(|number| record("small", None, &number.to_string(), "{}")).collect();
+    let noise = |index: usize| -> Vec<u8> {
+        (0..6000)
+            .map(|at| b'a' + ((at * at + index) % 26) as u8)
+            .collect()
+    };
+    let mut sent: Vec<_> = (0..10)
+        .map(|number| record("small", None, &number.to_string(), "{}"))
+        .collect();
     sent.insert(5, record("small", None, "larger", noise(1)));
     sent.push(record("nowhere", None, "unknown-topic", "{}"));
     let deliveries = deliver(&destination, sent).await;
-    assert!(deliveries.iter().all(|delivery| *delivery == Delivery::Durable), "{deliveries:?}");
+    assert!(
+        deliveries.iter().all(|delivery| *delivery == Delivery::Durable),
+        "{deliveries:?}"
+    );
     eventually("both are kept elsewhere", || refusals.lock().len() == 2).await;
-    eventually("all is well again", || destination.state() == DestinationState::Healthy).await;
+    eventually("all is well again", || {
+        destination.state() == DestinationState::Healthy
+    })
+    .await;
     let mut refused = refusals.lock().clone();
     refused.sort();
     assert_eq!(refused[0].0, "larger");
     assert!(refused[0].1.contains("too large"), "{refused:?}");
     assert_eq!(refused[1].0, "unknown-topic");
-    assert!(refused[1].1.to_lowercase().contains("unknown topic"), "{refused:?}");
-    let mut delivered: Vec<usize> = ids_by_key(&broker.consume_all("small").await).remove(&[][..]).expect("messages");
+    assert!(
+        refused[1].1.to_lowercase().contains("unknown topic"),
+        "{refused:?}"
+    );
+    let mut delivered: Vec<usize> = ids_by_key(&broker.consume_all("small").await)
+        .remove(&[][..])
+        .expect("messages");
     delivered.sort_unstable();
     assert_eq!(delivered, (0..10).collect::<Vec<_>>());
     assert_eq!(destination.pending().entries, 0);
 
     // By now the producer knows that the topic is not there.
     let deliveries = deliver(&destination, [record("nowhere", None, "again", "{}")]).await;
-    assert!(matches!(&deliveries[..], [Delivery::Refused { .. }]), "{deliveries:?}");
+    assert!(
+        matches!(&deliveries[..], [Delivery::Refused { .. }]),
+        "{deliveries:?}"
+    );
     destinations.shutdown(PATIENCE).await;
 }
 
@@ -331,7 +422,10 @@ async fn settings_that_break_the_promise_stop_the_start() {
     let refused = Refusals::default().handler();
     let error = Destinations::start(&[settings], directory.path(), Budget::new(1 << 20), refused);
     let text = error.err().expect("refused").to_string();
-    assert!(text.contains("destination events") && text.contains("acks"), "{text}");
+    assert!(
+        text.contains("destination events") && text.contains("acks"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -348,21 +442,34 @@ async fn files_and_kafka_stand_side_by_side_with_a_spool_each() {
         },
     ];
     let destinations = start(&settings, &spool, &Refusals::default());
-    let names: Vec<_> = destinations.iter().map(|destination| destination.name().to_string()).collect();
+    let names: Vec<_> = destinations
+        .iter()
+        .map(|destination| destination.name().to_string())
+        .collect();
     assert_eq!(names, ["events", "files"]);
     let acknowledgement = Acknowledgement::new(1);
     for destination in destinations.iter() {
-        destination.send(record("both", None, "1", "{\"n\":\n1}"), acknowledgement.ticket(0));
+        destination.send(
+            record("both", None, "1", "{\"n\":\n1}"),
+            acknowledgement.ticket(0),
+        );
     }
     assert_eq!(acknowledgement.wait().await, [Delivery::Durable]);
     destinations.shutdown(PATIENCE).await;
     assert_eq!(broker.consume_all("both").await.len(), 1);
     let day = out.join("both").join("2026-03-04");
-    let file = std::fs::read_dir(day).expect("the day's folder").next().expect("a file").expect("an entry");
+    let file = std::fs::read_dir(day)
+        .expect("the day's folder")
+        .next()
+        .expect("a file")
+        .expect("an entry");
     let line = std::fs::read_to_string(file.path()).expect("the file");
     assert_eq!(line.lines().count(), 1);
     let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-    assert_eq!((&value["id"], &value["data"]), (&"1".into(), &serde_json::json!({"n": 1})));
+    assert_eq!(
+        (&value["id"], &value["data"]),
+        (&"1".into(), &serde_json::json!({"n": 1}))
+    );
     for name in ["events", "files"] {
         assert!(spool.join(name).is_dir());
     }

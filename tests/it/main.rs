@@ -5,6 +5,7 @@ mod crash;
 mod delivery;
 mod error_pages;
 mod harness;
+mod plugins;
 mod real_input;
 mod repository;
 mod spine;

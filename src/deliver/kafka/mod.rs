@@ -6,11 +6,13 @@
 //! task (`control`) turns the gate, in such a way that no record comes before one that was there earlier.
 
 mod control;
+mod drain;
 mod link;
 mod message;
 mod options;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::{
     collections::BTreeMap,

@@ -6,9 +6,10 @@ use rdkafka::message::Headers;
 use tokio::sync::Notify;
 
 use super::{
-    link::{Link, TICK, Window},
+    link::{Link, TICK},
     message,
     options::options,
+    window::Window,
 };
 use crate::{
     config::Secret,

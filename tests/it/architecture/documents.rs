@@ -28,7 +28,11 @@ fn relative_links_resolve() {
             }
         }
     }
-    assert!(broken.is_empty(), "these links lead nowhere:\n{}", broken.concat());
+    assert!(
+        broken.is_empty(),
+        "these links lead nowhere:\n{}",
+        broken.concat()
+    );
 }
 
 #[test]
@@ -41,7 +45,10 @@ fn invariants_are_tested_where_the_architecture_says() {
             let (file, test) = place.split_once("::").unwrap_or((place, ""));
             assert!(root().join(file).exists(), "{file} is not there, for: {}", row[0]);
             if !test.is_empty() {
-                assert!(read(file).contains(&format!("fn {test}(")), "{file} has no test {test}");
+                assert!(
+                    read(file).contains(&format!("fn {test}(")),
+                    "{file} has no test {test}"
+                );
             }
         }
     }
@@ -55,7 +62,8 @@ fn documents_name_only_paths_that_exist() {
             let is_path = ["src/", "tests/", "docs/", "scripts/", "sdk/", "benches/"]
                 .iter()
                 .any(|folder| span.starts_with(folder));
-            let is_pattern = span.contains(|character: char| character.is_uppercase() || "*{<… ".contains(character));
+            let is_pattern =
+                span.contains(|character: char| character.is_uppercase() || "*{<… ".contains(character));
             if is_path && !is_pattern && !root().join(span.split("::").next().unwrap_or(span)).exists() {
                 missing.push(format!("{document}: {span}\n"));
             }
@@ -69,16 +77,25 @@ fn decisions_are_numbered_once_and_listed() {
     let index = read("docs/decisions/README.md");
     let mut numbers: BTreeMap<String, String> = BTreeMap::new();
     for decision in files("docs/decisions", "md") {
-        let name = decision.file_name().and_then(|name| name.to_str()).expect("a name is UTF-8").to_owned();
+        let name = decision
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a name is UTF-8")
+            .to_owned();
         if name == "README.md" {
             continue;
         }
-        let (number, _) = name.split_once('-').unwrap_or_else(|| panic!("{name} is not NNNN-what-was-decided.md"));
+        let (number, _) = name
+            .split_once('-')
+            .unwrap_or_else(|| panic!("{name} is not NNNN-what-was-decided.md"));
         assert!(
             number.len() == 4 && number.bytes().all(|byte| byte.is_ascii_digit()),
             "{name} begins with no number of four digits"
         );
-        assert!(index.contains(&format!("]({name})")), "docs/decisions/README.md does not list {name}");
+        assert!(
+            index.contains(&format!("]({name})")),
+            "docs/decisions/README.md does not list {name}"
+        );
         let other = numbers.insert(number.to_owned(), name.clone());
         assert_eq!(other, None, "{name} has the number of another decision");
     }

@@ -17,7 +17,12 @@ pub struct Named {
 pub fn names_of_crate(source: &Path) -> Vec<Named> {
     let mut named = Vec::new();
     read_file(source, &source.join("lib.rs"), Vec::new(), &mut named);
-    read_file(source, &source.join("main.rs"), vec!["main".to_owned()], &mut named);
+    read_file(
+        source,
+        &source.join("main.rs"),
+        vec!["main".to_owned()],
+        &mut named,
+    );
     named
 }
 
@@ -118,7 +123,11 @@ impl Reader {
                 if path.len() > 1 {
                     self.record(std::mem::take(&mut path));
                 }
-                path = if is_name(word) && !word.is_empty() { vec![word.to_owned()] } else { Vec::new() };
+                path = if is_name(word) && !word.is_empty() {
+                    vec![word.to_owned()]
+                } else {
+                    Vec::new()
+                };
                 joined = false;
             }
         }
@@ -140,7 +149,10 @@ impl<'ast> Visit<'ast> for Reader {
 
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         assert!(
-            !item.attrs.iter().any(|attribute| attribute.path().is_ident("path")),
+            !item
+                .attrs
+                .iter()
+                .any(|attribute| attribute.path().is_ident("path")),
             "mod {}: a module lies where its name says",
             item.ident
         );
@@ -161,7 +173,12 @@ impl<'ast> Visit<'ast> for Reader {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         if path.segments.len() > 1 {
-            self.record(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+            self.record(
+                path.segments
+                    .iter()
+                    .map(|segment| segment.ident.to_string())
+                    .collect(),
+            );
         }
         visit::visit_path(self, path);
     }
@@ -244,7 +261,10 @@ fn every_way_to_name_something_is_seen() {
         "crate::a::up",
     ];
     for path in expected {
-        assert!(named.contains(&path.to_owned()), "{path} is not seen in {named:?}");
+        assert!(
+            named.contains(&path.to_owned()),
+            "{path} is not seen in {named:?}"
+        );
     }
     assert_eq!(named.len(), expected.len(), "{named:?}");
     assert_eq!(children, [["a", "b", "elsewhere"]]);

@@ -27,8 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// One message as a consumer sees it.
 #[derive(Clone, Debug)]
 pub struct Message {
-    pub partition: i32,
-    pub offset: i64,
     pub key: Option<Vec<u8>>,
     pub value: Vec<u8>,
     pub headers: BTreeMap<String, String>,
@@ -259,8 +257,6 @@ fn poll(
         reached.insert(message.partition(), message.offset() + 1);
         let headers = message.headers().into_iter().flat_map(Headers::iter);
         messages.push(Message {
-            partition: message.partition(),
-            offset: message.offset(),
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().unwrap_or_default().to_vec(),
             headers: headers

@@ -1,0 +1,340 @@
+//! The API over a real socket, with a real registry and quarantine.
+
+mod access;
+mod frame;
+mod openapi;
+mod plugins;
+mod quarantine;
+mod resources;
+mod routes;
+mod schemas;
+
+use std::{path::Path, sync::Arc};
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use parking_lot::Mutex;
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{
+    Actions, AdminServer, AdminState, Check, PluginHealth, PluginStatus, Preparation, Readiness, Sweep,
+};
+use crate::{
+    event::DestinationName,
+    limits::{ByteSize, Limits},
+    problem::{Code, Problem},
+    quarantine::{Quarantine, Report},
+    registry::{
+        Registry,
+        model::{Change, Digest, Role, Token},
+        now,
+        secret::{NewSecret, TOKEN_PREFIX},
+    },
+    spool::{Budget, Spool, SpoolOptions},
+    store::Store,
+    transform::ComponentFacts,
+    validate,
+};
+
+/// What the API had others do.
+#[derive(Default)]
+struct Calls {
+    compiled: usize,
+    prepared: Vec<(String, u32, Option<Value>)>,
+    swept: Vec<(&'static str, Sweep)>,
+}
+
+struct Api {
+    url: String,
+    client: reqwest::Client,
+    registry: Registry,
+    quarantine: Arc<Quarantine>,
+    calls: Arc<Mutex<Calls>>,
+    readiness: Arc<Mutex<Readiness>>,
+    /// Tokens by role.
+    tokens: Vec<(Role, String)>,
+    directory: TempDir,
+    /// Ends the server.
+    _stop: tokio::sync::oneshot::Sender<()>,
+}
+
+/// What was answered, read whole.
+struct Answered {
+    status: u16,
+    headers: http::HeaderMap,
+    body: Bytes,
+}
+
+impl Answered {
+    async fn of(response: Response) -> Answered {
+        Answered {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: response.bytes().await.expect("a body"),
+        }
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    fn etag(&self) -> &str {
+        self.header("etag").expect("an ETag")
+    }
+
+    /// The code of a problem in all its form.
+    fn code(&self) -> String {
+        let body = self.json();
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{body}"
+        );
+        assert_eq!(body["status"], self.status, "{body}");
+        assert_eq!(body["request_id"].as_str(), self.header("x-request-id"), "{body}");
+        for member in ["type", "title", "detail"] {
+            assert!(
+                body[member].as_str().is_some_and(|text| !text.is_empty()),
+                "{member} in {body}"
+            );
+        }
+        body["code"].as_str().expect("a code").to_owned()
+    }
+
+    fn pointers(&self) -> Vec<String> {
+        let body = self.json();
+        let errors = body["errors"].as_array().map_or(&[][..], Vec::as_slice);
+        errors
+            .iter()
+            .map(|error| error["pointer"].as_str().expect("a pointer").to_owned())
+            .collect()
+    }
+}
+
+impl Api {
+    async fn start() -> Api {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store =
+            Store::open(&format!("file:{}/store", directory.path().display())).expect("the store opens");
+        let registry = Registry::open(store.clone()).await.expect("the registry opens");
+        let quarantine = quarantine(directory.path(), store).await;
+        let calls = Arc::new(Mutex::new(Calls::default()));
+        let readiness = Arc::new(Mutex::new(Readiness {
+            ready: true,
+            checks: Vec::new(),
+        }));
+        let mut tokens = Vec::new();
+        for role in [Role::Viewer, Role::Publisher, Role::Operator, Role::Admin] {
+            tokens.push((role, token(&registry, role).await));
+        }
+        let state = AdminState {
+            registry: registry.clone(),
+            limits: Arc::new(Limits {
+                schema_bytes: ByteSize(20_000),
+                component_bytes: ByteSize(3 << 20),
+                ..Limits::default()
+            }),
+            actions: Arc::new(actions(&calls, &readiness, &quarantine)),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        tokio::spawn(AdminServer::serve(listener, state, stopped.map(drop)));
+        Api {
+            url,
+            client: reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .expect("a client"),
+            registry,
+            quarantine,
+            calls,
+            readiness,
+            tokens,
+            directory,
+            _stop: stop,
+        }
+    }
+
+    fn token(&self, role: Role) -> &str {
+        let of_role = self.tokens.iter().find(|(known, _)| *known == role);
+        &of_role.expect("a token of each role").1
+    }
+
+    /// Without a token.
+    fn bare(&self, method: &str, path: &str) -> RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    fn request(&self, role: Role, method: &str, path: &str) -> RequestBuilder {
+        self.bare(method, path).bearer_auth(self.token(role))
+    }
+
+    /// As admin.
+    async fn get(&self, path: &str) -> Answered {
+        send(self.request(Role::Admin, "GET", path)).await
+    }
+
+    async fn put(&self, path: &str, body: Value) -> Answered {
+        send(self.request(Role::Admin, "PUT", path).json(&body)).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Answered {
+        send(self.request(Role::Admin, "POST", path).json(&body)).await
+    }
+
+    async fn delete(&self, path: &str) -> Answered {
+        send(self.request(Role::Admin, "DELETE", path)).await
+    }
+
+    async fn upload(&self, plugin: &str, component: &'static [u8]) -> Answered {
+        let path = format!("/v1/plugins/{plugin}/versions");
+        send(self.request(Role::Admin, "POST", &path).body(component)).await
+    }
+}
+
+async fn send(request: RequestBuilder) -> Answered {
+    let response = request.send().await.expect("an answer");
+    assert!(
+        response.headers().contains_key("x-request-id"),
+        "every response has a request id"
+    );
+    Answered::of(response).await
+}
+
+async fn quarantine(directory: &Path, store: Store) -> Arc<Quarantine> {
+    let folder = directory.join("spool");
+    let spool = Spool::open(&folder, SpoolOptions::default(), Budget::new(1 << 30)).expect("the spool opens");
+    Quarantine::open(spool, store)
+        .await
+        .expect("the quarantine opens")
+}
+
+async fn token(registry: &Registry, role: Role) -> String {
+    let secret = NewSecret::generate(TOKEN_PREFIX).expect("a secret");
+    let token = Token {
+        id: secret.id,
+        name: format!("{role:?}").to_lowercase(),
+        role,
+        sha256: secret.sha256,
+        created: now(),
+        expires: None,
+    };
+    let change = move |_: &_| Ok((Some(Change::CreateToken { token: token.clone() }), ()));
+    registry.commit("test", change).await.expect("the token is made");
+    secret.text
+}
+
+/// Stands for the engine: a component is what begins like one, and a configuration with `refuse` is refused.
+fn compiled(component: &Bytes) -> Result<ComponentFacts, Problem> {
+    if !component.starts_with(b"\0asm") {
+        return Err(Problem::new(Code::ComponentInvalid, "the upload is no component"));
+    }
+    Ok(ComponentFacts {
+        digest: Digest::of(component),
+        size: component.len() as u64,
+        imports: vec!["headworks:plugin/document@0.1.0".to_owned()],
+    })
+}
+
+fn prepared(wanted: &Preparation) -> Result<(), Problem> {
+    let refused = wanted
+        .config
+        .as_ref()
+        .is_some_and(|config| config["refuse"] == wanted.version);
+    if refused {
+        return Err(Problem::new(Code::ConfigurationRefused, "it must not refuse"));
+    }
+    compiled(&wanted.component).map(drop)
+}
+
+fn actions(
+    calls: &Arc<Mutex<Calls>>,
+    readiness: &Arc<Mutex<Readiness>>,
+    quarantine: &Arc<Quarantine>,
+) -> Actions {
+    let (compiles, prepares) = (calls.clone(), calls.clone());
+    let (replays, discards) = (calls.clone(), calls.clone());
+    let (listed, shown) = (quarantine.clone(), quarantine.clone());
+    let readiness = readiness.clone();
+    Actions {
+        destinations: Arc::new(|| {
+            let names = ["events", "files"].map(|name| name.parse::<DestinationName>().expect("a name"));
+            names.into_iter().collect()
+        }),
+        check_schema: Arc::new(|text| validate::check_schema(text, 20_000)),
+        compile: Arc::new(move |component| {
+            compiles.lock().compiled += 1;
+            std::future::ready(compiled(&component)).boxed()
+        }),
+        prepare: Arc::new(move |wanted| {
+            let call = (wanted.plugin.to_string(), wanted.version, wanted.config.clone());
+            prepares.lock().prepared.push(call);
+            std::future::ready(prepared(&wanted)).boxed()
+        }),
+        plugin_health: Arc::new(|_| PluginHealth {
+            status: PluginStatus::Inactive,
+            detail: None,
+        }),
+        list_quarantine: Arc::new(move |query| {
+            let quarantine = listed.clone();
+            async move {
+                quarantine
+                    .list(&query.filter, query.after.as_deref(), query.limit)
+                    .await
+            }
+            .boxed()
+        }),
+        get_quarantined: Arc::new(move |id| {
+            let quarantine = shown.clone();
+            async move {
+                Ok(quarantine
+                    .get(&id)
+                    .await?
+                    .map(|kept| kept.whole().expect("it can be shown")))
+            }
+            .boxed()
+        }),
+        replay: Arc::new(move |sweep| {
+            replays.lock().swept.push(("replay", sweep));
+            std::future::ready(Ok(Report {
+                matched: 3,
+                accepted: 2,
+                quarantined: 1,
+                ..Report::default()
+            }))
+            .boxed()
+        }),
+        discard: Arc::new(move |sweep| {
+            discards.lock().swept.push(("discard", sweep));
+            std::future::ready(Ok(Report {
+                matched: 3,
+                discarded: 3,
+                ..Report::default()
+            }))
+            .boxed()
+        }),
+        readiness: Arc::new(move || std::future::ready(readiness.lock().clone()).boxed()),
+        metrics: Arc::new(|| "headworks_up 1\n".to_owned()),
+    }
+}
+
+fn not_ready() -> Readiness {
+    Readiness {
+        ready: false,
+        checks: vec![Check {
+            name: "registry".to_owned(),
+            ok: false,
+            detail: Some("the log cannot be read".to_owned()),
+        }],
+    }
+}

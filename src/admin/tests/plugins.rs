@@ -1,0 +1,210 @@
+//! Uploads, activation and rollback.
+
+use serde_json::{Value, json};
+
+use super::{Api, send};
+use crate::registry::model::{Digest, Role};
+
+const ONE: &[u8] = b"\0asm one";
+const TWO: &[u8] = b"\0asm two";
+
+async fn versions(api: &Api) -> (Value, Value, Value) {
+    let plugin = api.get("/v1/plugins/calls").await.json();
+    (
+        plugin["active"].clone(),
+        plugin["previous"].clone(),
+        plugin["share"].clone(),
+    )
+}
+
+#[tokio::test]
+async fn uploads_are_numbered_and_the_same_bytes_once() {
+    let api = Api::start().await;
+    assert_eq!(api.get("/v1/plugins/calls").await.code(), "not-found");
+    let one = api.upload("calls", ONE).await;
+    assert_eq!(one.status, 201);
+    let facts = json!({
+        "version": 1,
+        "digest": Digest::of(ONE),
+        "size": ONE.len(),
+        "imports": ["headworks:plugin/document@0.1.0"],
+    });
+    assert_eq!(one.json(), facts);
+    assert_eq!(api.upload("calls", TWO).await.json()["version"], 2);
+    let again = api.upload("calls", ONE).await;
+    assert_eq!((again.status, again.json()), (200, facts));
+    assert_eq!(
+        api.calls.lock().compiled,
+        2,
+        "what is known is not compiled again"
+    );
+    assert_eq!(
+        api.upload("other", ONE).await.json()["version"],
+        1,
+        "each plugin counts for itself"
+    );
+    assert_eq!(api.registry.blob(Digest::of(ONE)).await.expect("kept"), ONE);
+
+    let plugin = api.get("/v1/plugins/calls").await.json();
+    assert_eq!(plugin["name"], "calls");
+    for absent in ["active", "previous", "share", "shadow"] {
+        assert_eq!(plugin[absent], Value::Null, "{absent}");
+    }
+    assert_eq!(plugin["health"]["status"], "inactive");
+    let shown = &plugin["versions"][1];
+    assert_eq!(
+        (&shown["version"], &shown["by"], &shown["size"]),
+        (&json!(2), &json!("admin"), &json!(TWO.len()))
+    );
+    let listed = api.get("/v1/plugins?limit=1").await.json();
+    assert_eq!(
+        (&listed["items"][0]["name"], &listed["next"]),
+        (&json!("calls"), &json!("calls"))
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_component_is_refused() {
+    let api = Api::start().await;
+    for body in [&b"no component"[..], b""] {
+        let refused = api.upload("calls", body).await;
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (422, "component-invalid")
+        );
+    }
+    assert_eq!(
+        api.get("/v1/plugins/calls").await.code(),
+        "not-found",
+        "no version, no plugin"
+    );
+    assert_eq!(api.upload("No_Name", ONE).await.code(), "input-invalid");
+}
+
+#[tokio::test]
+async fn a_version_is_activated_and_rolled_back() {
+    let api = Api::start().await;
+    api.upload("calls", ONE).await;
+    api.upload("calls", TWO).await;
+    let activate = |version: u32| api.post("/v1/plugins/calls/activate", json!({ "version": version }));
+    let roll_back = || send(api.request(Role::Operator, "POST", "/v1/plugins/calls/rollback"));
+
+    assert_eq!(roll_back().await.code(), "conflict", "nothing is active");
+    let activated = activate(1).await;
+    assert_eq!((activated.status, &activated.json()["active"]), (200, &json!(1)));
+    assert_eq!(activated.etag(), api.get("/v1/plugins/calls").await.etag());
+    let refused = roll_back().await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (409, "conflict"),
+        "there is none before"
+    );
+    assert_eq!(activate(2).await.status, 200);
+    assert_eq!(versions(&api).await, (json!(2), json!(1), json!(100)));
+    let again = activate(2).await;
+    assert_eq!(
+        (again.status, versions(&api).await),
+        (200, (json!(2), json!(1), json!(100)))
+    );
+
+    let back = roll_back().await;
+    assert_eq!((back.status, &back.json()["active"]), (200, &json!(1)));
+    assert_eq!(
+        roll_back().await.code(),
+        "conflict",
+        "a second rollback does not bring the bad version back"
+    );
+    assert_eq!(versions(&api).await, (json!(1), Value::Null, json!(100)));
+}
+
+#[tokio::test]
+async fn faults_of_an_activation_are_named() {
+    let api = Api::start().await;
+    let activate = |body: Value| api.post("/v1/plugins/calls/activate", body);
+    assert_eq!(activate(json!({ "version": 1 })).await.code(), "not-found");
+    assert_eq!(
+        api.post("/v1/plugins/calls/rollback", json!({})).await.code(),
+        "not-found"
+    );
+    api.upload("calls", ONE).await;
+    for (body, pointers) in [
+        (json!({}), &["/version"][..]),
+        (json!({ "version": 2 }), &["/version"]),
+        (
+            json!({ "version": "1", "share": 101, "when": "now" }),
+            &["/share", "/version", "/when"],
+        ),
+        (json!({ "version": 1, "share": 50 }), &["/share"]),
+        (json!({ "version": 1, "share": "shadow" }), &["/share"]),
+        (json!({ "version": 1, "share": 0 }), &["/share"]),
+    ] {
+        let refused = activate(body.clone()).await;
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (422, "input-invalid"),
+            "{body}"
+        );
+        let mut found = refused.pointers();
+        found.sort();
+        assert_eq!(found, pointers, "{body}");
+    }
+    assert_eq!(activate(json!({ "version": 1, "share": 100 })).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_version_that_refuses_a_route_is_not_activated() {
+    let api = Api::start().await;
+    api.upload("calls", ONE).await;
+    api.upload("calls", TWO).await;
+    let route = json!({ "plugin": "calls", "config": { "refuse": 2 }, "to": [{ "destination": "files" }] });
+    assert_eq!(api.put("/v1/routes/calls", route).await.status, 201);
+    assert_eq!(
+        api.post("/v1/plugins/calls/activate", json!({ "version": 1 }))
+            .await
+            .status,
+        200
+    );
+    let refused = api
+        .post("/v1/plugins/calls/activate", json!({ "version": 2 }))
+        .await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (422, "configuration-refused")
+    );
+    assert!(
+        refused.json()["detail"].to_string().contains("route calls"),
+        "it says which"
+    );
+    assert_eq!(versions(&api).await.0, json!(1));
+}
+
+#[tokio::test]
+async fn if_match_guards_activation() {
+    let api = Api::start().await;
+    let one = api.upload("calls", ONE).await;
+    api.upload("calls", TWO).await;
+    let activate = |etag: String| {
+        let request = api.request(Role::Operator, "POST", "/v1/plugins/calls/activate");
+        send(request.header("if-match", etag).json(&json!({ "version": 1 })))
+    };
+    assert_eq!(
+        activate(one.etag().to_owned()).await.code(),
+        "precondition-failed"
+    );
+    let current = api.get("/v1/plugins/calls").await.etag().to_owned();
+    assert_eq!(activate(current).await.status, 200);
+}
+
+#[tokio::test]
+async fn uploads_at_once_get_numbers_of_their_own() {
+    let api = Api::start().await;
+    let components: [&'static [u8]; 4] = [b"\0asm a", b"\0asm b", b"\0asm c", b"\0asm d"];
+    let answered =
+        futures::future::join_all(components.map(|component| api.upload("calls", component))).await;
+    let mut numbers: Vec<u64> = answered
+        .iter()
+        .map(|answered| answered.json()["version"].as_u64().expect("a number"))
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+}

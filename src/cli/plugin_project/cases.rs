@@ -1,0 +1,289 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{Built, ProjectError, build, io_error};
+use crate::{
+    event::{Attributes, Body, Decoded, Output, PluginName, Validated},
+    json::Document,
+    limits::Limits,
+    transform::{LogLine, PluginFailure, Transformer},
+};
+
+/// What became of all cases of a project.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub built: Built,
+    /// In the order of their names.
+    pub cases: Vec<CaseReport>,
+}
+
+impl Report {
+    pub fn is_passed(&self) -> bool {
+        self.cases.iter().all(|case| case.difference.is_none())
+    }
+}
+
+/// What became of one case.
+#[derive(Clone, Debug)]
+pub struct CaseReport {
+    pub name: String,
+    /// Absent where the case passed.
+    pub difference: Option<String>,
+    pub log: Vec<LogLine>,
+    /// Of the instance, after the call.
+    pub memory_bytes: usize,
+    /// Of a fresh instance: made, configured and called.
+    pub elapsed: Duration,
+}
+
+/// Builds the plugin in `directory` and runs its cases in the gateway's own host: each in a fresh instance, and again
+/// in one that has run the cases before it, which must give the same bytes.
+pub async fn test_local(directory: &Path, transformer: &Transformer) -> Result<Report, ProjectError> {
+    let built = build(directory)?;
+    let component = fs::read(&built.path)
+        .map(Bytes::from)
+        .map_err(io_error(&built.path))?;
+    let plugin: PluginName = built
+        .name
+        .parse()
+        .map_err(|error: crate::event::NameError| ProjectError::NoComponent(error.to_string()))?;
+    let folder = directory.join("cases");
+    let mut reports = Vec::new();
+    for case in case_folders(&folder)? {
+        let case = Case::read(&folder, &case)?;
+        let prepared = transformer
+            .prepare(&plugin, 1, component.clone(), case.config.as_ref())
+            .await?;
+        let trial = prepared.try_out(&case.event);
+        let fresh = written(trial.result);
+        let used = written(prepared.transform(&case.event));
+        reports.push(CaseReport {
+            difference: case.difference(&fresh, &used),
+            name: case.name,
+            log: trial.log,
+            memory_bytes: trial.memory_bytes,
+            elapsed: trial.elapsed,
+        });
+    }
+    Ok(Report {
+        built,
+        cases: reports,
+    })
+}
+
+fn case_folders(folder: &Path) -> Result<Vec<PathBuf>, ProjectError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io_error(folder))? {
+        let path = entry.map_err(io_error(folder))?.path();
+        if path.is_dir() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    if found.is_empty() {
+        return Err(ProjectError::NoCase(folder.to_owned()));
+    }
+    Ok(found)
+}
+
+struct Case {
+    name: String,
+    event: Validated,
+    expected: Value,
+    config: Option<Value>,
+}
+
+/// `event.json`: data, and of the attributes what matters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventFile {
+    #[serde(default = "example")]
+    id: String,
+    source: Option<String>,
+    #[serde(rename = "type", default = "example")]
+    event_type: String,
+    #[serde(default = "new_year")]
+    time: String,
+    subject: Option<String>,
+    #[serde(rename = "appversion")]
+    app_version: Option<String>,
+    #[serde(default = "example")]
+    partner: String,
+    schema: Option<String>,
+    data: Box<RawValue>,
+}
+
+fn example() -> String {
+    "example".to_owned()
+}
+
+fn new_year() -> String {
+    "2026-01-01T00:00:00Z".to_owned()
+}
+
+impl Case {
+    fn read(folder: &Path, case: &Path) -> Result<Case, ProjectError> {
+        let event_path = case.join("event.json");
+        let text = fs::read_to_string(&event_path).map_err(io_error(&event_path))?;
+        let malformed = |fault: String| ProjectError::CaseMalformed {
+            path: event_path.clone(),
+            fault,
+        };
+        let event = serde_json::from_str(&text)
+            .map_err(|error| error.to_string())
+            .and_then(event_of)
+            .map_err(malformed)?;
+        let expected_path = case.join("records.json");
+        let mut config = read_json(&case.join("config.json"))?;
+        if config.is_none() {
+            config = read_json(&folder.join("config.json"))?;
+        }
+        Ok(Case {
+            name: case
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            event,
+            expected: read_json(&expected_path)?.ok_or_else(|| ProjectError::CaseMalformed {
+                path: expected_path,
+                fault: "is not there".to_owned(),
+            })?,
+            config,
+        })
+    }
+
+    fn difference(&self, fresh: &Written, used: &Written) -> Option<String> {
+        let expected = &self.expected;
+        let actual = &fresh.shown;
+        if actual != expected {
+            return Some(format!("expected\n{expected:#}\nbut got\n{actual:#}"));
+        }
+        (fresh.bodies != used.bodies || fresh.shown != used.shown).then(|| {
+            format!(
+                "the result depends on the events before it. In an instance that had run other cases:\n{:#}",
+                used.shown
+            )
+        })
+    }
+}
+
+fn event_of(file: EventFile) -> Result<Validated, String> {
+    let data = Bytes::copy_from_slice(file.data.get().as_bytes());
+    let decoded = Decoded {
+        attributes: Attributes {
+            id: file.id,
+            source: file
+                .source
+                .unwrap_or_else(|| format!("/partners/{}", file.partner)),
+            event_type: file
+                .event_type
+                .parse()
+                .map_err(|error| format!("type: {error}"))?,
+            time: file.time,
+            subject: file.subject,
+            app_version: file.app_version,
+        },
+        partner: file
+            .partner
+            .parse()
+            .map_err(|error| format!("partner: {error}"))?,
+        data: Document::parse(data, Limits::default().depth).map_err(|error| format!("data: {error}"))?,
+        received: Timestamp::UNIX_EPOCH,
+        id_generated: false,
+        traceparent: None,
+    };
+    let schema: Arc<str> = match file.schema {
+        Some(schema) => schema.into(),
+        None => format!("{}@1", decoded.attributes.event_type).into(),
+    };
+    // A case is no event of anybody: what it holds stands for what a schema has let through.
+    Ok(Validated::attest(decoded, schema))
+}
+
+fn read_json(path: &Path) -> Result<Option<Value>, ProjectError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(path).map_err(io_error(path))?;
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|error| ProjectError::CaseMalformed {
+            path: path.to_owned(),
+            fault: error.to_string(),
+        })
+}
+
+/// A call's result in the form of `records.json`, and its bodies byte for byte.
+struct Written {
+    shown: Value,
+    bodies: Vec<Bytes>,
+}
+
+fn written(result: Result<Vec<Output>, PluginFailure>) -> Written {
+    let outputs = match result {
+        Ok(outputs) => outputs,
+        Err(failure) => {
+            let (name, reason) = match failure {
+                PluginFailure::Rejected(reason) => ("rejected", reason),
+                PluginFailure::Failed(reason) => ("broken", reason),
+            };
+            return Written {
+                shown: Value::Object(Map::from_iter([(name.to_owned(), Value::String(reason))])),
+                bodies: Vec::new(),
+            };
+        }
+    };
+    let mut bodies = Vec::new();
+    let mut records = Vec::new();
+    for output in outputs {
+        let (record, body) = write_record(output);
+        records.push(record);
+        bodies.push(body);
+    }
+    Written {
+        shown: Value::Array(records),
+        bodies,
+    }
+}
+
+fn write_record(output: Output) -> (Value, Bytes) {
+    let mut record = Map::new();
+    let texts = [
+        ("destination", output.destination),
+        ("topic", output.topic),
+        ("key", output.key),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            record.insert(name.to_owned(), Value::String(text));
+        }
+    }
+    if !output.headers.is_empty() {
+        let pair = |(name, value)| Value::Array(vec![Value::String(name), Value::String(value)]);
+        let headers = output.headers.into_iter().map(pair).collect();
+        record.insert("headers".to_owned(), Value::Array(headers));
+    }
+    let (name, value, bytes) = match output.body {
+        Body::Document(document) => {
+            let bytes = document.to_bytes();
+            let value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+            ("data", value, bytes)
+        }
+        Body::Bytes(bytes) => (
+            "text",
+            Value::String(String::from_utf8_lossy(&bytes).into_owned()),
+            bytes,
+        ),
+    };
+    record.insert(name.to_owned(), value);
+    (Value::Object(record), bytes)
+}

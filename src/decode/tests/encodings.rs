@@ -1,0 +1,122 @@
+//! Compressed bodies.
+
+use std::io::Write;
+
+use super::{Code, gzip, post, text};
+
+const JSON: &str = "application/json";
+
+fn zlib(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn raw_deflate(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(plain: &[u8]) -> Vec<u8> {
+    zstd::encode_all(plain, 3).unwrap()
+}
+
+type Compress = fn(&[u8]) -> Vec<u8>;
+const ALL: [(&str, Compress); 5] = [
+    ("gzip", gzip),
+    ("X-GZip", gzip),
+    ("deflate", zlib),
+    ("deflate", raw_deflate),
+    ("zstd", zstd),
+];
+
+#[test]
+fn every_encoding_is_undone() {
+    let long = format!("[{}1]", "123456789,".repeat(100_000));
+    for plain in ["{\"a\":1}", &long] {
+        for (name, compress) in ALL {
+            let sent = post("/v1/events/a", JSON, compress(plain.as_bytes())).with("content-encoding", name);
+            assert_eq!(text(&sent.event()), plain, "{name}");
+        }
+        let sent = post("/v1/events/a", JSON, plain).with("content-encoding", "identity");
+        assert_eq!(text(&sent.event()), plain);
+    }
+}
+
+#[test]
+fn concatenated_streams_are_one_body() {
+    for (name, compress) in [("gzip", gzip as Compress), ("zstd", zstd)] {
+        let body = [compress(b"[1,"), compress(b""), compress(b"2]")].concat();
+        let sent = post("/v1/events/a", JSON, body).with("content-encoding", name);
+        assert_eq!(sent.data(), "[1,2]", "{name}");
+    }
+}
+
+#[test]
+fn more_than_one_layer_and_unknown_encodings_are_refused_before_the_body() {
+    for value in ["br", "compress", "gzip, zstd", "gzip, gzip", "lzma"] {
+        let refusal = post("/v1/events/a", JSON, "")
+            .with("content-encoding", value)
+            .head();
+        assert_eq!(refusal.unwrap_err().code, Code::ContentEncodingUnknown, "{value}");
+    }
+    let twice = post("/v1/events/a", JSON, "")
+        .with("content-encoding", "gzip")
+        .with("content-encoding", "gzip");
+    assert_eq!(twice.refused(), Code::ContentEncodingUnknown);
+}
+
+#[test]
+fn what_comes_out_is_capped_to_the_byte() {
+    let limit = 1 << 16;
+    for (name, compress) in ALL {
+        for (len, is_taken) in [(limit, true), (limit + 1, false), (limit * 200, false)] {
+            let plain = [b"\"", "x".repeat(len - 2).as_bytes(), b"\""].concat();
+            let sent = post("/v1/events/a", JSON, compress(&plain))
+                .with("content-encoding", name)
+                .limited(|limits| limits.body_bytes = "64KiB".parse().unwrap());
+            match sent.batch() {
+                Ok(_) => assert!(is_taken, "{name} {len}"),
+                Err(problem) => {
+                    assert_eq!(problem.code, Code::BodyTooLarge, "{name} {len}");
+                    assert!(!is_taken, "{name} {len}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn damaged_and_truncated_streams_are_refused() {
+    let plain = format!("\"{}\"", "abc".repeat(1000));
+    for (name, compress) in ALL {
+        let whole = compress(plain.as_bytes());
+        for body in [
+            whole[..whole.len() - 1].to_vec(),
+            whole[..whole.len() / 2].to_vec(),
+            [&whole[..], b"garbage"].concat(),
+            plain.clone().into_bytes(),
+        ] {
+            let sent = post("/v1/events/a", JSON, body).with("content-encoding", name);
+            assert_eq!(sent.refused(), Code::BodyMalformed, "{name}");
+        }
+    }
+    // After a failure the decompressor is as good as new.
+    let sent = post("/v1/events/a", JSON, zstd(b"1")).with("content-encoding", "zstd");
+    assert_eq!(sent.data(), "1");
+}
+
+#[test]
+fn a_zstd_window_above_the_bound_is_refused() {
+    let compressed = |window_log| {
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(window_log).unwrap();
+        encoder.write_all(b"[1,2,3]").unwrap();
+        encoder.finish().unwrap()
+    };
+    let sent =
+        |window_log| post("/v1/events/a", JSON, compressed(window_log)).with("content-encoding", "zstd");
+    assert_eq!(sent(23).data(), "[1,2,3]");
+    assert_eq!(sent(24).refused(), Code::BodyMalformed);
+}

@@ -1,0 +1,270 @@
+//! From an upload to what can be called: examined, compiled or found in the cache, linked, configured, each once.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Weak},
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use wasmtime::component::{Component, HasSelf, Linker};
+
+use super::{
+    ComponentFacts, CounterReading, Prepared, TransformSettings,
+    bindings::{self, PluginPre},
+    cache::{self, Cache},
+    compile, component,
+    counters::PluginCounters,
+    engine::{self, Ticker},
+    fault,
+    host::State,
+    instance::{Instance, StartError, Surroundings},
+    prepared::Loaded,
+};
+use crate::{
+    event::PluginName,
+    limits,
+    problem::{Code, Problem},
+    registry::model::Digest,
+};
+
+/// What stands behind a transformer and all that it prepared.
+pub(super) struct Core {
+    pub(super) surroundings: Surroundings,
+    linker: Linker<State>,
+    cache: Cache,
+    compiler: PathBuf,
+    compilations: Semaphore,
+    loaded: Mutex<HashMap<Digest, Weak<Loaded>>>,
+    prepared: Mutex<HashMap<PreparedKey, Weak<Prepared>>>,
+    counters: Mutex<HashMap<PluginName, Arc<PluginCounters>>>,
+}
+
+/// What makes two preparations the same.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct PreparedKey {
+    label: Arc<str>,
+    digest: Digest,
+    config: Box<str>,
+}
+
+impl Core {
+    pub(super) fn new(settings: TransformSettings) -> Result<Core, Problem> {
+        let TransformSettings {
+            limits,
+            cache_dir,
+            compiler,
+        } = settings;
+        let engine = engine::engine(&limits).map_err(|error| unusable(&error))?;
+        let mut linker = Linker::new(&engine);
+        bindings::Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
+            .map_err(|error| unusable(&error))?;
+        let cache = Cache::open(&cache_dir, &engine).map_err(|error| unusable(&error))?;
+        let ticker = Ticker::start(engine.clone(), &limits).map_err(|error| unusable(&error))?;
+        Ok(Core {
+            surroundings: Surroundings {
+                engine,
+                ticker,
+                limits,
+            },
+            linker,
+            cache,
+            compiler,
+            compilations: Semaphore::new(limits::COMPILES_AT_ONCE),
+            loaded: Mutex::default(),
+            prepared: Mutex::default(),
+            counters: Mutex::default(),
+        })
+    }
+
+    pub(super) async fn compile(self: &Arc<Self>, component: Bytes) -> Result<ComponentFacts, Problem> {
+        let facts = self.examine(&component).await?;
+        let loaded = self.load(&facts, &component).await?;
+        let core = Arc::clone(self);
+        blocking(move || core.try_start(&loaded)).await??;
+        Ok(facts)
+    }
+
+    pub(super) async fn prepare(
+        self: &Arc<Self>,
+        plugin: &PluginName,
+        version: u32,
+        component: Bytes,
+        config: Option<&serde_json::Value>,
+    ) -> Result<Arc<Prepared>, Problem> {
+        let facts = self.examine(&component).await?;
+        let key = PreparedKey {
+            label: format!("{plugin}@{version}").into(),
+            digest: facts.digest,
+            config: config.map_or_else(|| "{}".to_owned(), ToString::to_string).into(),
+        };
+        let known = self.prepared.lock().get(&key).and_then(Weak::upgrade);
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let loaded = self.load(&facts, &component).await?;
+        let counters = Arc::clone(self.counters.lock().entry(plugin.clone()).or_default());
+        let core = Arc::clone(self);
+        let made = {
+            let key = key.clone();
+            blocking(move || Prepared::new(core, key.label, key.config, loaded, counters)).await??
+        };
+        Ok(self.keep(key, made))
+    }
+
+    pub(super) fn counters(&self) -> Vec<CounterReading> {
+        let plugins: Vec<_> = self
+            .counters
+            .lock()
+            .iter()
+            .map(|(plugin, counters)| (plugin.clone(), Arc::clone(counters)))
+            .collect();
+        plugins
+            .into_iter()
+            .flat_map(|(plugin, counters)| {
+                counters
+                    .read()
+                    .into_iter()
+                    .map(move |(counter, value)| CounterReading {
+                        plugin: plugin.clone(),
+                        counter,
+                        value,
+                    })
+            })
+            .collect()
+    }
+
+    async fn examine(&self, component: &Bytes) -> Result<ComponentFacts, Problem> {
+        let component = component.clone();
+        let size_max = self.surroundings.limits.component_bytes;
+        blocking(move || component::examine(&component, size_max)).await?
+    }
+
+    /// The loaded component: shared, from the cache, or compiled.
+    async fn load(
+        self: &Arc<Self>,
+        facts: &ComponentFacts,
+        component: &Bytes,
+    ) -> Result<Arc<Loaded>, Problem> {
+        let digest = facts.digest;
+        if let Some(loaded) = self.loaded.lock().get(&digest).and_then(Weak::upgrade) {
+            return Ok(loaded);
+        }
+        let cached = {
+            let core = Arc::clone(self);
+            blocking(move || core.link_cached(&digest)).await?
+        };
+        if let Some(loaded) = cached {
+            return loaded;
+        }
+        let compiled = {
+            let _turn = self
+                .compilations
+                .acquire()
+                .await
+                .map_err(|error| unusable(&error))?;
+            compile::compile(&self.compiler, component).await?
+        };
+        let core = Arc::clone(self);
+        blocking(move || core.link_new(&digest, &compiled)).await?
+    }
+
+    fn link_new(&self, digest: &Digest, compiled: &[u8]) -> Result<Arc<Loaded>, Problem> {
+        let component = cache::load_compiled(&self.surroundings.engine, compiled).map_err(|error| {
+            let reason = fault::cut(&format!("{error:#}"));
+            Problem::new(
+                Code::ComponentInvalid,
+                format!("the component does not fit a plugin's limits: {reason}"),
+            )
+        })?;
+        if let Err(error) = self.cache.store(digest, compiled) {
+            // It runs now, and is compiled again at the next start.
+            tracing::warn!(%error, "a compiled plugin could not be kept");
+        }
+        self.link(digest, &component)
+    }
+
+    fn link_cached(&self, digest: &Digest) -> Option<Result<Arc<Loaded>, Problem>> {
+        let component = self.cache.load(&self.surroundings.engine, digest)?;
+        Some(self.link(digest, &component))
+    }
+
+    fn link(&self, digest: &Digest, component: &Component) -> Result<Arc<Loaded>, Problem> {
+        let pre = self
+            .linker
+            .instantiate_pre(component)
+            .and_then(PluginPre::new)
+            .map_err(|error| {
+                Problem::new(
+                    Code::ComponentInvalid,
+                    format!(
+                        "the component does not keep to headworks:plugin@0.1.0: {}",
+                        fault::cut(&format!("{error:#}"))
+                    ),
+                )
+            })?;
+        let loaded = Arc::new(Loaded { pre });
+        let mut known = self.loaded.lock();
+        known.retain(|_, loaded| loaded.strong_count() > 0);
+        known.insert(*digest, Arc::downgrade(&loaded));
+        Ok(loaded)
+    }
+
+    fn try_start(&self, loaded: &Loaded) -> Result<(), Problem> {
+        let start = || Instance::new(&self.surroundings, &loaded.pre, &Arc::default());
+        let started = start().or_else(|error| match error {
+            StartError::NoRoom => {
+                self.release_idle();
+                start()
+            }
+            other => Err(other),
+        });
+        match started {
+            Ok(_) => Ok(()),
+            Err(StartError::NoRoom) => Err(Problem::new(
+                Code::Overloaded,
+                "no room is left for another plugin instance",
+            )),
+            Err(StartError::Failed(text) | StartError::Refused(text)) => Err(Problem::new(
+                Code::ComponentInvalid,
+                format!("an instance of the component cannot be made: {text}"),
+            )),
+        }
+    }
+
+    /// Keeps what was prepared, unless somebody else was first.
+    fn keep(&self, key: PreparedKey, made: Prepared) -> Arc<Prepared> {
+        let mut known = self.prepared.lock();
+        known.retain(|_, prepared| prepared.strong_count() > 0);
+        if let Some(first) = known.get(&key).and_then(Weak::upgrade) {
+            return first;
+        }
+        let made = Arc::new(made);
+        known.insert(key, Arc::downgrade(&made));
+        made
+    }
+
+    /// Frees all instances that wait for a call: the pool is full.
+    pub(super) fn release_idle(&self) {
+        let prepared: Vec<_> = self.prepared.lock().values().filter_map(Weak::upgrade).collect();
+        for prepared in prepared {
+            prepared.release_idle();
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| unusable(&error))
+}
+
+fn unusable(error: &dyn std::fmt::Display) -> Problem {
+    tracing::error!(%error, "plugins cannot be run");
+    Problem::new(
+        Code::Internal,
+        "plugins cannot be run here: the gateway's log says why",
+    )
+}

@@ -1,0 +1,246 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmtime::component::Resource;
+
+use super::{MemoryCap, State, host, types};
+use crate::{
+    json::Document,
+    limits::{ByteSize, Limits},
+    transform::{
+        clock::CallClock,
+        counters::{InstanceCounters, PluginCounters},
+        documents::{Documents, HostDocument},
+        engine::{Ticker, engine},
+        log::CallLog,
+    },
+};
+
+use types::{Edit, HostDocument as _, Value};
+
+struct Host {
+    state: State,
+    counters: Arc<PluginCounters>,
+    _ticker: Ticker,
+    data: u32,
+}
+
+/// A host with one event, as `transform` finds it.
+fn host(data: &'static str) -> Host {
+    let limits = Limits::default();
+    let engine = engine(&limits).expect("this machine runs plugins");
+    let ticker = Ticker::start(engine, &limits).expect("a thread can be made");
+    let counters = Arc::new(PluginCounters::default());
+    let mut state = State {
+        documents: Documents::new(limits.plugin_memory_bytes, limits.depth),
+        memory: MemoryCap::new(limits.plugin_memory_bytes),
+        clock: CallClock::new(ticker.reader()),
+        log: CallLog::default(),
+        counters: InstanceCounters::new(Arc::clone(&counters)),
+    };
+    state.clock.start(std::time::Duration::from_secs(10));
+    let document = Document::parse(Bytes::from_static(data.as_bytes()), 64).expect("it is JSON");
+    let data = state.documents.insert_event(&document).expect("it fits").rep();
+    Host {
+        state,
+        counters,
+        _ticker: ticker,
+        data,
+    }
+}
+
+impl Host {
+    fn data(&self) -> Resource<HostDocument> {
+        Resource::new_own(self.data)
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+fn owned(pointers: &[&str]) -> Vec<String> {
+    pointers.iter().map(|pointer| (*pointer).to_owned()).collect()
+}
+
+#[test]
+fn get_gives_each_kind_of_value() {
+    let mut host = host(
+        r#"{"null": null, "yes": true, "integer": -7, "number": 1.5, "text": "a\n", "big": 18446744073709551615, "array": [1,  2], "": {"~/": 3}}"#,
+    );
+    for (pointer, expected) in [
+        ("/null", Some(Value::Null)),
+        ("/yes", Some(Value::Boolean(true))),
+        ("/integer", Some(Value::Integer(-7))),
+        ("/number", Some(Value::Number(1.5))),
+        ("/text", Some(text("a\n"))),
+        ("/big", Some(Value::Json("18446744073709551615".to_owned()))),
+        ("/array", Some(Value::Json("[1,  2]".to_owned()))),
+        ("/array/1", Some(Value::Integer(2))),
+        ("//~0~1", Some(Value::Integer(3))),
+        ("/array/2", None),
+        ("/missing", None),
+        ("no pointer", None),
+    ] {
+        let data = host.data();
+        let found = host.state.get(data, pointer.to_owned()).expect("no limit is met");
+        assert_eq!(format!("{found:?}"), format!("{expected:?}"), "{pointer}");
+    }
+}
+
+#[test]
+fn get_all_keeps_the_order() {
+    let mut host = host(r#"{"a": 1, "b": "two"}"#);
+    let data = host.data();
+    let found = host
+        .state
+        .get_all(data, owned(&["/b", "/missing", "/a", "/b"]))
+        .expect("no limit is met");
+    let expected = [
+        Some(text("two")),
+        None,
+        Some(Value::Integer(1)),
+        Some(text("two")),
+    ];
+    assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+}
+
+#[test]
+fn single_edits_tell_what_they_did() {
+    let mut host = host(r#"{"a": 1, "b": {"c": [1]}}"#);
+    let (one, two, three) = (host.data(), host.data(), host.data());
+    assert_eq!(host.state.remove(one, "/a".to_owned()).ok(), Some(true));
+    assert_eq!(host.state.remove(two, "/a".to_owned()).ok(), Some(false));
+    let moved = host.state.move_(three, "/b/c".to_owned(), "/d/e".to_owned());
+    assert_eq!(moved.ok(), Some(Ok(true)));
+    let (one, two, three) = (host.data(), host.data(), host.data());
+    let moved = host.state.move_(one, "/a".to_owned(), "/f".to_owned());
+    assert_eq!(moved.ok(), Some(Ok(false)));
+    let set = host.state.set(two, "/d/e/-".to_owned(), text("x"));
+    assert_eq!(set.ok(), Some(Ok(())));
+    let refused = host.state.set(three, "/d/e/7".to_owned(), Value::Null);
+    assert!(matches!(refused, Ok(Err(_))));
+    let data = host.data();
+    let json = host.state.to_json(data).expect("it is there");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json, serde_json::json!({"b": {}, "d": {"e": [1, "x"]}}));
+}
+
+#[test]
+fn apply_makes_edits_in_their_order() {
+    let mut host = host(r#"{"a": 1}"#);
+    let data = host.data();
+    let made = host.state.apply(
+        data,
+        vec![
+            Edit::Move(("/a".to_owned(), "/b".to_owned())),
+            Edit::Set(("/a".to_owned(), Value::Json("[1]".to_owned()))),
+            Edit::Set(("/a/-".to_owned(), Value::Number(0.5))),
+            Edit::Remove("/b".to_owned()),
+        ],
+    );
+    assert_eq!(made.ok(), Some(Ok(())));
+    let data = host.data();
+    assert_eq!(host.state.to_json(data).ok().as_deref(), Some(r#"{"a":[1,0.5]}"#));
+}
+
+#[test]
+fn values_that_are_no_json_are_refused() {
+    let mut host = host(r#"{"a": 1}"#);
+    for value in [
+        Value::Number(f64::NAN),
+        Value::Number(f64::INFINITY),
+        Value::Json("{".to_owned()),
+        Value::Json("1 2".to_owned()),
+        Value::Json(r#"{"x":1,"x":2}"#.to_owned()),
+    ] {
+        let data = host.data();
+        let shown = format!("{value:?}");
+        let refused = host.state.set(data, "/a".to_owned(), value);
+        assert!(matches!(refused, Ok(Err(_))), "{shown}");
+    }
+    let data = host.data();
+    assert_eq!(host.state.to_json(data).ok().as_deref(), Some(r#"{"a": 1}"#));
+}
+
+#[test]
+fn texts_become_documents_of_their_own() {
+    let mut host = host(r"{}");
+    let made = host
+        .state
+        .from_json(r#"[{"a": 1}]"#.to_owned())
+        .expect("no limit is met");
+    let made = made.expect("it is JSON").rep();
+    let copy = host
+        .state
+        .copy(Resource::new_own(made))
+        .expect("there is room")
+        .rep();
+    let removed = host.state.remove(Resource::new_own(copy), "/0/a".to_owned());
+    assert_eq!(removed.ok(), Some(true));
+    assert_eq!(
+        host.state.to_json(Resource::new_own(made)).ok().as_deref(),
+        Some(r#"[{"a": 1}]"#)
+    );
+    assert_eq!(
+        host.state.to_json(Resource::new_own(copy)).ok().as_deref(),
+        Some("[{}]")
+    );
+    assert!(types::HostDocument::drop(&mut host.state, Resource::new_own(made)).is_ok());
+    assert!(host.state.to_json(Resource::new_own(made)).is_err());
+}
+
+#[test]
+fn the_whole_document_can_be_replaced_and_never_removed() {
+    let mut host = host(r#"{"a": 1}"#);
+    let (one, two, three) = (host.data(), host.data(), host.data());
+    assert_eq!(host.state.remove(one, String::new()).ok(), Some(false));
+    let set = host.state.set(two, String::new(), text("all"));
+    assert_eq!(set.ok(), Some(Ok(())));
+    assert_eq!(host.state.to_json(three).ok().as_deref(), Some(r#""all""#));
+}
+
+#[test]
+fn counters_are_shared_and_bad_names_are_logged() {
+    let mut host = host("{}");
+    for (name, amount) in [("calls", 1), ("calls", 2), ("no name", 1)] {
+        host::Host::count(&mut host.state, name.to_owned(), amount).expect("counting never traps");
+    }
+    assert_eq!(host.counters.read(), [("calls".into(), 3)]);
+    let log = host.state.log.take();
+    assert_eq!(log.len(), 1);
+    assert!(
+        log[0].message.starts_with("a counter's name is"),
+        "{}",
+        log[0].message
+    );
+}
+
+#[test]
+fn log_lines_keep_level_and_order() {
+    let mut host = host("{}");
+    for (level, message) in [(host::Level::Info, "one"), (host::Level::Error, "two\n")] {
+        host::Host::log(&mut host.state, level, message.to_owned()).expect("logging never traps");
+    }
+    assert_eq!(host.state.log.last_error(), Some("two\\n"));
+    let lines: Vec<_> = host
+        .state
+        .log
+        .take()
+        .into_iter()
+        .map(|line| line.message)
+        .collect();
+    assert_eq!(lines, ["one", "two\\n"]);
+}
+
+#[test]
+fn memory_is_counted_over_all_memories() {
+    use wasmtime::ResourceLimiter as _;
+    let mut cap = MemoryCap::new(ByteSize(1 << 20));
+    assert_eq!(cap.memory_growing(0, 600 << 10, None).ok(), Some(true));
+    assert_eq!(cap.memory_growing(0, 400 << 10, None).ok(), Some(true));
+    assert_eq!(cap.denied_cap(), None);
+    assert_eq!(cap.memory_growing(400 << 10, 500 << 10, None).ok(), Some(false));
+    assert_eq!(cap.denied_cap(), Some(ByteSize(1 << 20)));
+    assert_eq!(cap.used_bytes, 1000 << 10);
+}

@@ -1,0 +1,113 @@
+//! Plugins in the gateway's own host: real ones by their cases, hostile ones by what they must not be able to do.
+
+mod hostile;
+mod projects;
+mod refused;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+use headworks::{
+    cli::plugin_project::{self, Built},
+    event::{Attributes, Body, Decoded, Output, Validated},
+    json::Document,
+    limits::Limits,
+    transform::{PluginFailure, Prepared, TransformSettings, Transformer},
+};
+use serde_json::Value;
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// One engine for all of these tests; its compiled forms are kept for as long as they run.
+fn transformer() -> &'static Transformer {
+    static SHARED: OnceLock<(Arc<Transformer>, tempfile::TempDir)> = OnceLock::new();
+    let (transformer, _) = SHARED.get_or_init(|| {
+        let cache = tempfile::tempdir().expect("a folder for the cache");
+        (make_transformer(cache.path()), cache)
+    });
+    transformer
+}
+
+fn make_transformer(cache: &Path) -> Arc<Transformer> {
+    Transformer::new(TransformSettings {
+        limits: Limits::default(),
+        cache_dir: cache.join("compiled"),
+        compiler: PathBuf::from(env!("CARGO_BIN_EXE_headworks")),
+    })
+    .expect("this machine runs plugins")
+}
+
+/// The component of `tests/plugins/hostile`, built once.
+fn hostile_component() -> Bytes {
+    static BUILT: OnceLock<Bytes> = OnceLock::new();
+    BUILT
+        .get_or_init(|| component(&build(&repository().join("tests/plugins/hostile"))))
+        .clone()
+}
+
+fn build(directory: &Path) -> Built {
+    plugin_project::build(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
+}
+
+fn component(built: &Built) -> Bytes {
+    std::fs::read(&built.path).expect("it was just built").into()
+}
+
+/// An event whose data a schema would have let through.
+fn event(data: &str) -> Validated {
+    let decoded = Decoded {
+        partner: "callbridge".parse().expect("a name"),
+        attributes: Attributes {
+            id: "event-1".to_owned(),
+            source: "/calls".to_owned(),
+            event_type: "call.ended".parse().expect("a type"),
+            time: "2026-11-02T10:15:30+09:00".to_owned(),
+            subject: None,
+            app_version: Some("5.10".to_owned()),
+        },
+        data: Document::parse(Bytes::copy_from_slice(data.as_bytes()), 64).expect("it is JSON"),
+        received: jiff::Timestamp::UNIX_EPOCH,
+        id_generated: false,
+        traceparent: None,
+    };
+    Validated::attest(decoded, "call.ended@1.0.0".into())
+}
+
+/// What the hostile plugin makes of `{"do": what, "amount": amount}`.
+fn call(plugin: &Prepared, what: &str, amount: usize) -> Result<Vec<Output>, PluginFailure> {
+    plugin.transform(&event(&format!(r#"{{"do": "{what}", "amount": {amount}}}"#)))
+}
+
+/// The text of the one output.
+fn only_body(outputs: Result<Vec<Output>, PluginFailure>) -> String {
+    let outputs = outputs.expect("the plugin succeeds");
+    let [output] = outputs.as_slice() else {
+        panic!("one output, not {outputs:?}");
+    };
+    let bytes = match &output.body {
+        Body::Document(document) => document.to_bytes(),
+        Body::Bytes(bytes) => bytes.clone(),
+    };
+    String::from_utf8(bytes.into()).expect("these bodies are UTF-8")
+}
+
+/// The text of a call that failed by the plugin's fault.
+fn failure(result: Result<Vec<Output>, PluginFailure>) -> String {
+    match result {
+        Err(PluginFailure::Failed(text)) => text,
+        other => panic!("a failure, not {other:?}"),
+    }
+}
+
+async fn prepare_hostile(name: &str, config: Option<&Value>) -> Arc<Prepared> {
+    let name = name.parse().expect("a plugin's name");
+    transformer()
+        .prepare(&name, 1, hostile_component(), config)
+        .await
+        .expect("the hostile plugin is a plugin")
+}
