@@ -13,6 +13,7 @@ mod plugins;
 mod precondition;
 mod probes;
 mod quarantine;
+mod registration;
 mod routes;
 mod schemas;
 #[cfg(test)]
@@ -43,6 +44,12 @@ use crate::{
 
 /// A function of another module that ends later.
 pub type Asynchronous<A, T> = Arc<dyn Fn(A) -> BoxFuture<'static, T> + Send + Sync>;
+
+/// Every fault of a schema's text that keeps it from being used.
+pub type SchemaCheck = Arc<dyn Fn(&str) -> Result<(), Vec<Fault>> + Send + Sync>;
+
+/// A page of quarantine, and where the next begins.
+pub type QuarantinePage = (Vec<Item>, Option<String>);
 
 /// A plugin version that is to be tried with a configuration.
 #[derive(Clone, Debug)]
@@ -81,10 +88,9 @@ pub struct Actions {
     /// Runs a plugin version's `configure`.
     pub prepare: Asynchronous<Preparation, Result<(), Problem>>,
     pub plugin_health: Arc<dyn Fn(&PluginName) -> PluginHealth + Send + Sync>,
-    /// Whether a JSON text is a schema that can be used, with every fault; may take long.
-    pub check_schema: Arc<dyn Fn(&str) -> Result<(), Vec<Fault>> + Send + Sync>,
-    /// A page of items, and where the next begins.
-    pub list_quarantine: Asynchronous<QuarantineQuery, Result<(Vec<Item>, Option<String>), Problem>>,
+    /// May take long.
+    pub check_schema: SchemaCheck,
+    pub list_quarantine: Asynchronous<QuarantineQuery, Result<QuarantinePage, Problem>>,
     pub get_quarantined: Asynchronous<String, Result<Option<WholeItem>, Problem>>,
     pub replay: Asynchronous<Sweep, Result<Report, Problem>>,
     pub discard: Asynchronous<Sweep, Result<Report, Problem>>,

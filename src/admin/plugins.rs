@@ -241,7 +241,7 @@ pub async fn activate(
     let name: PluginName = known("plugin", &name)?;
     let value = read_json(body).await?;
     loop {
-        let state = admin.registry.state();
+        let state = admin.registry.fresh_state().await?;
         let known = state
             .plugins
             .get(&name)

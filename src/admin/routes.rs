@@ -89,7 +89,8 @@ pub async fn put(
     let name: RouteName = named(&name)?;
     let value = read_json(body).await?;
     loop {
-        let state = admin.registry.state();
+        // A plugin that was uploaded to another node a moment ago is known here only after a look at the log.
+        let state = admin.registry.fresh_state().await?;
         let route = read(&value, &state, &(admin.actions.destinations)())?;
         let tried = active_version(&state, &route);
         if let (Some(plugin), Some(known)) = (

@@ -7,7 +7,7 @@ use super::{
     destination,
     error::{ConfigError, ConfigErrors, Place},
     overrides,
-    section::{Faults, Section, ValueFault, closest, text},
+    section::{Faults, Section, ValueFault, choice, closest, shown, text},
     tree::{self, Node, Value},
 };
 use crate::{
@@ -162,12 +162,6 @@ fn address(node: &Node, default: SocketAddr) -> Result<SocketAddr, ValueFault> {
     })
 }
 
-/// So much of a value as belongs in a message.
-pub fn shown(text: &str) -> String {
-    const CHARACTERS: usize = 80;
-    text.chars().take(CHARACTERS).collect()
-}
-
 fn store(mut section: Section<'_>, data_dir: &std::path::Path, faults: &mut Faults) -> StoreSettings {
     let default = || format!("file:{}", data_dir.join("store").display());
     let url = section
@@ -272,18 +266,4 @@ fn log_filter(node: &Node) -> Result<String, ValueFault> {
         }
     }
     Ok(filter.to_owned())
-}
-
-/// One of `choices`, by its name.
-pub fn choice<T: Copy>(node: &Node, choices: &[(&str, T)]) -> Result<T, ValueFault> {
-    let name = text(node)?;
-    if let Some((_, value)) = choices.iter().find(|(known, _)| *known == name) {
-        return Ok(*value);
-    }
-    let names = || choices.iter().map(|(known, _)| *known);
-    let suggestion = closest(name, names()).map_or_else(
-        || format!("known: {}", names().collect::<Vec<_>>().join(", ")),
-        |known| format!("did you mean \"{known}\"?"),
-    );
-    Err((format!("{:?} is not known here", shown(name)), Some(suggestion)))
 }

@@ -349,3 +349,23 @@ fn binary_unit(text: &str) -> Option<String> {
     meant.parse::<ByteSize>().ok()?;
     Some(format!("did you mean \"{meant}\"?"))
 }
+
+/// So much of a value as belongs in a message.
+pub fn shown(text: &str) -> String {
+    const CHARACTERS: usize = 80;
+    text.chars().take(CHARACTERS).collect()
+}
+
+/// One of `choices`, by its name.
+pub fn choice<T: Copy>(node: &Node, choices: &[(&str, T)]) -> Result<T, ValueFault> {
+    let name = text(node)?;
+    if let Some((_, value)) = choices.iter().find(|(known, _)| *known == name) {
+        return Ok(*value);
+    }
+    let names = || choices.iter().map(|(known, _)| *known);
+    let suggestion = closest(name, names()).map_or_else(
+        || format!("known: {}", names().collect::<Vec<_>>().join(", ")),
+        |known| format!("did you mean \"{known}\"?"),
+    );
+    Err((format!("{:?} is not known here", shown(name)), Some(suggestion)))
+}

@@ -248,8 +248,8 @@ url = "s3://bucket"
         &[],
         r#"
 headworks.toml:5:11: destination.events.brokers: is an array, and must be a string (write one string: "one:9092,two:9092")
-headworks.toml:7:8: destination.events.options."acks": cannot be other than all: a 2xx says that every replica in sync has the record (leave it out)
-headworks.toml:8:23: destination.events.options."bootstrap.servers": stands in `brokers` (leave it out here)
+headworks.toml:7:8: destination.events.options."acks": cannot be set: a record counts as delivered when all in-sync replicas have it (leave it out)
+headworks.toml:8:23: destination.events.options."bootstrap.servers": cannot be set: `brokers` names them (leave it out)
 headworks.toml:9:1: destination.events.options."compression": is a table that is no secret (put the setting's name in quotation marks: "compression.type")
 headworks.toml:10:19: destination.events.options."sasl.password": the environment variable "NOT_SET" is not set
 headworks.toml:11:22: destination.events.options."ssl.key.password": the secret's file /nonexistent/password cannot be read: No such file or directory (os error 2) (relative paths begin at the working directory)

@@ -6,6 +6,7 @@
 mod document;
 mod edit;
 mod error;
+mod node;
 mod number;
 mod overlay;
 mod parse;
@@ -18,9 +19,10 @@ mod tape;
 mod tests;
 mod write;
 
-pub use document::{Document, Elements, Members, Node};
+pub use document::Document;
 pub use edit::{EditedDocument, NEW_VALUE_DEPTH_MAX, POINTER_TOKENS_MAX};
 pub use error::{EditError, ParseError, ParseErrorKind};
+pub use node::{Elements, Members, Node};
 pub use pointer::{PointerError, PointerTokens, pointer_tokens};
 pub use schema::TapeJson;
 pub use string::write_string;

@@ -4,7 +4,8 @@ mod array;
 mod items;
 mod object;
 
-use super::document::{Document, Node};
+use super::document::Document;
+use super::node::Node;
 use super::number::exact_f64;
 use super::string::write_string;
 use super::{Kind, NewValue};

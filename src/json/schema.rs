@@ -8,7 +8,7 @@ use jsonschema::json::{self, Json, JsonNumber, NodeIdentity, cmp};
 use serde_json::Value;
 
 use super::Kind;
-use super::document::{Elements, Node};
+use super::node::{Elements, Node};
 use super::number::is_whole;
 use super::string::write_string;
 use super::tape::{Tag, Word};

@@ -143,6 +143,12 @@ impl Registry {
         self.shared.state.load_full()
     }
 
+    /// The state with all that any node has written until now, in force on this one.
+    pub async fn fresh_state(&self) -> Result<Arc<State>, Problem> {
+        let nothing = self.commit("", |_| Ok((None, ()))).await?;
+        Ok(nothing.state)
+    }
+
     pub fn health(&self) -> Health {
         Health {
             sequence: self.shared.state.load().sequence,

@@ -136,16 +136,7 @@ async fn two_nodes_make_one_admin_token() {
     let made = [one.expect("well"), two.expect("well")];
     assert_eq!(made.iter().filter(|made| **made).count(), 1, "{made:?}");
     assert_eq!(paths.iter().map(|path| path.exists()).collect::<Vec<_>>(), made);
-    assert_eq!(
-        nodes[0]
-            .commit("test", |_| Ok((None, ())))
-            .await
-            .expect("read")
-            .state
-            .tokens
-            .len(),
-        1
-    );
+    assert_eq!(nodes[0].fresh_state().await.expect("read").tokens.len(), 1);
 }
 
 #[tokio::test]
