@@ -206,7 +206,7 @@ fn columns_count_characters() {
         &[],
         "
 headworks.toml:1:11: store.über: unknown key (known in store: url)
-headworks.toml:1:23: store.u: unknown key (did you mean `url`?)
+headworks.toml:1:23: store.u: unknown key (known in store: url)
 ",
     );
 }
