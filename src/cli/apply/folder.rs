@@ -239,7 +239,8 @@ impl Reader {
     fn plugins(&mut self, folder: &Path) -> BTreeMap<PluginName, PluginSource> {
         let mut found = BTreeMap::new();
         for (name, path) in self.entries(folder) {
-            if !path.is_dir() {
+            // Cargo's output folder holds components, and is no plugin.
+            if !path.is_dir() || path.join("CACHEDIR.TAG").is_file() {
                 continue;
             }
             let mut components: Vec<PathBuf> = self

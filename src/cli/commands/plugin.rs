@@ -75,7 +75,7 @@ pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -
         }
         PluginCommand::Activate { name, version, share } => {
             let client = Client::new(remote)?;
-            let reply = self::activate(&name, version, share, &client).await?;
+            let reply = activate(&name, version, share, &client).await?;
             output.done(&format!("plugin {name} runs version {version}"), &reply.text)
         }
         PluginCommand::Rollback { name } => {

@@ -120,6 +120,9 @@ impl EditedArray {
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let array = self.source.root();
+        if self.items.len() == 0 && array.is_empty() {
+            return out.extend_from_slice(array.raw().as_bytes());
+        }
         let mut splice = Splice::new(out, array.text(), b'[');
         let mut next_kept = None;
         for item in self.items.iter() {

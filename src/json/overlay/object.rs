@@ -146,6 +146,9 @@ impl EditedObject {
             return splice.finish(1..2);
         };
         let object = source.root();
+        if self.changes.is_empty() && self.added.members.iter().all(Option::is_none) {
+            return out.extend_from_slice(object.raw().as_bytes());
+        }
         let mut splice = Splice::new(out, object.text(), b'{');
         let mut closing = object.word().end() - 1..object.word().end();
         let mut changes = self.changes.iter().peekable();

@@ -175,6 +175,21 @@ fn bad_edits_are_refused_and_change_nothing() {
     assert_eq!(document.to_bytes(), before);
 }
 
+/// Only what is edited loses its white space, not what a refused edit looked into.
+#[test]
+fn a_refused_edit_leaves_the_bytes_of_what_it_looked_into() {
+    let mut document = edited(r#"{"a":1, "list":[ ], "object":{ "deep" : { } }}"#);
+    document.set("/a", NewValue::Integer(2)).expect("a member");
+    document.set("/list/x", NewValue::Null).expect_err("no position");
+    document
+        .move_value("/object/deep", "/list/x")
+        .expect_err("no position");
+    assert_eq!(
+        written(&document),
+        r#"{"a":2, "list":[ ], "object":{ "deep" : { } }}"#
+    );
+}
+
 #[test]
 fn what_is_not_there_is_neither_removed_nor_moved() {
     let mut document = edited(r#"{"a":{"b":1},"list":[1,2]}"#);

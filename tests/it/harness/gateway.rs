@@ -95,27 +95,49 @@ pub struct Options {
     pub kafka: Option<String>,
 }
 
+impl Options {
+    fn text(self, folder: &Path, data: SocketAddr, admin: SocketAddr) -> String {
+        let mut text = format!(
+            "data_dir = {:?}\n[server]\nlisten = \"{data}\"\nadmin_listen = \"{admin}\"\n\
+             [[destination]]\nname = \"files\"\nkind = \"file\"\npath = {:?}\n",
+            folder.join("data"),
+            folder.join("out"),
+        );
+        if let Some(brokers) = self.kafka {
+            text.push_str(&format!(
+                "[[destination]]\nname = \"events\"\nkind = \"kafka\"\nbrokers = \"{brokers}\"\n"
+            ));
+        }
+        text.push_str(&self.configuration);
+        text
+    }
+}
+
 impl Gateway {
     /// One `file` destination, nothing registered.
     pub async fn start() -> Gateway {
         Gateway::start_with(Options::default()).await
     }
 
-    pub async fn start_with(options: Options) -> Gateway {
-        let folder = tempfile::tempdir().expect("a folder can be made");
+    /// No configuration file but for the ports: data in `./data`, one `file` destination in it.
+    pub async fn start_on_defaults() -> Gateway {
         let (data, admin) = (free_address(), free_address());
-        let mut text = format!(
-            "data_dir = {:?}\n[server]\nlisten = \"{data}\"\nadmin_listen = \"{admin}\"\n\
-             [[destination]]\nname = \"files\"\nkind = \"file\"\npath = {:?}\n",
-            folder.path().join("data"),
-            folder.path().join("out"),
-        );
-        if let Some(brokers) = options.kafka {
-            text.push_str(&format!(
-                "[[destination]]\nname = \"events\"\nkind = \"kafka\"\nbrokers = \"{brokers}\"\n"
-            ));
-        }
-        text.push_str(&options.configuration);
+        let text = format!("[server]\nlisten = \"{data}\"\nadmin_listen = \"{admin}\"\n");
+        Gateway::start_configured(data, admin, |_| text).await
+    }
+
+    pub async fn start_with(options: Options) -> Gateway {
+        let (data, admin) = (free_address(), free_address());
+        Gateway::start_configured(data, admin, |folder| options.text(folder, data, admin)).await
+    }
+
+    async fn start_configured(
+        data: SocketAddr,
+        admin: SocketAddr,
+        text: impl FnOnce(&Path) -> String,
+    ) -> Gateway {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let text = text(folder.path());
         std::fs::write(folder.path().join("headworks.toml"), text).expect("the configuration can be written");
         let mut gateway = Gateway {
             folder,
