@@ -177,7 +177,7 @@ destinaton = "files"
     assert_eq!(
         errors.to_string(),
         r#"routes/calls.toml:1:10: plugin: "Call Event" is no plugin name: 1 to 63 characters of a-z 0-9 -, beginning with a letter or digit
-routes/calls.toml:3:1: topic: unknown key (known: config, match, plugin, to)
+routes/calls.toml:3:1: topic: unknown key (it belongs in [[to]])
 routes/calls.toml:6:1: match.typ: unknown key (did you mean `type`?)
 routes/calls.toml:8:1: to[0].destination: is missing (give the name of a destination of the configuration)
 routes/calls.toml:9:1: to[0].destinaton: unknown key (did you mean `destination`?)"#

@@ -92,11 +92,14 @@ pub fn closest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Opti
         .map(|(_, known)| known)
 }
 
+/// Tables of which there may be many.
+const LISTS: [&str; 2] = ["destination", "to"];
+
 fn elsewhere(pattern: &str, key: &str, known: &BTreeSet<String>) -> Option<String> {
     known.iter().find_map(|path| {
         let (section, name) = path.rsplit_once('.')?;
-        let table = if section == "destination" {
-            "[[destination]]".to_owned()
+        let table = if LISTS.contains(&section) {
+            format!("[[{section}]]")
         } else {
             format!("[{section}]")
         };
