@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use headworks::transform::child;
+use headworks::{cli, transform::child};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -12,9 +12,5 @@ fn main() -> ExitCode {
     {
         return child::run();
     }
-    let path = std::env::args().nth(3).map(std::path::PathBuf::from);
-    match headworks::config::load(path.as_deref(), std::env::vars()) {
-        Err(errors) => { eprintln!("{errors}"); ExitCode::FAILURE }
-        Ok(settings) => match headworks::app::serve(settings) { Ok(()) => ExitCode::SUCCESS, Err(error) => { eprintln!("{error}"); ExitCode::FAILURE } },
-    }
+    cli::main()
 }

@@ -98,7 +98,7 @@ async fn measure(arguments: &Arguments) {
     if let Some(path) = &arguments.json {
         std::fs::write(path, report.json()).expect("the figures can be written");
     }
-    broker.stop();
+    drop(broker);
 }
 
 /// The newest form of the company's page view, in full and without white space.

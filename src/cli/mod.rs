@@ -1,3 +1,118 @@
-//! The command line.
+//! The command line: arguments, exit statuses, and the commands that speak to a running gateway.
 
+mod apply;
+mod arguments;
+mod client;
+mod commands;
+mod confirm;
+mod failure;
+mod output;
 pub mod plugin_project;
+mod resources;
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, process::ExitCode};
+
+use clap::Parser as _;
+
+use self::{
+    arguments::{Cli, Command, ConfigCommand},
+    client::Client,
+    failure::Failure,
+    output::Output,
+};
+
+/// Read where `serve` is given no file.
+const CONFIG_FILE: &str = "headworks.toml";
+
+/// Runs what the arguments say: status 0, 1 (refused or failed) or 2 (wrong usage).
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let status = if error.use_stderr() { 2 } else { 0 };
+            // Where nobody reads the help there is nobody to tell that.
+            let _ = error.print();
+            return ExitCode::from(status);
+        }
+    };
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve { config } => serve(config.as_deref()),
+        Command::Config {
+            command: ConfigCommand::Check { file },
+        } => check(&file),
+        command => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(Failure::Runtime)?;
+            runtime.block_on(speak(command))
+        }
+    }
+}
+
+/// The commands that speak to a gateway, or would where they have to.
+async fn speak(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve { .. } | Command::Config { .. } => Ok(()),
+        Command::Apply(arguments) => {
+            let client = Client::new(&arguments.remote)?;
+            apply::run(&arguments, &client, &mut Output::new(&arguments.remote)).await
+        }
+        Command::Schema { remote, command } => {
+            let client = Client::new(&remote)?;
+            commands::schema::run(command, &client, &mut Output::new(&remote)).await
+        }
+        Command::Plugin { remote, command } => {
+            commands::plugin::run(command, &remote, &mut Output::new(&remote)).await
+        }
+        Command::Partner { remote, command } => {
+            let client = Client::new(&remote)?;
+            commands::partner::run(command, &client, &mut Output::new(&remote)).await
+        }
+        Command::Key { remote, command } => {
+            let client = Client::new(&remote)?;
+            commands::key::run(command, &client, &mut Output::new(&remote)).await
+        }
+        Command::Route { remote, command } => {
+            let client = Client::new(&remote)?;
+            commands::route::run(command, &client, &mut Output::new(&remote)).await
+        }
+        Command::Quarantine { remote, command } => {
+            let client = Client::new(&remote)?;
+            commands::quarantine::run(command, &client, &mut Output::new(&remote)).await
+        }
+    }
+}
+
+fn serve(config: Option<&Path>) -> Result<(), Failure> {
+    let present = Path::new(CONFIG_FILE);
+    let file = config.or_else(|| present.exists().then_some(present));
+    let settings = crate::config::load(file, environment())?;
+    for warning in settings.warnings() {
+        output::note(&format!("warning: {warning}"));
+    }
+    crate::app::serve(settings).map_err(|error| Failure::Serve(error.to_string()))
+}
+
+fn check(file: &Path) -> Result<(), Failure> {
+    let settings = crate::config::load(Some(file), environment())?;
+    for warning in settings.warnings() {
+        output::note(&format!("warning: {warning}"));
+    }
+    output::line(&format!("{} is in order", file.display()))
+}
+
+/// What of the environment is text; nothing else can be a setting.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}

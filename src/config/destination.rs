@@ -9,8 +9,7 @@ use super::{
     DestinationKind, DestinationSettings, Secret, bounded_text,
     error::{ConfigError, Place},
     overrides::destination_variable,
-    read::{choice, shown},
-    section::{Faults, Section, ValueFault, closest, join, text},
+    section::{Faults, Section, ValueFault, choice, closest, join, shown, text},
     tree::{Node, Value},
 };
 use crate::event::DestinationName;
@@ -31,11 +30,45 @@ const KINDS: [(&str, Kind); 3] = [
     ("file", Kind::File),
 ];
 
-/// librdkafka settings that a 2xx depends on, each with the values that keep it.
-const HELD_OPTIONS: [(&str, &[&str]); 3] = [
-    ("acks", &["all", "-1"]),
-    ("request.required.acks", &["all", "-1"]),
-    ("enable.idempotence", &["true"]),
+/// librdkafka settings that the promise rests on, the values that they may be given, and why.
+pub const FIXED_OPTIONS: [(&str, &[&str], &str); 9] = [
+    ("bootstrap.servers", &[], "`brokers` names them"),
+    ("metadata.broker.list", &[], "`brokers` names them"),
+    (
+        "acks",
+        &["all", "-1"],
+        "a record counts as delivered when all in-sync replicas have it",
+    ),
+    (
+        "request.required.acks",
+        &["all", "-1"],
+        "a record counts as delivered when all in-sync replicas have it",
+    ),
+    (
+        "enable.idempotence",
+        &["true"],
+        "without it a retry doubles records and changes their order",
+    ),
+    (
+        "message.timeout.ms",
+        &["0"],
+        "the gateway itself moves a record that waits too long to its spool",
+    ),
+    (
+        "delivery.timeout.ms",
+        &["0"],
+        "the gateway itself moves a record that waits too long to its spool",
+    ),
+    (
+        "delivery.report.only.error",
+        &["false"],
+        "the sender's answer waits for the report of success",
+    ),
+    (
+        "transactional.id",
+        &[],
+        "a record inside an open transaction can be read by nobody",
+    ),
 ];
 
 /// All destinations, in the order of the file.
@@ -205,7 +238,7 @@ fn options(
     for member in members {
         let key = &member.key;
         let fault = match secret(&member.node, key, environment) {
-            Ok(value) => match held(key, &value) {
+            Ok(value) => match fixed(key, &value) {
                 Some(fault) => fault,
                 None => {
                     options.insert(key.clone(), value);
@@ -226,29 +259,12 @@ fn options(
 }
 
 /// Why the gateway does not leave this setting to the operator.
-fn held(key: &str, value: &Secret) -> Option<ValueFault> {
-    match key {
-        "bootstrap.servers" | "metadata.broker.list" => {
-            return Some((
-                "stands in `brokers`".to_owned(),
-                Some("leave it out here".to_owned()),
-            ));
-        }
-        "transactional.id" => {
-            let message = "the gateway uses no transactions".to_owned();
-            return Some((message, Some("leave it out".to_owned())));
-        }
-        _ => {}
-    }
-    let (_, values) = HELD_OPTIONS.iter().find(|(held, _)| *held == key)?;
-    if values.contains(&value.reveal()) {
+fn fixed(key: &str, value: &Secret) -> Option<ValueFault> {
+    let (_, allowed, why) = FIXED_OPTIONS.iter().find(|(fixed, ..)| *fixed == key)?;
+    if allowed.contains(&value.reveal()) {
         return None;
     }
-    let allowed = values.first().copied().unwrap_or_default();
-    Some((
-        format!("cannot be other than {allowed}: a 2xx says that every replica in sync has the record"),
-        Some("leave it out".to_owned()),
-    ))
+    Some((format!("cannot be set: {why}"), Some("leave it out".to_owned())))
 }
 
 /// The text of an option: a string, an integer, a boolean, `{ file = "…" }` or `{ env = "…" }`.

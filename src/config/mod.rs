@@ -16,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use destination::FIXED_OPTIONS;
 pub use error::{ConfigError, ConfigErrors, Place};
 
 use crate::{

@@ -1,13 +1,12 @@
 //! The tree's values, section by section, into [`Settings`].
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, ops::Range, path::PathBuf};
 
 use super::{
-    ServerSettings, Settings, SpoolSettings, StoreSettings, TelemetrySettings,
-    destination,
+    ServerSettings, Settings, SpoolSettings, StoreSettings, TelemetrySettings, destination,
     error::{ConfigError, ConfigErrors, Place},
     overrides,
-    section::{Faults, Section, ValueFault, closest, text},
+    section::{Faults, Section, ValueFault, choice, closest, shown, text},
     tree::{self, Node, Value},
 };
 use crate::{
@@ -47,10 +46,31 @@ pub fn settings(
     }
     // What stands beside a broken line may have been read wrongly: only what is certain is reported with it.
     let mut errors = faults.into_vec();
-    let broken: Vec<_> = syntax.iter().map(|error| error.place.line()).collect();
-    errors.retain(|error| !error.missing && !broken.contains(&error.place.line()));
+    let broken: Vec<Range<u32>> = syntax.iter().filter_map(|error| misread(text, error)).collect();
+    errors.retain(|error| {
+        let line = error.place.line();
+        !error.missing
+            && !broken
+                .iter()
+                .any(|lines| line.is_some_and(|line| lines.contains(&line)))
+    });
     errors.extend(syntax);
     Err(ConfigErrors::new(errors))
+}
+
+/// The lines that a fault of syntax makes uncertain: its own, and where it broke a table's header all that stand
+/// under it.
+fn misread(text: &str, error: &ConfigError) -> Option<Range<u32>> {
+    let first = error.place.line()?;
+    let is_header = |line: &str| line.trim_start().starts_with('[');
+    let mut lines = text.lines().zip(1..).skip_while(|(_, number)| *number < first);
+    let end = match lines.next() {
+        Some((line, _)) if is_header(line) => lines
+            .find(|(line, _)| is_header(line))
+            .map_or(u32::MAX, |(_, number)| number),
+        _ => first + 1,
+    };
+    Some(first..end)
 }
 
 fn add_default_destination(root: &mut Node, environment: &BTreeMap<String, String>) {
@@ -162,12 +182,6 @@ fn address(node: &Node, default: SocketAddr) -> Result<SocketAddr, ValueFault> {
     })
 }
 
-/// So much of a value as belongs in a message.
-pub fn shown(text: &str) -> String {
-    const CHARACTERS: usize = 80;
-    text.chars().take(CHARACTERS).collect()
-}
-
 fn store(mut section: Section<'_>, data_dir: &std::path::Path, faults: &mut Faults) -> StoreSettings {
     let default = || format!("file:{}", data_dir.join("store").display());
     let url = section
@@ -272,18 +286,4 @@ fn log_filter(node: &Node) -> Result<String, ValueFault> {
         }
     }
     Ok(filter.to_owned())
-}
-
-/// One of `choices`, by its name.
-pub fn choice<T: Copy>(node: &Node, choices: &[(&str, T)]) -> Result<T, ValueFault> {
-    let name = text(node)?;
-    if let Some((_, value)) = choices.iter().find(|(known, _)| *known == name) {
-        return Ok(*value);
-    }
-    let names = || choices.iter().map(|(known, _)| *known);
-    let suggestion = closest(name, names()).map_or_else(
-        || format!("known: {}", names().collect::<Vec<_>>().join(", ")),
-        |known| format!("did you mean \"{known}\"?"),
-    );
-    Err((format!("{:?} is not known here", shown(name)), Some(suggestion)))
 }

@@ -1,11 +1,14 @@
 //! The one test binary: linking it once costs less than linking many.
 
 mod architecture;
+mod command_line;
 mod crash;
 mod delivery;
 mod error_pages;
 mod harness;
+mod live;
 mod plugins;
 mod real_input;
 mod repository;
 mod spine;
+mod tour;

@@ -1,10 +1,10 @@
-//! librdkafka's settings: ours, the operator's over them, and those that nobody may change.
+//! librdkafka's settings: ours, the operator's over them, and those that nobody may change (`config` names them).
 
 use std::collections::BTreeMap;
 
 use rdkafka::{ClientConfig, error::KafkaError};
 
-use crate::config::Secret;
+use crate::config::{FIXED_OPTIONS, Secret};
 
 /// `message.max.bytes` of librdkafka where the operator sets none.
 const MESSAGE_BYTES_MAX: usize = 1_000_000;
@@ -26,47 +26,6 @@ const DEFAULTS: [(&str, &str); 8] = [
     ("log.connection.close", "false"),
 ];
 
-/// Settings that the promise rests on, the values that they may be given, and why.
-const FIXED: [(&str, &[&str], &str); 9] = [
-    ("bootstrap.servers", &[], "`brokers` names them"),
-    ("metadata.broker.list", &[], "`brokers` names them"),
-    (
-        "acks",
-        &["all", "-1"],
-        "a record counts as delivered when all in-sync replicas have it",
-    ),
-    (
-        "request.required.acks",
-        &["all", "-1"],
-        "a record counts as delivered when all in-sync replicas have it",
-    ),
-    (
-        "enable.idempotence",
-        &["true"],
-        "without it a retry doubles records and changes their order",
-    ),
-    (
-        "message.timeout.ms",
-        &["0"],
-        "the gateway itself moves a record that waits too long to its spool",
-    ),
-    (
-        "delivery.timeout.ms",
-        &["0"],
-        "the gateway itself moves a record that waits too long to its spool",
-    ),
-    (
-        "delivery.report.only.error",
-        &["false"],
-        "the sender's answer waits for the report of success",
-    ),
-    (
-        "transactional.id",
-        &[],
-        "a record inside an open transaction can be read by nobody",
-    ),
-];
-
 pub(super) struct Options {
     pub(super) config: ClientConfig,
     /// Of one record as the broker sees it.
@@ -80,7 +39,7 @@ pub(super) fn options(brokers: &str, settings: &BTreeMap<String, Secret>) -> Res
         config.set(name, value);
     }
     for (name, value) in settings {
-        if let Some((_, allowed, why)) = FIXED.iter().find(|(fixed, ..)| fixed == name) {
+        if let Some((_, allowed, why)) = FIXED_OPTIONS.iter().find(|(fixed, ..)| fixed == name) {
             if !allowed.contains(&value.reveal()) {
                 return Err(format!("option {name:?} cannot be set: {why}"));
             }

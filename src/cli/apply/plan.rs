@@ -1,0 +1,239 @@
+//! What has to change so that the registry matches the folder; pure.
+
+use std::collections::BTreeMap;
+
+use super::folder::{LocalSchema, same_schema};
+use crate::{
+    event::{EventType, PartnerName, PluginName, RouteName},
+    registry::model::{Digest, Partner, Route, SchemaKey, TypeEntry},
+};
+
+/// What the registry should hold; an absent kind is left alone.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    pub partners: Option<BTreeMap<PartnerName, Partner>>,
+    pub types: Option<BTreeMap<EventType, TypeEntry>>,
+    pub schemas: Option<Vec<LocalSchema>>,
+    pub routes: Option<BTreeMap<RouteName, Route>>,
+    pub plugins: BTreeMap<PluginName, Digest>,
+}
+
+/// What the registry holds.
+#[derive(Debug, Default)]
+pub struct Current {
+    pub partners: BTreeMap<PartnerName, Partner>,
+    pub types: BTreeMap<EventType, TypeEntry>,
+    pub schemas: Vec<(SchemaKey, Digest)>,
+    pub routes: BTreeMap<RouteName, Route>,
+    pub plugins: BTreeMap<PluginName, CurrentPlugin>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CurrentPlugin {
+    pub active: Option<u32>,
+    pub versions: Vec<(u32, Digest)>,
+}
+
+/// One change of the registry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    PutPartner {
+        name: PartnerName,
+        partner: Partner,
+        is_new: bool,
+    },
+    PutType {
+        name: EventType,
+        entry: TypeEntry,
+        is_new: bool,
+    },
+    PutSchema {
+        schema: LocalSchema,
+        is_new: bool,
+    },
+    /// Upload the component in the folder, and let it run.
+    PushPlugin {
+        name: PluginName,
+        is_new: bool,
+    },
+    /// The registry has the component, and another one runs.
+    ActivatePlugin {
+        name: PluginName,
+        version: u32,
+    },
+    PutRoute {
+        name: RouteName,
+        route: Route,
+        is_new: bool,
+    },
+    DeleteRoute(RouteName),
+    DeleteSchema(SchemaKey),
+    /// A type's entry cannot be deleted; one with the defaults says the same as none.
+    ResetType(EventType),
+    DeletePartner(PartnerName),
+}
+
+/// What is to be done, in this order: first all that is new or changed, then what goes.
+#[derive(Debug, Default, PartialEq)]
+pub struct Plan {
+    pub changes: Vec<Step>,
+    pub deletions: Vec<Step>,
+    pub unchanged: usize,
+}
+
+impl Step {
+    /// `create`, `change` or `delete`.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Step::PutPartner { is_new: true, .. }
+            | Step::PutType { is_new: true, .. }
+            | Step::PutSchema { is_new: true, .. }
+            | Step::PushPlugin { is_new: true, .. }
+            | Step::PutRoute { is_new: true, .. } => "create",
+            Step::DeleteRoute(_) | Step::DeleteSchema(_) | Step::ResetType(_) | Step::DeletePartner(_) => {
+                "delete"
+            }
+            _ => "change",
+        }
+    }
+
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Step::PutPartner { .. } | Step::DeletePartner(_) => "partner",
+            Step::PutType { .. } | Step::ResetType(_) => "type",
+            Step::PutSchema { .. } | Step::DeleteSchema(_) => "schema",
+            Step::PushPlugin { .. } | Step::ActivatePlugin { .. } => "plugin",
+            Step::PutRoute { .. } | Step::DeleteRoute(_) => "route",
+        }
+    }
+
+    pub fn name(&self) -> String {
+        match self {
+            Step::PutPartner { name, .. } | Step::DeletePartner(name) => name.to_string(),
+            Step::PutType { name, .. } | Step::ResetType(name) => name.to_string(),
+            Step::PutSchema { schema, .. } => label(&schema.key),
+            Step::DeleteSchema(key) => label(key),
+            Step::PushPlugin { name, .. } => name.to_string(),
+            Step::ActivatePlugin { name, version } => format!("{name}@{version}"),
+            Step::PutRoute { name, .. } | Step::DeleteRoute(name) => name.to_string(),
+        }
+    }
+}
+
+fn label(key: &SchemaKey) -> String {
+    match &key.source {
+        Some(source) => format!("{}@{} for {source}", key.event_type, key.since),
+        None => format!("{}@{}", key.event_type, key.since),
+    }
+}
+
+/// Compares what is wanted with what there is.
+pub fn plan(wanted: Wanted, current: &Current) -> Plan {
+    let mut plan = Plan::default();
+    let absent_partners = plan.compare(wanted.partners, &current.partners, |name, partner, is_new| {
+        Step::PutPartner {
+            name,
+            partner,
+            is_new,
+        }
+    });
+    let absent_types = plan.compare(wanted.types, &current.types, |name, entry, is_new| {
+        Step::PutType { name, entry, is_new }
+    });
+    let absent_schemas = plan.compare_schemas(wanted.schemas, &current.schemas);
+    plan.compare_plugins(wanted.plugins, &current.plugins);
+    let absent_routes = plan.compare(wanted.routes, &current.routes, |name, route, is_new| {
+        Step::PutRoute { name, route, is_new }
+    });
+    let default = TypeEntry::default();
+    let is_set = |name: &EventType| current.types.get(name).is_some_and(|entry| *entry != default);
+    // Routes first: what no route takes any more needs no schema, and keys are the last that senders may lose.
+    plan.deletions
+        .extend(absent_routes.into_iter().map(Step::DeleteRoute));
+    plan.deletions
+        .extend(absent_schemas.into_iter().map(Step::DeleteSchema));
+    plan.deletions
+        .extend(absent_types.into_iter().filter(is_set).map(Step::ResetType));
+    plan.deletions
+        .extend(absent_partners.into_iter().map(Step::DeletePartner));
+    plan
+}
+
+impl Plan {
+    /// Notes what is new or changed, and gives the names that are not wanted.
+    fn compare<N: Ord + Clone, T: PartialEq>(
+        &mut self,
+        wanted: Option<BTreeMap<N, T>>,
+        current: &BTreeMap<N, T>,
+        put: impl Fn(N, T, bool) -> Step,
+    ) -> Vec<N> {
+        let Some(wanted) = wanted else {
+            return Vec::new();
+        };
+        let absent = current
+            .keys()
+            .filter(|name| !wanted.contains_key(name))
+            .cloned()
+            .collect();
+        for (name, value) in wanted {
+            match current.get(&name) {
+                Some(known) if *known == value => self.unchanged += 1,
+                known => self.changes.push(put(name, value, known.is_none())),
+            }
+        }
+        absent
+    }
+
+    fn compare_schemas(
+        &mut self,
+        wanted: Option<Vec<LocalSchema>>,
+        current: &[(SchemaKey, Digest)],
+    ) -> Vec<SchemaKey> {
+        let Some(wanted) = wanted else {
+            return Vec::new();
+        };
+        let absent = current
+            .iter()
+            .filter(|(key, _)| !wanted.iter().any(|schema| same_schema(&schema.key, key)))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for schema in wanted {
+            let known = current.iter().find(|(key, _)| same_schema(key, &schema.key));
+            if known.is_some_and(|(_, digest)| *digest == Digest::of(schema.text.as_bytes())) {
+                self.unchanged += 1;
+            } else {
+                self.changes.push(Step::PutSchema {
+                    schema,
+                    is_new: known.is_none(),
+                });
+            }
+        }
+        absent
+    }
+
+    /// Plugins that are not wanted stay: nothing runs them but routes.
+    fn compare_plugins(
+        &mut self,
+        wanted: BTreeMap<PluginName, Digest>,
+        current: &BTreeMap<PluginName, CurrentPlugin>,
+    ) {
+        for (name, digest) in wanted {
+            let plugin = current.get(&name);
+            let known = plugin.and_then(|plugin| {
+                // The newest first, where one component was uploaded as two versions.
+                plugin.versions.iter().rev().find(|(_, known)| *known == digest)
+            });
+            match (plugin, known) {
+                (Some(plugin), Some((version, _))) if plugin.active == Some(*version) => self.unchanged += 1,
+                (_, Some((version, _))) => self.changes.push(Step::ActivatePlugin {
+                    name,
+                    version: *version,
+                }),
+                (plugin, None) => self.changes.push(Step::PushPlugin {
+                    name,
+                    is_new: plugin.is_none(),
+                }),
+            }
+        }
+    }
+}

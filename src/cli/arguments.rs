@@ -1,0 +1,367 @@
+//! What may be typed. Names and versions are checked here, so that a slip is wrong usage and nothing is sent.
+
+use std::{num::NonZeroU32, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+
+use super::plugin_project::Language;
+use crate::{
+    event::{AppVersion, EventType, PartnerName, PluginName, RouteName},
+    problem::Code,
+};
+
+pub const DEFAULT_URL: &str = "http://127.0.0.1:8081";
+/// Written by a gateway that runs on the defaults in this working directory.
+pub const DEFAULT_TOKEN_FILE: &str = "data/admin-token";
+
+/// An event-ingestion gateway: events are checked by app version, transformed by WASM plugins, and never lost.
+#[derive(Debug, Parser)]
+#[command(name = "headworks", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway; SIGTERM ends it cleanly.
+    Serve {
+        /// The configuration file; without it ./headworks.toml where that exists, else the defaults.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Check a configuration file.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Make the registry match a folder.
+    Apply(ApplyArguments),
+    /// JSON Schemas, by event type and app version.
+    Schema {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: SchemaCommand,
+    },
+    /// Plugins: make, build, test, upload, activate.
+    Plugin {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+    /// Partners: who sends.
+    Partner {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: PartnerCommand,
+    },
+    /// Partners' keys.
+    Key {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Routes: which events go through which plugin to which destinations.
+    Route {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: RouteCommand,
+    },
+    /// Events that could not be processed yet.
+    Quarantine {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: QuarantineCommand,
+    },
+}
+
+/// Which gateway, and how to print what it says.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Gateway")]
+pub struct Remote {
+    /// The gateway's admin API.
+    #[arg(long, global = true, value_name = "URL", env = "HEADWORKS_URL", default_value = DEFAULT_URL)]
+    pub url: String,
+    /// A token of the admin API. Without one, the token in ./data/admin-token is used where that file exists and URL
+    /// is on this machine.
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "HEADWORKS_TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+    /// Print the API's JSON instead of tables.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Remote")
+            .field("url", &self.url)
+            .field("json", &self.json)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every fault of a configuration file at once, with its line and a suggestion.
+    Check {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ApplyArguments {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// Holds partners/NAME.toml, types/TYPE.toml, schemas/TYPE/SINCE.json, plugins/NAME/ and routes/NAME.toml. What it
+    /// has no folder for is left alone.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Print what would be done, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Leave what the registry holds and the folder does not.
+    #[arg(long, conflicts_with = "yes")]
+    pub keep: bool,
+    /// Delete what the folder does not hold without asking.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SchemaCommand {
+    /// List the schemas, of one type or of all.
+    List {
+        #[arg(value_name = "TYPE")]
+        event_type: Option<EventType>,
+    },
+    /// Print a schema as it was registered.
+    Show {
+        #[command(flatten)]
+        schema: SchemaName,
+    },
+    /// Register a schema for a type, from an app version on.
+    Register {
+        #[command(flatten)]
+        schema: SchemaName,
+        /// The JSON Schema; - reads standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Register it although it is not compatible (role operator).
+        #[arg(long)]
+        force: bool,
+    },
+    /// Delete a schema.
+    Delete {
+        #[command(flatten)]
+        schema: SchemaName,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct SchemaName {
+    #[arg(value_name = "TYPE")]
+    pub event_type: EventType,
+    /// The app version from which on the schema counts.
+    #[arg(value_name = "SINCE", value_parser = since)]
+    pub since: String,
+    /// Of events with this source only.
+    #[arg(long, value_name = "SOURCE")]
+    pub source: Option<String>,
+}
+
+fn since(text: &str) -> Result<String, String> {
+    match AppVersion::parse(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("a version begins with a number, such as 5.10.0 or v5.10-rc1".to_owned()),
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PartnerCommand {
+    /// List partners.
+    List,
+    /// Print a partner as the file that `put` takes.
+    Show { name: PartnerName },
+    /// Make a partner, or change it to what FILE says. Without FILE, a new one with the defaults.
+    Put {
+        name: PartnerName,
+        #[arg(value_name = "FILE.toml")]
+        file: Option<PathBuf>,
+    },
+    /// Delete a partner and revoke its keys.
+    Delete { name: PartnerName },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeyKind {
+    /// For servers.
+    Secret,
+    /// For web pages and apps: may only send.
+    Publishable,
+    /// Signs requests as Standard Webhooks say.
+    Signing,
+}
+
+impl KeyKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KeyKind::Secret => "secret",
+            KeyKind::Publishable => "publishable",
+            KeyKind::Signing => "signing",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key and print it: it is shown this once.
+    Create {
+        partner: PartnerName,
+        #[arg(long, value_enum, default_value_t = KeyKind::Secret)]
+        kind: KeyKind,
+    },
+    /// List a partner's live keys, without their secrets.
+    List { partner: PartnerName },
+    /// Revoke a key: it stops within 5 s on every node.
+    Revoke {
+        partner: PartnerName,
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RouteCommand {
+    /// List routes.
+    List,
+    /// Print a route as the file that `put` takes.
+    Show { name: RouteName },
+    /// Make a route, or change it to what FILE says.
+    Put {
+        name: RouteName,
+        #[arg(value_name = "FILE.toml")]
+        file: PathBuf,
+    },
+    /// Delete a route.
+    Delete { name: RouteName },
+}
+
+/// Which quarantined events; what is left out matches any.
+#[derive(Debug, Default, Args)]
+pub struct FilterArguments {
+    #[arg(long, value_name = "NAME")]
+    pub partner: Option<PartnerName>,
+    #[arg(long = "type", value_name = "TYPE")]
+    pub event_type: Option<EventType>,
+    /// As the event brought it.
+    #[arg(long, value_name = "VERSION")]
+    pub appversion: Option<String>,
+    /// Why they are there, such as schema-violation.
+    #[arg(long, value_name = "CODE")]
+    pub code: Option<Code>,
+    /// Received at this time or later, such as 2026-11-02T10:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<Timestamp>,
+    /// Received before this time.
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<Timestamp>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// List quarantined events, the oldest first.
+    List {
+        #[command(flatten)]
+        filter: FilterArguments,
+        /// List at most so many.
+        #[arg(long, value_name = "N", default_value = "100")]
+        limit: NonZeroU32,
+    },
+    /// Print a quarantined event with its data.
+    Show {
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Process quarantined events again, with the schemas, plugins and routes of now.
+    Replay {
+        #[command(flatten)]
+        filter: FilterArguments,
+        /// Only count.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Throw quarantined events away.
+    Discard {
+        #[command(flatten)]
+        filter: FilterArguments,
+        /// Only count.
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Make a new plugin's source in the folder NAME.
+    New {
+        #[arg(long, value_enum)]
+        language: Language,
+        name: PluginName,
+    },
+    /// Build a plugin's component.
+    Build {
+        #[arg(value_name = "DIR", default_value = ".")]
+        directory: PathBuf,
+    },
+    /// Build a plugin and run its cases through the gateway's own host, on this machine.
+    Test {
+        #[arg(value_name = "DIR", default_value = ".")]
+        directory: PathBuf,
+        /// Without a gateway; this version knows no other way.
+        #[arg(long, required = true)]
+        local: bool,
+    },
+    /// Upload a component as the plugin's next version.
+    Push {
+        name: PluginName,
+        /// A component, or the folder of a plugin's source, which is built.
+        #[arg(value_name = "FILE|DIR")]
+        path: PathBuf,
+        /// Let it run at once.
+        #[arg(long)]
+        activate: bool,
+    },
+    /// Let a version run.
+    Activate {
+        name: PluginName,
+        #[arg(long, value_name = "N")]
+        version: u32,
+        /// Per cent of events that it takes; the version before takes the rest.
+        #[arg(long, value_name = "P", value_parser = clap::value_parser!(u8).range(1..=100))]
+        share: Option<u8>,
+    },
+    /// Go back to the version before.
+    Rollback { name: PluginName },
+    /// List plugins.
+    List,
+    /// Print a plugin with its versions.
+    Show { name: PluginName },
+}

@@ -1,0 +1,68 @@
+//! `headworks key`.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::short_time;
+use crate::cli::{
+    arguments::KeyCommand,
+    client::{Client, Sent},
+    failure::Failure,
+    output::{self, Output},
+};
+
+#[derive(Deserialize)]
+struct Listed {
+    id: String,
+    kind: String,
+    created: String,
+}
+
+#[derive(Deserialize)]
+struct Created {
+    id: String,
+    /// For kinds `secret` and `publishable`.
+    key: Option<String>,
+    /// For kind `signing`.
+    secret: Option<String>,
+}
+
+pub async fn run(command: KeyCommand, client: &Client, output: &mut Output) -> Result<(), Failure> {
+    match command {
+        KeyCommand::Create { partner, kind } => {
+            let body = Sent::json(&json!({ "kind": kind.as_str() }))?;
+            let reply = client
+                .post(&["partners", partner.as_str(), "keys"], Some(body))
+                .await?;
+            if output.is_json() {
+                return output::line(&reply.text);
+            }
+            let created: Created = reply.read()?;
+            // Only the key goes to standard output, so that it can be caught there.
+            output::note(&format!(
+                "{} key {} of partner {partner}; it is shown this once:",
+                kind.as_str(),
+                created.id
+            ));
+            output::line(&created.key.or(created.secret).unwrap_or_default())
+        }
+        KeyCommand::List { partner } => {
+            let path = ["partners", partner.as_str(), "keys"];
+            let (items, _) = client.list(&path, &[], usize::MAX).await?;
+            let rows = items
+                .iter()
+                .map(|item| {
+                    let key: Listed = client.parse(item)?;
+                    Ok(vec![key.id, key.kind, short_time(&key.created)])
+                })
+                .collect::<Result<_, Failure>>()?;
+            let none = format!("partner {partner} has no live key");
+            output.list(&items, &["ID", "KIND", "CREATED"], rows, &none)
+        }
+        KeyCommand::Revoke { partner, id } => {
+            let path = ["partners", partner.as_str(), "keys", &id];
+            let reply = client.delete(&path, &[]).await?;
+            output.done(&format!("revoked key {id} of partner {partner}"), &reply.text)
+        }
+    }
+}

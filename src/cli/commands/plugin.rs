@@ -1,0 +1,308 @@
+//! `headworks plugin`.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{short_digest, short_time};
+use crate::{
+    cli::{
+        arguments::{PluginCommand, Remote},
+        client::{Client, Reply, Sent},
+        failure::Failure,
+        output::{self, Output},
+        plugin_project::{self, Built, ProjectError, Report},
+    },
+    event::PluginName,
+    limits::Limits,
+    transform::{TransformSettings, Transformer},
+};
+
+#[derive(Deserialize)]
+struct Plugin {
+    name: String,
+    active: Option<u32>,
+    previous: Option<u32>,
+    share: Option<u8>,
+    versions: Vec<Version>,
+    health: Option<Health>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+    digest: String,
+    size: u64,
+    created: String,
+    by: String,
+}
+
+#[derive(Deserialize)]
+struct Health {
+    status: String,
+    #[serde(default)]
+    calls: u64,
+    #[serde(default)]
+    rejected: u64,
+    #[serde(default)]
+    failed: u64,
+    detail: Option<String>,
+}
+
+/// A version that was uploaded.
+#[derive(Deserialize)]
+pub struct Uploaded {
+    pub version: u32,
+    pub digest: String,
+}
+
+pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
+    match command {
+        PluginCommand::New { language, name } => {
+            let directory = Path::new(name.as_str());
+            for file in plugin_project::new(language, &name, directory)? {
+                output::line(&format!("wrote {}", file.display()))?;
+            }
+            output::line(&format!("try it: headworks plugin test {name} --local"))
+        }
+        PluginCommand::Build { directory } => built(&plugin_project::build(&directory)?, *output),
+        // `--local` is required: there is no other way yet.
+        PluginCommand::Test { directory, local: _ } => test(&directory, *output).await,
+        PluginCommand::Push { name, path, activate } => {
+            let client = Client::new(remote)?;
+            push(&name, &path, activate, &client, *output).await
+        }
+        PluginCommand::Activate { name, version, share } => {
+            let client = Client::new(remote)?;
+            let reply = activate(&name, version, share, &client).await?;
+            output.done(&format!("plugin {name} runs version {version}"), &reply.text)
+        }
+        PluginCommand::Rollback { name } => {
+            let client = Client::new(remote)?;
+            let reply = client.post(&["plugins", name.as_str(), "rollback"], None).await?;
+            let plugin: Plugin = reply.read()?;
+            output.done(
+                &format!("plugin {name} runs version {}", number(plugin.active)),
+                &reply.text,
+            )
+        }
+        PluginCommand::List => {
+            let client = Client::new(remote)?;
+            let (items, _) = client.list(&["plugins"], &[], usize::MAX).await?;
+            let rows = items
+                .iter()
+                .map(|item| client.parse::<Plugin>(item).map(row))
+                .collect::<Result<_, _>>()?;
+            let headers = ["NAME", "ACTIVE", "PREVIOUS", "VERSIONS", "STATUS"];
+            output.list(&items, &headers, rows, "there is no plugin")
+        }
+        PluginCommand::Show { name } => {
+            let client = Client::new(remote)?;
+            let reply = client.get(&["plugins", name.as_str()], &[]).await?;
+            if output.is_json() {
+                return output::line(&reply.text);
+            }
+            show(reply.read()?)
+        }
+    }
+}
+
+async fn push(
+    name: &PluginName,
+    path: &Path,
+    activate: bool,
+    client: &Client,
+    output: Output,
+) -> Result<(), Failure> {
+    let component = component(path)?;
+    let reply = upload(name, component, client).await?;
+    let uploaded: Uploaded = reply.read()?;
+    let known = if reply.created {
+        ""
+    } else {
+        ", which it already had"
+    };
+    let sentence = format!(
+        "plugin {name} has version {} ({}){known}",
+        uploaded.version,
+        short_digest(&uploaded.digest)
+    );
+    if !activate {
+        let next = format!(
+            "\nlet it run with `headworks plugin activate {name} --version {}`",
+            uploaded.version
+        );
+        return output.done(&(sentence + &next), &reply.text);
+    }
+    let active = self::activate(name, uploaded.version, None, client).await?;
+    output.done(&format!("{sentence}; it runs"), &active.text)
+}
+
+/// The component at `path`; a folder is built first.
+fn component(path: &Path) -> Result<Vec<u8>, Failure> {
+    let path = if path.is_dir() {
+        plugin_project::build(path)?.path
+    } else {
+        path.to_owned()
+    };
+    std::fs::read(&path).map_err(|source| Failure::File { path, source })
+}
+
+fn built(built: &Built, output: Output) -> Result<(), Failure> {
+    let facts = json!({
+        "name": built.name,
+        "path": built.path,
+        "digest": built.facts.digest,
+        "size": built.facts.size,
+        "imports": built.facts.imports,
+    });
+    let sentence = format!(
+        "built {} ({} bytes, {})",
+        built.path.display(),
+        built.facts.size,
+        short_digest(&built.facts.digest.to_string())
+    );
+    output.done(&sentence, &facts.to_string())
+}
+
+/// Runs the plugin's cases through the gateway's own host.
+async fn test(directory: &Path, output: Output) -> Result<(), Failure> {
+    let cache = tempfile::tempdir().map_err(|source| Failure::File {
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    let compiler = std::env::current_exe().map_err(Failure::Runtime)?;
+    let transformer = Transformer::new(TransformSettings {
+        limits: Limits::default(),
+        cache_dir: cache.path().to_owned(),
+        compiler,
+    })
+    .map_err(ProjectError::from)?;
+    let report = plugin_project::test_local(directory, &transformer).await?;
+    if output.is_json() {
+        let cases: Vec<_> = report
+            .cases
+            .iter()
+            .map(|case| json!({ "name": case.name, "passed": case.difference.is_none(), "difference": case.difference }))
+            .collect();
+        output::line(&json!({ "passed": report.is_passed(), "cases": cases }).to_string())?;
+    } else {
+        print(&report)?;
+    }
+    if report.is_passed() {
+        Ok(())
+    } else {
+        Err(Failure::Said)
+    }
+}
+
+fn print(report: &Report) -> Result<(), Failure> {
+    for case in &report.cases {
+        let verdict = if case.difference.is_none() {
+            "passed"
+        } else {
+            "FAILED"
+        };
+        output::line(&format!(
+            "{verdict}  {}  {} µs, {} KiB",
+            case.name,
+            case.elapsed.as_micros(),
+            case.memory_bytes / 1024
+        ))?;
+        for line in &case.log {
+            output::line(&format!(
+                "  {}: {}",
+                format!("{:?}", line.level).to_lowercase(),
+                line.message
+            ))?;
+        }
+        for line in case.difference.iter().flat_map(|difference| difference.lines()) {
+            output::line(&format!("  {}", output::printable(line)))?;
+        }
+    }
+    let failed = report
+        .cases
+        .iter()
+        .filter(|case| case.difference.is_some())
+        .count();
+    output::line(&format!(
+        "{} passed, {failed} failed",
+        report.cases.len() - failed
+    ))
+}
+
+/// Uploads a component as the plugin's next version.
+pub async fn upload(name: &PluginName, component: Vec<u8>, client: &Client) -> Result<Reply, Failure> {
+    let body = Sent {
+        content_type: "application/wasm",
+        bytes: component,
+    };
+    client
+        .post(&["plugins", name.as_str(), "versions"], Some(body))
+        .await
+}
+
+/// Lets a version run.
+pub async fn activate(
+    name: &PluginName,
+    version: u32,
+    share: Option<u8>,
+    client: &Client,
+) -> Result<Reply, Failure> {
+    let mut body = json!({ "version": version });
+    if let (Some(share), Some(members)) = (share, body.as_object_mut()) {
+        members.insert("share".to_owned(), json!(share));
+    }
+    client
+        .post(&["plugins", name.as_str(), "activate"], Some(Sent::json(&body)?))
+        .await
+}
+
+fn row(plugin: Plugin) -> Vec<String> {
+    vec![
+        plugin.name,
+        number(plugin.active),
+        number(plugin.previous),
+        plugin.versions.len().to_string(),
+        plugin.health.map(|health| health.status).unwrap_or_default(),
+    ]
+}
+
+fn number(version: Option<u32>) -> String {
+    version.map_or_else(|| "none".to_owned(), |version| version.to_string())
+}
+
+fn show(plugin: Plugin) -> Result<(), Failure> {
+    let mut pairs = vec![
+        ("name", plugin.name),
+        ("active", number(plugin.active)),
+        ("previous", number(plugin.previous)),
+    ];
+    if let Some(share) = plugin.share.filter(|share| *share < 100) {
+        pairs.push(("share", format!("{share} %")));
+    }
+    if let Some(health) = plugin.health {
+        let counts = format!(
+            "{} ({} calls, {} rejected, {} failed)",
+            health.status, health.calls, health.rejected, health.failed
+        );
+        pairs.push(("health", counts));
+        pairs.extend(health.detail.map(|detail| ("", detail)));
+    }
+    output::pairs(&pairs)?;
+    let rows = plugin
+        .versions
+        .into_iter()
+        .map(|version| {
+            vec![
+                version.version.to_string(),
+                short_digest(&version.digest),
+                version.size.to_string(),
+                short_time(&version.created),
+                version.by,
+            ]
+        })
+        .collect();
+    output::table(&["VERSION", "DIGEST", "BYTES", "CREATED", "BY"], rows)
+}

@@ -1,0 +1,120 @@
+//! `headworks schema`.
+
+use serde::Deserialize;
+
+use super::{short_digest, short_time};
+use crate::cli::{
+    arguments::{SchemaCommand, SchemaName},
+    client::{Client, Sent},
+    failure::Failure,
+    output::{self, Output},
+    resources::read_text,
+};
+
+/// The gateway's own bound is a setting; this one keeps a wrong file out of memory.
+const SCHEMA_BYTES_MAX: u64 = 64 << 20;
+
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(rename = "type")]
+    event_type: String,
+    since: String,
+    source: Option<String>,
+    digest: String,
+    created: String,
+    by: String,
+}
+
+#[derive(Deserialize)]
+struct Registered {
+    #[serde(default)]
+    compatibility: Vec<Comparison>,
+}
+
+#[derive(Deserialize)]
+struct Comparison {
+    with: String,
+    backward: String,
+    forward: String,
+}
+
+pub async fn run(command: SchemaCommand, client: &Client, output: &mut Output) -> Result<(), Failure> {
+    match command {
+        SchemaCommand::List { event_type } => {
+            let mut path = vec!["schemas"];
+            path.extend(event_type.as_ref().map(crate::event::EventType::as_str));
+            let (items, _) = client.list(&path, &[], usize::MAX).await?;
+            let rows = items
+                .iter()
+                .map(|item| client.parse::<Listed>(item).map(row))
+                .collect::<Result<_, _>>()?;
+            let headers = ["TYPE", "SINCE", "SOURCE", "DIGEST", "CREATED", "BY"];
+            output.list(&items, &headers, rows, "no schema is registered")
+        }
+        SchemaCommand::Show { schema } => {
+            let reply = client.get(&path(&schema), &query(&schema)).await?;
+            output::line(reply.text.trim_end())
+        }
+        SchemaCommand::Register { schema, file, force } => {
+            let (_, text) = read_text(&file, SCHEMA_BYTES_MAX)?;
+            let mut query = query(&schema);
+            if force {
+                query.push(("force", "true"));
+            }
+            let body = Sent {
+                content_type: "application/schema+json",
+                bytes: text.into_bytes(),
+            };
+            let reply = client.put(&path(&schema), &query, body).await?;
+            let done = if reply.created { "registered" } else { "in force:" };
+            output.done(&format!("{done} {}", label(&schema)), &reply.text)?;
+            comparisons(reply.read::<Registered>()?, *output)
+        }
+        SchemaCommand::Delete { schema } => {
+            let reply = client.delete(&path(&schema), &query(&schema)).await?;
+            output.done(&format!("deleted {}", label(&schema)), &reply.text)
+        }
+    }
+}
+
+fn row(schema: Listed) -> Vec<String> {
+    vec![
+        schema.event_type,
+        schema.since,
+        schema.source.unwrap_or_else(|| "any".to_owned()),
+        short_digest(&schema.digest),
+        short_time(&schema.created),
+        schema.by,
+    ]
+}
+
+fn comparisons(registered: Registered, output: Output) -> Result<(), Failure> {
+    if output.is_json() || registered.compatibility.is_empty() {
+        return Ok(());
+    }
+    let rows = registered
+        .compatibility
+        .into_iter()
+        .map(|one| vec![one.with, one.backward, one.forward])
+        .collect();
+    output::table(&["COMPARED WITH", "BACKWARD", "FORWARD"], rows)
+}
+
+fn path(schema: &SchemaName) -> [&str; 3] {
+    ["schemas", schema.event_type.as_str(), &schema.since]
+}
+
+fn query(schema: &SchemaName) -> Vec<(&'static str, &str)> {
+    schema
+        .source
+        .iter()
+        .map(|source| ("source", source.as_str()))
+        .collect()
+}
+
+fn label(schema: &SchemaName) -> String {
+    match &schema.source {
+        Some(source) => format!("{}@{} for {source}", schema.event_type, schema.since),
+        None => format!("{}@{}", schema.event_type, schema.since),
+    }
+}

@@ -1,0 +1,222 @@
+//! A document with edits.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::overlay::{Found, Place, Refused, Scalar, Value};
+use super::pointer::{PointerTokens, pointer_tokens};
+use super::{Document, Edit, EditError, NewValue};
+
+/// How many arrays and objects may nest in JSON text that is set.
+pub const NEW_VALUE_DEPTH_MAX: u32 = 64;
+
+/// How many tokens a pointer of an edit may have. Bounds the levels that edits can build up, which are walked by
+/// recursion.
+pub const POINTER_TOKENS_MAX: usize = 128;
+
+/// A document with edits recorded against its original bytes. Without edits, [`EditedDocument::to_bytes`] is the
+/// original.
+#[derive(Clone, Debug)]
+pub struct EditedDocument {
+    original: Document,
+    root: Value,
+    is_edited: bool,
+}
+
+impl EditedDocument {
+    pub fn new(document: Document) -> EditedDocument {
+        EditedDocument {
+            root: Value::Source(document.clone()),
+            original: document,
+            is_edited: false,
+        }
+    }
+
+    /// The JSON value at `pointer`, edits included: scalars decoded, arrays and objects (and numbers that fit neither
+    /// `i64` nor `f64` exactly) as JSON text.
+    pub fn get(&self, pointer: &str) -> Option<NewValue> {
+        let tokens = pointer_tokens(pointer).ok()?;
+        self.find(&tokens).map(|found| found.to_new_value())
+    }
+
+    fn find(&self, tokens: &[Cow<'_, str>]) -> Option<Found<'_>> {
+        tokens
+            .iter()
+            .try_fold(Found::Edited(&self.root), |found, token| found.get(token))
+    }
+
+    /// Sets the value at `pointer`. A missing parent is made, as an object. In an array, a position there is replaced,
+    /// `-` and the position behind the last append.
+    pub fn set(&mut self, pointer: &str, value: NewValue) -> Result<(), EditError> {
+        let refused = |reason: String| EditError {
+            pointer: pointer.to_owned(),
+            reason,
+        };
+        let tokens = bounded_tokens(pointer)?;
+        let value = take_new(value).map_err(refused)?;
+        self.place(&tokens, value)
+            .map_err(|(reason, _)| refused(reason.to_owned()))?;
+        self.is_edited = true;
+        Ok(())
+    }
+
+    /// False where nothing was there, and for the whole document, which cannot be removed.
+    pub fn remove(&mut self, pointer: &str) -> bool {
+        let is_removed = bounded_tokens(pointer).is_ok_and(|tokens| self.take(&tokens).is_some());
+        self.is_edited |= is_removed;
+        is_removed
+    }
+
+    /// Removes the value at `source`, then sets it at `target`. False where nothing was at `source`.
+    pub fn move_value(&mut self, source: &str, target: &str) -> Result<bool, EditError> {
+        let refused = |reason: &str| EditError {
+            pointer: target.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let Ok(source_tokens) = pointer_tokens(source) else {
+            return Ok(false);
+        };
+        if self.find(&source_tokens).is_none() {
+            return Ok(false);
+        }
+        let target_tokens = bounded_tokens(target)?;
+        if source_tokens == target_tokens {
+            return Ok(true);
+        }
+        if target_tokens.starts_with(&source_tokens) {
+            return Err(refused("a value cannot be moved into itself"));
+        }
+        bounded_tokens(source)?;
+        let Some((value, place)) = self.take(&source_tokens) else {
+            return Ok(false);
+        };
+        if let Err((reason, value)) = self.place(&target_tokens, value) {
+            self.put_back(&source_tokens, place, value);
+            return Err(refused(reason));
+        }
+        self.is_edited = true;
+        Ok(true)
+    }
+
+    /// Makes all edits in order, or none.
+    pub fn apply(&mut self, edits: &[Edit]) -> Result<(), EditError> {
+        // One edit alone changes nothing when it fails.
+        let before = (edits.len() > 1).then(|| self.clone());
+        for edit in edits {
+            let result = match edit {
+                Edit::Set(pointer, value) => self.set(pointer, value.clone()),
+                Edit::Remove(pointer) => {
+                    self.remove(pointer);
+                    Ok(())
+                }
+                Edit::Move(source, target) => self.move_value(source, target).map(|_| ()),
+            };
+            if let Err(error) = result {
+                if let Some(before) = before {
+                    *self = before;
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn is_edited(&self) -> bool {
+        self.is_edited
+    }
+
+    /// The document as JSON text. What no edit touched has its original bytes; without edits, these are the original
+    /// bytes, shared.
+    pub fn to_bytes(&self) -> Bytes {
+        if !self.is_edited {
+            return self.original.bytes();
+        }
+        if let Value::Source(document) = &self.root {
+            return document.value_bytes();
+        }
+        let (before, after) = self.root.surroundings();
+        let mut text = Vec::with_capacity(self.original.root().raw().len() + 64);
+        text.extend_from_slice(before);
+        self.root.write(&mut text);
+        text.extend_from_slice(after);
+        text.into()
+    }
+
+    fn place(&mut self, tokens: &[Cow<'_, str>], value: Value) -> Result<(), Refused> {
+        let Some((last, parents)) = tokens.split_last() else {
+            self.root = value;
+            return Ok(());
+        };
+        let mut levels = tokens.len() + value.levels();
+        if levels > POINTER_TOKENS_MAX {
+            return Err((
+                "more edited arrays and objects would nest than can be kept",
+                value,
+            ));
+        }
+        let mut parent = &mut self.root;
+        for token in parents {
+            parent = match parent.child_mut(token, levels) {
+                Ok(child) => child,
+                Err(reason) => return Err((reason, value)),
+            };
+            levels -= 1;
+        }
+        parent.set(last, value)
+    }
+
+    fn take(&mut self, tokens: &[Cow<'_, str>]) -> Option<(Value, Place)> {
+        self.find(tokens)?;
+        let (last, parents) = tokens.split_last()?;
+        self.existing_mut(parents)?.take(last)
+    }
+
+    fn put_back(&mut self, tokens: &[Cow<'_, str>], place: Place, value: Value) {
+        if let Some((last, parents)) = tokens.split_last()
+            && let Some(parent) = self.existing_mut(parents)
+        {
+            parent.put_back(place, last, value);
+        }
+    }
+
+    /// The array or object at `tokens`, to be edited. It must be there.
+    fn existing_mut(&mut self, tokens: &[Cow<'_, str>]) -> Option<&mut Value> {
+        let mut levels = tokens.len() + 1;
+        let mut value = &mut self.root;
+        for token in tokens {
+            value = value.child_mut(token, levels).ok()?;
+            levels -= 1;
+        }
+        Some(value)
+    }
+}
+
+fn bounded_tokens(pointer: &str) -> Result<PointerTokens<'_>, EditError> {
+    let refused = |reason: String| EditError {
+        pointer: pointer.to_owned(),
+        reason,
+    };
+    let tokens = pointer_tokens(pointer).map_err(|error| refused(error.to_string()))?;
+    if tokens.len() > POINTER_TOKENS_MAX {
+        return Err(refused(format!("more than {POINTER_TOKENS_MAX} tokens")));
+    }
+    Ok(tokens)
+}
+
+fn take_new(value: NewValue) -> Result<Value, String> {
+    Ok(Value::Scalar(match value {
+        NewValue::Null => Scalar::Null,
+        NewValue::Boolean(boolean) => Scalar::Boolean(boolean),
+        NewValue::Integer(integer) => Scalar::Integer(integer),
+        NewValue::Number(number) if number.is_finite() => Scalar::Number(number),
+        NewValue::Number(_) => return Err("JSON has no NaN and no infinity".to_owned()),
+        NewValue::Text(text) => Scalar::Text(text),
+        NewValue::Json(text) => {
+            let document = Document::parse(text.into(), NEW_VALUE_DEPTH_MAX);
+            return document
+                .map(Value::Source)
+                .map_err(|error| format!("the new value is not taken as JSON: {error}"));
+        }
+    }))
+}

@@ -1,0 +1,234 @@
+//! An object of which members were changed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::super::document::Document;
+use super::super::splice::Splice;
+use super::super::string::write_string;
+use super::{Found, Place, Value};
+
+#[derive(Clone, Debug)]
+pub(in super::super) struct EditedObject {
+    /// The object in the text, if it was not made by an edit.
+    source: Option<Document>,
+    /// Members of the text that have another value or, with none, were removed; by the value's position on the tape.
+    changes: BTreeMap<u32, Option<Value>>,
+    added: Added,
+    /// See [`Value::levels`].
+    pub(super) levels: usize,
+}
+
+/// Members that the text has not, in the order added.
+#[derive(Clone, Debug, Default)]
+struct Added {
+    members: Vec<Option<(String, Value)>>,
+    /// Positions in `members` by name, kept once there are more than [`ADDED_WITHOUT_INDEX`].
+    index: Option<HashMap<String, usize>>,
+}
+
+const ADDED_WITHOUT_INDEX: usize = 16;
+
+/// Where a member is, if it is there.
+enum Slot {
+    Member(u32),
+    Added(usize),
+}
+
+impl EditedObject {
+    pub(super) fn of(source: Document) -> EditedObject {
+        EditedObject {
+            source: Some(source),
+            changes: BTreeMap::new(),
+            added: Added::default(),
+            levels: 1,
+        }
+    }
+
+    pub(super) fn empty() -> EditedObject {
+        EditedObject {
+            source: None,
+            changes: BTreeMap::new(),
+            added: Added::default(),
+            levels: 1,
+        }
+    }
+
+    pub(super) fn source(&self) -> Option<&Document> {
+        self.source.as_ref()
+    }
+
+    fn position_in_source(&self, name: &str) -> Option<u32> {
+        self.source.as_ref()?.root().get(name).map(|node| node.position())
+    }
+
+    fn slot(&self, name: &str) -> Option<Slot> {
+        match self.position_in_source(name) {
+            Some(position) if !matches!(self.changes.get(&position), Some(None)) => {
+                Some(Slot::Member(position))
+            }
+            _ => self.added.find(name).map(Slot::Added),
+        }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Found<'_>> {
+        match self.slot(name)? {
+            Slot::Member(position) => match self.changes.get(&position) {
+                Some(change) => change.as_ref().map(Found::Edited),
+                None => self
+                    .source
+                    .as_ref()
+                    .map(|source| Found::Source(source.root().sibling(position))),
+            },
+            Slot::Added(position) => self.added.get(position).map(Found::Edited),
+        }
+    }
+
+    pub(super) fn get_or_make(&mut self, name: &str) -> &mut Value {
+        let made = Value::empty_object;
+        match (self.slot(name), &self.source) {
+            (Some(Slot::Member(position)), Some(source)) => self
+                .changes
+                .entry(position)
+                .or_insert_with(|| Some(Value::Source(source.subdocument(source.root().sibling(position)))))
+                .get_or_insert_with(made),
+            (Some(Slot::Added(position)), _) => self.added.get_or_insert_with(position, name, made),
+            _ => {
+                let position = self.added.push(name, made());
+                self.added.get_or_insert_with(position, name, made)
+            }
+        }
+    }
+
+    /// Replaces the member `name` where it stands, or adds it at the end.
+    pub(super) fn set(&mut self, name: &str, value: Value) {
+        match self.slot(name) {
+            Some(Slot::Member(position)) => {
+                self.changes.insert(position, Some(value));
+            }
+            Some(Slot::Added(position)) => self.added.replace(position, name, value),
+            None => {
+                self.added.push(name, value);
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Option<(Value, Place)> {
+        match self.slot(name)? {
+            Slot::Member(position) => {
+                let value = match self.changes.insert(position, None) {
+                    Some(changed) => changed?,
+                    None => {
+                        let source = self.source.as_ref()?;
+                        Value::Source(source.subdocument(source.root().sibling(position)))
+                    }
+                };
+                Some((value, Place::Member(position)))
+            }
+            Slot::Added(position) => self
+                .added
+                .take(position)
+                .map(|value| (value, Place::Added(position))),
+        }
+    }
+
+    pub(super) fn put_back(&mut self, position: u32, value: Value) {
+        self.changes.insert(position, Some(value));
+    }
+
+    pub(super) fn put_back_added(&mut self, position: usize, name: &str, value: Value) {
+        self.added.replace(position, name, value);
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let Some(source) = &self.source else {
+            let mut splice = Splice::new(out, "{}", b'{');
+            self.added.write(&mut splice);
+            return splice.finish(1..2);
+        };
+        let object = source.root();
+        if self.changes.is_empty() && self.added.members.iter().all(Option::is_none) {
+            return out.extend_from_slice(object.raw().as_bytes());
+        }
+        let mut splice = Splice::new(out, object.text(), b'{');
+        let mut closing = object.word().end() - 1..object.word().end();
+        let mut changes = self.changes.iter().peekable();
+        for (name, value) in object.member_nodes() {
+            let value_range = value.word().start()..value.word().end();
+            let member = name.word().start()..value_range.end;
+            closing.start = value_range.end;
+            match changes.next_if(|(position, _)| **position == value.position()) {
+                None => splice.keep(member),
+                Some((_, Some(changed))) => splice.replace(member, value_range, |out| changed.write(out)),
+                Some((_, None)) => splice.skip(),
+            }
+        }
+        self.added.write(&mut splice);
+        splice.finish(closing);
+    }
+}
+
+impl Added {
+    fn find(&self, name: &str) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(name).copied(),
+            None => self
+                .members
+                .iter()
+                .position(|member| member.as_ref().is_some_and(|(known, _)| known == name)),
+        }
+    }
+
+    fn get(&self, position: usize) -> Option<&Value> {
+        self.members.get(position)?.as_ref().map(|(_, value)| value)
+    }
+
+    fn get_or_insert_with(
+        &mut self,
+        position: usize,
+        name: &str,
+        made: impl FnOnce() -> Value,
+    ) -> &mut Value {
+        &mut self.members[position]
+            .get_or_insert_with(|| (name.to_owned(), made()))
+            .1
+    }
+
+    fn push(&mut self, name: &str, value: Value) -> usize {
+        self.members.push(None);
+        let position = self.members.len() - 1;
+        self.replace(position, name, value);
+        position
+    }
+
+    fn replace(&mut self, position: usize, name: &str, value: Value) {
+        self.members[position] = Some((name.to_owned(), value));
+        if let Some(index) = &mut self.index {
+            index.insert(name.to_owned(), position);
+        } else if self.members.len() > ADDED_WITHOUT_INDEX {
+            let names = self.members.iter().enumerate();
+            self.index = Some(
+                names
+                    .filter_map(|(at, member)| member.as_ref().map(|(name, _)| (name.clone(), at)))
+                    .collect(),
+            );
+        }
+    }
+
+    fn take(&mut self, position: usize) -> Option<Value> {
+        let (name, value) = self.members.get_mut(position)?.take()?;
+        if let Some(index) = &mut self.index {
+            index.remove(&name);
+        }
+        Some(value)
+    }
+
+    fn write(&self, splice: &mut Splice<'_, '_>) {
+        for (name, value) in self.members.iter().flatten() {
+            splice.add(|out| {
+                write_string(out, name);
+                out.push(b':');
+                value.write(out);
+            });
+        }
+    }
+}

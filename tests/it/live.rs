@@ -1,0 +1,95 @@
+//! Plugins and schemas change under load: no request fails, and each record says which version made it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+
+use crate::harness::gateway::{Gateway, repository};
+
+const TYPE: &str = "app.page_view";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn activations_rollbacks_and_schemas_fail_no_request() {
+    let mut gateway = Gateway::start().await;
+    let key = gateway.partner("live", json!({})).await;
+    gateway
+        .put(&format!("/v1/schemas/{TYPE}/1"), json!({"type": "object"}))
+        .await;
+    let project = repository().join("plugins/page-view");
+    let built = gateway.cli(&["plugin", "build", project.to_str().expect("the path is text")]);
+    assert!(
+        built.status.success(),
+        "{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    let one =
+        std::fs::read(repository().join("plugins/target/page-view.wasm")).expect("the component is there");
+    // A custom section more: other bytes, another version, the same code.
+    let mut two = one.clone();
+    two.extend_from_slice(&[0, 5, 1, b'x', 1, 2, 3]);
+    assert_eq!(gateway.push_plugin("page-view", one).await, 1);
+    assert_eq!(gateway.push_plugin("page-view", two).await, 2);
+    let route = json!({"plugin": "page-view", "to": [{"destination": "files", "topic": "live"}]});
+    gateway.put("/v1/routes/live", route).await;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let accepted = Arc::new(AtomicU64::new(0));
+    let url = format!("http://{}/v1/events/{TYPE}", gateway.data_address());
+    let senders: Vec<_> = (0..3)
+        .map(|_| {
+            let (stop, accepted) = (Arc::clone(&stop), Arc::clone(&accepted));
+            let (url, key, client) = (url.clone(), key.clone(), reqwest::Client::new());
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let request = client
+                        .post(&url)
+                        .bearer_auth(&key)
+                        .json(&json!({"platform": "ios"}));
+                    let answer = request.send().await.expect("no request fails");
+                    assert_eq!(answer.status(), 202);
+                    let body: serde_json::Value = answer.json().await.expect("an answer is JSON");
+                    assert_eq!(body["status"], "accepted", "{body}");
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for change in 0..24_u32 {
+        let version = change % 2 + 1;
+        let activated = gateway
+            .admin(
+                "POST",
+                "/v1/plugins/page-view/activate",
+                Some(json!({"version": version})),
+            )
+            .await;
+        activated.expect(200);
+        gateway
+            .put(&format!("/v1/schemas/other.{change}/1"), json!({}))
+            .await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    gateway
+        .admin("POST", "/v1/plugins/page-view/rollback", None)
+        .await
+        .expect(200);
+    stop.store(true, Ordering::Relaxed);
+    for sender in senders {
+        sender.await.expect("every answer is 202");
+    }
+    let accepted = accepted.load(Ordering::Relaxed) as usize;
+    let mut versions = BTreeMap::new();
+    for record in gateway.wait_for_records("live", accepted).await {
+        assert_eq!(record["data"]["os"], "ios", "the plugin made it");
+        *versions.entry(record["hwplugin"].to_string()).or_insert(0) += 1;
+    }
+    assert_eq!(versions.values().sum::<usize>(), accepted);
+    assert_eq!(versions.len(), 2, "both versions took events: {versions:?}");
+}
