@@ -29,7 +29,7 @@ pub(super) fn compile_config() -> Config {
         .native_unwind_info(false)
         .max_wasm_stack(limits::PLUGIN_STACK_BYTES)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
-        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(8));
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(24));
     config
 }
 

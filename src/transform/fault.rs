@@ -65,10 +65,18 @@ fn frame_names(trace: &WasmBacktrace) -> Option<String> {
         .filter_map(|frame| frame.func_name())
         // Without the hash that the compiler adds.
         .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
+        .skip_while(|name| is_panic_machinery(name))
         .map(|name| name.chars().take(120).collect::<String>())
         .take(4)
         .collect();
     (!names.is_empty()).then(|| names.join(" < "))
+}
+
+/// What a Rust panic calls on its way: it tells nobody anything.
+fn is_panic_machinery(name: &str) -> bool {
+    ["__rustc::", "std::", "core::", "alloc::", "rust_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 /// Bounds a plugin's own text.

@@ -69,8 +69,8 @@ async fn a_trap_costs_one_event_and_one_instance() {
     assert_eq!(only_body(call(&plugin, "calls", 0)), "2");
     for (what, amount, cause) in [
         ("panic", 7, "panicked at"),
-        ("loop", 0, "ran longer than 10 ms"),
-        ("loop-in-host", 0, "ran longer than 10 ms"),
+        ("loop", 0, "ran longer than 50 ms"),
+        ("loop-in-host", 0, "ran longer than 50 ms"),
         ("grow", 0, "ran out of memory: it may have 64MiB"),
         ("recurse", 1_000_000, "recursed too deeply"),
     ] {
@@ -80,10 +80,7 @@ async fn a_trap_costs_one_event_and_one_instance() {
     }
     let text = failure(call(&plugin, "panic", 7));
     assert!(text.contains("out of order: 7"), "{text}");
-    assert!(
-        text.contains("Hostile as headworks_plugin::plugin::Plugin"),
-        "names of functions: {text}"
-    );
+    assert!(text.contains(", in transform: "), "names of functions: {text}");
 }
 
 #[tokio::test]
@@ -93,7 +90,7 @@ async fn an_endless_loop_ends_in_time() {
     for _ in 0..3 {
         failure(call(&plugin, "loop", 0));
     }
-    // Ten milliseconds of processor time each; the rest is what a busy machine takes for others.
+    // Fifty milliseconds of processor time each; the rest is what a busy machine takes for others.
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
@@ -198,7 +195,7 @@ async fn a_configuration_that_cannot_be_used_is_refused() {
             json!({"configure": "panic"}),
             "configured@1 fails while it reads its configuration: trapped",
         ),
-        (json!({"configure": "loop"}), "ran longer than 200 ms"),
+        (json!({"configure": "loop"}), "ran longer than 1000 ms"),
     ] {
         let refused = transformer()
             .prepare(&name, 1, hostile_component(), Some(&config))

@@ -35,7 +35,11 @@ fn transformer() -> &'static Transformer {
 
 fn make_transformer(cache: &Path) -> Arc<Transformer> {
     Transformer::new(TransformSettings {
-        limits: Limits::default(),
+        limits: Limits {
+            // Five times the default: the host of these tests is built without optimisation.
+            plugin_time_ms: 50,
+            ..Limits::default()
+        },
         cache_dir: cache.join("compiled"),
         compiler: PathBuf::from(env!("CARGO_BIN_EXE_headworks")),
     })
