@@ -78,6 +78,11 @@ fn mask(part: &str) -> &str {
     }
 }
 
+/// How the lines of cargo's own progress begin, which a build under a command shows.
+const CARGO: [&str; 7] = [
+    "Compiling ", "Finished ", "Downloading ", "Downloaded ", "Locking ", "Updating ", "Blocking ",
+];
+
 /// One shell for all commands, so that variables last; each is run again while it only looks and does not yet see.
 struct Shell<'a> {
     gateway: &'a Gateway,
@@ -88,19 +93,18 @@ impl Shell<'_> {
     fn run(&self, command: &str) -> String {
         let here = command.replace("127.0.0.1:8080", &self.gateway.data_address().to_string());
         let output = Command::new("bash")
-            .args(["-eu", "-c", &format!("{}\n{here}", self.variables)])
+            .args(["-eu", "-c", &format!("exec 2>&1\n{}\n{here}", self.variables)])
             .current_dir(self.gateway.path(""))
             .env("HEADWORKS_URL", self.gateway.admin_url())
             .env("COLUMNS", "200")
             .output()
             .expect("bash runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success() || command.starts_with("cat "),
-            "{command}\n{text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        text
+        assert!(output.status.success() || command.starts_with("cat "), "{command}\n{text}");
+        text.lines()
+            .filter(|line| !CARGO.iter().any(|word| line.trim_start().starts_with(word)))
+            .map(|line| format!("{line}\n"))
+            .collect()
     }
 }
 
