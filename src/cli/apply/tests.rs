@@ -71,6 +71,7 @@ fn all_kinds_of_files_are_found_and_others_ignored() {
             ("schemas/README.md", ""),
             ("schemas/a.b/5.2.json", "{}"),
             ("schemas/a.b/5.2@%2Fapps%2Fone.json", "true"),
+            ("schemas/a.b/5.10.json", "{}"),
             ("schemas/a.b/README.md", ""),
             ("schemas/a.b/samples/5.2/valid.json", "no JSON"),
             ("plugins/built/any.wasm", "component"),
@@ -83,7 +84,10 @@ fn all_kinds_of_files_are_found_and_others_ignored() {
     let folder = folder::read(directory.path()).unwrap();
     assert_eq!(folder.partners.unwrap().len(), 1);
     let keys: Vec<SchemaKey> = folder.schemas.unwrap().into_iter().map(|schema| schema.key).collect();
-    assert_eq!(keys, [key("a.b", "5.2", None), key("a.b", "5.2", Some("/apps/one"))]);
+    assert_eq!(
+        keys,
+        [key("a.b", "5.2", None), key("a.b", "5.10", None), key("a.b", "5.2", Some("/apps/one"))]
+    );
     let names: Vec<&str> = folder.plugins.keys().map(crate::event::PluginName::as_str).collect();
     assert_eq!(names, ["built", "source"]);
     assert!(folder.routes.is_none() && folder.types.is_none());
