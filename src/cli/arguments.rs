@@ -91,7 +91,13 @@ pub struct Remote {
     pub url: String,
     /// A token of the admin API. Without one, the token in ./data/admin-token is used where that file exists and URL
     /// is on this machine.
-    #[arg(long, global = true, value_name = "TOKEN", env = "HEADWORKS_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "HEADWORKS_TOKEN",
+        hide_env_values = true
+    )]
     pub token: Option<String>,
     /// Print the API's JSON instead of tables.
     #[arg(long, global = true)]

@@ -75,13 +75,19 @@ struct Page {
 
 impl Client {
     pub fn new(remote: &Remote) -> Result<Client, Failure> {
-        let text = if remote.url.is_empty() { DEFAULT_URL } else { &remote.url };
+        let text = if remote.url.is_empty() {
+            DEFAULT_URL
+        } else {
+            &remote.url
+        };
         let base = Url::parse(text)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| {
                 let shown = crate::cli::output::printable(text);
-                Failure::Usage(format!("--url {shown:?} is no URL: write one such as {DEFAULT_URL}"))
+                Failure::Usage(format!(
+                    "--url {shown:?} is no URL: write one such as {DEFAULT_URL}"
+                ))
             })?;
         let local = is_local(&base);
         let mut builder = reqwest::Client::builder()
@@ -97,7 +103,11 @@ impl Client {
             url: shown(&base),
             cause: causes(&error),
         })?;
-        let given = remote.token.as_deref().map(str::trim).filter(|token| !token.is_empty());
+        let given = remote
+            .token
+            .as_deref()
+            .map(str::trim)
+            .filter(|token| !token.is_empty());
         let token = match given {
             Some(token) => Some(token.to_owned()),
             None if local => token_file(Path::new(DEFAULT_TOKEN_FILE)),
@@ -195,7 +205,9 @@ impl Client {
             request = request.header(name, *value);
         }
         if let Some(body) = body {
-            request = request.header(header::CONTENT_TYPE, body.content_type).body(body.bytes);
+            request = request
+                .header(header::CONTENT_TYPE, body.content_type)
+                .body(body.bytes);
         }
         let failed = |error: reqwest::Error| {
             if error.is_connect() {
@@ -256,7 +268,10 @@ fn shown(url: &Url) -> String {
 
 fn is_local(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let address = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 

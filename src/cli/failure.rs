@@ -17,9 +17,7 @@ pub enum Failure {
     Files(#[from] ConfigErrors),
     #[error("{0}")]
     Refused(Box<Refusal>),
-    #[error(
-        "no gateway answers at {url}: start it with `headworks serve` or give --url ({cause})"
-    )]
+    #[error("no gateway answers at {url}: start it with `headworks serve` or give --url ({cause})")]
     Unreachable { url: String, cause: String },
     #[error("the request to {url} failed: {cause}")]
     Transport { url: String, cause: String },
@@ -55,7 +53,10 @@ impl Failure {
             Failure::Files(errors) => {
                 output::note(&errors.to_string());
                 let count = errors.iter().count();
-                output::note(&format!("error: {count} {}", if count == 1 { "fault" } else { "faults" }));
+                output::note(&format!(
+                    "error: {count} {}",
+                    if count == 1 { "fault" } else { "faults" }
+                ));
             }
             failure => output::note(&format!("error: {failure}")),
         }
@@ -93,8 +94,12 @@ impl Refusal {
     /// What to do on the command line, where the detail cannot know it.
     fn advice(&self) -> Option<&'static str> {
         Some(match self.code.as_str() {
-            "token-missing" => "give --token or set HEADWORKS_TOKEN; the first admin token is in DATA_DIR/admin-token",
-            "token-invalid" => "check --token and HEADWORKS_TOKEN; the first admin token is in DATA_DIR/admin-token",
+            "token-missing" => {
+                "give --token or set HEADWORKS_TOKEN; the first admin token is in DATA_DIR/admin-token"
+            }
+            "token-invalid" => {
+                "check --token and HEADWORKS_TOKEN; the first admin token is in DATA_DIR/admin-token"
+            }
             "role-insufficient" => "use a token with a higher role",
             "not-found" => "`list` shows what there is",
             "path-unknown" => "check --url: it must be the admin port, without a path",
@@ -120,7 +125,11 @@ impl fmt::Display for Refusal {
             write!(formatter, " (at {})", output::printable(&fault.pointer))?;
         }
         for fault in others {
-            let pointer = if fault.pointer.is_empty() { "(root)" } else { &fault.pointer };
+            let pointer = if fault.pointer.is_empty() {
+                "(root)"
+            } else {
+                &fault.pointer
+            };
             write!(
                 formatter,
                 "\n  {}: {}",
@@ -132,7 +141,11 @@ impl fmt::Display for Refusal {
             write!(formatter, "\n  {advice}")?;
         }
         if self.status >= 500 && !self.request_id.is_empty() {
-            write!(formatter, "\n  request id {}", output::printable(&self.request_id))?;
+            write!(
+                formatter,
+                "\n  request id {}",
+                output::printable(&self.request_id)
+            )?;
         }
         Ok(())
     }

@@ -143,7 +143,11 @@ mod tests {
     #[test]
     fn tables_have_no_borders_and_a_line_a_row() {
         let rows = vec![
-            vec!["call.ended".to_owned(), "1.0".to_owned(), "the first text".to_owned()],
+            vec![
+                "call.ended".to_owned(),
+                "1.0".to_owned(),
+                "the first text".to_owned(),
+            ],
             vec!["app.search".to_owned(), "5.10.0".to_owned(), "x".repeat(300)],
         ];
         assert_eq!(

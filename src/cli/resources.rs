@@ -12,9 +12,7 @@ use crate::{
         tree::{self, Node, Value},
     },
     event::PluginName,
-    registry::model::{
-        Compatibility, Partner, Policy, RateLimit, Route, RouteMatch, RouteTarget, TypeEntry,
-    },
+    registry::model::{Compatibility, Partner, Policy, RateLimit, Route, RouteMatch, RouteTarget, TypeEntry},
 };
 
 /// The API takes no larger body.
@@ -81,9 +79,7 @@ pub fn partner(root: &Node, faults: &mut Faults) -> Partner {
             .unwrap_or_default(),
         envelope: section.get("envelope").map(Node::to_json),
         rate_limit: section.has("rate_limit").then(RateLimit::default),
-        origins: section
-            .read("origins", faults, texts)
-            .unwrap_or_default(),
+        origins: section.read("origins", faults, texts).unwrap_or_default(),
     };
     let mut limits = section.section("rate_limit", faults);
     let rate_limit = partner.rate_limit.map(|_| RateLimit {
@@ -93,7 +89,10 @@ pub fn partner(root: &Node, faults: &mut Faults) -> Partner {
     });
     limits.finish(faults);
     section.finish(faults);
-    Partner { rate_limit, ..partner }
+    Partner {
+        rate_limit,
+        ..partner
+    }
 }
 
 pub fn type_entry(root: &Node, faults: &mut Faults) -> TypeEntry {
@@ -125,7 +124,11 @@ pub fn route(root: &Node, faults: &mut Faults) -> Route {
     });
     let config = section.get("config").map(Node::to_json);
     if config.is_some() && !section.has("plugin") {
-        let error = ConfigError::new(section.place_of("config").clone(), "config", "is for a plugin, and none is named");
+        let error = ConfigError::new(
+            section.place_of("config").clone(),
+            "config",
+            "is for a plugin, and none is named",
+        );
         faults.push(error.suggesting("write plugin = \"NAME\", or leave it out"));
     }
     let to = targets(&mut section, faults);
@@ -159,7 +162,11 @@ fn targets(section: &mut Section<'_>, faults: &mut Faults) -> Vec<RouteTarget> {
         let Some(mut target) = Section::of(item, format!("to[{index}]"), "to", faults) else {
             continue;
         };
-        target.require("destination", "give the name of a destination of the configuration", faults);
+        target.require(
+            "destination",
+            "give the name of a destination of the configuration",
+            faults,
+        );
         targets.push(RouteTarget {
             destination: target.text("destination", faults).unwrap_or_default(),
             topic: target.text("topic", faults),
@@ -197,7 +204,10 @@ impl Bounds for u64 {
 
 fn texts(node: &Node) -> Result<Vec<String>, ValueFault> {
     let Value::Array(items) = &node.value else {
-        return Err((format!("is {}, and must be a list of strings", node.value.kind()), None));
+        return Err((
+            format!("is {}, and must be a list of strings", node.value.kind()),
+            None,
+        ));
     };
     items
         .iter()

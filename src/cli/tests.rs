@@ -75,7 +75,10 @@ fn what_is_no_name_or_version_is_wrong_usage() {
     ] {
         let arguments: Vec<&str> = line.split(' ').collect();
         let error = parsed(&arguments).expect_err(line);
-        assert!(!matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion), "{line}");
+        assert!(
+            !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion),
+            "{line}"
+        );
         assert!(error.to_string().contains(said), "{line}: {error}");
     }
 }
@@ -128,7 +131,10 @@ fn a_refusal_says_everything_at_once() {
         "errors": [{ "pointer": "/version", "message": "there is no such version" }],
     }))
     .unwrap();
-    assert_eq!(refusal.to_string(), "input-invalid: there is no such version (at /version)");
+    assert_eq!(
+        refusal.to_string(),
+        "input-invalid: there is no such version (at /version)"
+    );
     let refusal: Refusal = serde_json::from_value(serde_json::json!({
         "status": 503, "code": "store-unavailable", "detail": "the store cannot be reached", "request_id": "0198",
     }))
@@ -149,7 +155,11 @@ fn what_show_prints_is_what_put_takes() {
     }))
     .unwrap();
     let text = resources::to_toml(&route);
-    assert_eq!(resources::parse("calls.toml", &text, resources::route).unwrap(), route, "{text}");
+    assert_eq!(
+        resources::parse("calls.toml", &text, resources::route).unwrap(),
+        route,
+        "{text}"
+    );
 
     let partner: Partner = serde_json::from_value(serde_json::json!({
         "description": "Calls",
@@ -160,7 +170,11 @@ fn what_show_prints_is_what_put_takes() {
     }))
     .unwrap();
     let text = resources::to_toml(&partner);
-    assert_eq!(resources::parse("calls.toml", &text, resources::partner).unwrap(), partner, "{text}");
+    assert_eq!(
+        resources::parse("calls.toml", &text, resources::partner).unwrap(),
+        partner,
+        "{text}"
+    );
     assert_eq!(
         resources::parse("empty.toml", "", resources::partner).unwrap(),
         Partner::default()

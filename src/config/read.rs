@@ -3,8 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, ops::Range, path::PathBuf};
 
 use super::{
-    ServerSettings, Settings, SpoolSettings, StoreSettings, TelemetrySettings,
-    destination,
+    ServerSettings, Settings, SpoolSettings, StoreSettings, TelemetrySettings, destination,
     error::{ConfigError, ConfigErrors, Place},
     overrides,
     section::{Faults, Section, ValueFault, choice, closest, shown, text},
@@ -50,7 +49,10 @@ pub fn settings(
     let broken: Vec<Range<u32>> = syntax.iter().filter_map(|error| misread(text, error)).collect();
     errors.retain(|error| {
         let line = error.place.line();
-        !error.missing && !broken.iter().any(|lines| line.is_some_and(|line| lines.contains(&line)))
+        !error.missing
+            && !broken
+                .iter()
+                .any(|lines| line.is_some_and(|line| lines.contains(&line)))
     });
     errors.extend(syntax);
     Err(ConfigErrors::new(errors))
@@ -63,9 +65,9 @@ fn misread(text: &str, error: &ConfigError) -> Option<Range<u32>> {
     let is_header = |line: &str| line.trim_start().starts_with('[');
     let mut lines = text.lines().zip(1..).skip_while(|(_, number)| *number < first);
     let end = match lines.next() {
-        Some((line, _)) if is_header(line) => {
-            lines.find(|(line, _)| is_header(line)).map_or(u32::MAX, |(_, number)| number)
-        }
+        Some((line, _)) if is_header(line) => lines
+            .find(|(line, _)| is_header(line))
+            .map_or(u32::MAX, |(_, number)| number),
         _ => first + 1,
     };
     Some(first..end)

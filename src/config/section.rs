@@ -79,7 +79,8 @@ pub fn closest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Opti
     let distance = |known: &str| {
         let known = known.replace('-', "_");
         let distance = strsim::damerau_levenshtein(&folded, &known);
-        let begins = |longer: &str, shorter: &str| shorter.len() >= BEGINNING_BYTES && longer.starts_with(shorter);
+        let begins =
+            |longer: &str, shorter: &str| shorter.len() >= BEGINNING_BYTES && longer.starts_with(shorter);
         let alike = distance <= (folded.len().max(known.len()) / 3).max(1)
             || begins(&known, &folded)
             || begins(&folded, &known);

@@ -69,7 +69,11 @@ fn wrong_usage_ends_with_2_and_help_with_0() {
         assert!(printed(&output).is_empty(), "{arguments:?}");
         assert!(!said(&output).is_empty(), "{arguments:?}");
     }
-    for arguments in [&["--help"][..], &["--version"], &["quarantine", "replay", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["--version"],
+        &["quarantine", "replay", "--help"],
+    ] {
         let output = headworks(folder.path(), arguments);
         assert_eq!(status(&output), 0, "{arguments:?}");
         assert!(printed(&output).contains("headworks"), "{arguments:?}");
@@ -82,15 +86,24 @@ fn a_configuration_is_checked_whole() {
     write(
         folder.path(),
         &[
-            ("good.toml", "data_dir = \"elsewhere\"\n[telemetry]\notlp_endpoint = \"http://localhost:4317\"\n"),
-            ("bad.toml", "[sever]\nlisten = \"localhost:8080\"\n[spool]\nmax_bytes = \"10GB\"\n"),
+            (
+                "good.toml",
+                "data_dir = \"elsewhere\"\n[telemetry]\notlp_endpoint = \"http://localhost:4317\"\n",
+            ),
+            (
+                "bad.toml",
+                "[sever]\nlisten = \"localhost:8080\"\n[spool]\nmax_bytes = \"10GB\"\n",
+            ),
         ],
     );
     let output = headworks(folder.path(), &["config", "check", "good.toml"]);
     assert_eq!(succeeded(&output), "good.toml is in order\n");
     assert!(said(&output).starts_with("warning: telemetry.otlp_endpoint has no effect"));
 
-    for arguments in [&["config", "check", "bad.toml"][..], &["serve", "--config", "bad.toml"]] {
+    for arguments in [
+        &["config", "check", "bad.toml"][..],
+        &["serve", "--config", "bad.toml"],
+    ] {
         let output = headworks(folder.path(), arguments);
         assert_eq!(status(&output), 1);
         assert_eq!(
@@ -109,9 +122,13 @@ fn a_configuration_is_checked_whole() {
 fn without_a_gateway_the_command_says_how_to_start_one() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let url = nowhere();
-    let output = headworks(folder.path(), &["route", "list", "--url", &url, "--token", "hwt_secret"]);
+    let output = headworks(
+        folder.path(),
+        &["route", "list", "--url", &url, "--token", "hwt_secret"],
+    );
     assert_eq!(status(&output), 1);
-    let expected = format!("error: no gateway answers at {url}: start it with `headworks serve` or give --url (");
+    let expected =
+        format!("error: no gateway answers at {url}: start it with `headworks serve` or give --url (");
     assert!(said(&output).starts_with(&expected), "{}", said(&output));
     assert!(!said(&output).contains("hwt_secret"));
 }
@@ -129,16 +146,28 @@ fn a_broken_folder_is_refused_before_a_gateway_is_asked() {
     let output = headworks(folder.path(), &["apply", ".", "--url", &nowhere()]);
     assert_eq!(status(&output), 1);
     let said = said(&output);
-    assert!(said.contains("./partners/acme.toml:1:1: polcy: unknown key (did you mean `policy`?)\n"), "{said}");
+    assert!(
+        said.contains("./partners/acme.toml:1:1: polcy: unknown key (did you mean `policy`?)\n"),
+        "{said}"
+    );
     assert!(said.contains("./schemas/a.b/1.0.json: /type: "), "{said}");
     assert!(said.ends_with("error: 2 faults\n"), "{said}");
 }
 
 const EXAMPLE: [(&str, &str); 4] = [
-    ("folder/partners/writer.toml", "description = \"Writes\"\nsource = \"/writer\"\n"),
-    ("folder/types/note.taken.toml", "description = \"A note was taken\"\n"),
+    (
+        "folder/partners/writer.toml",
+        "description = \"Writes\"\nsource = \"/writer\"\n",
+    ),
+    (
+        "folder/types/note.taken.toml",
+        "description = \"A note was taken\"\n",
+    ),
     ("folder/schemas/note.taken/1.0.json", "{\"type\": \"object\"}\n"),
-    ("folder/routes/notes.toml", "[match]\ntype = \"note.*\"\n[[to]]\ndestination = \"files\"\n"),
+    (
+        "folder/routes/notes.toml",
+        "[match]\ntype = \"note.*\"\n[[to]]\ndestination = \"files\"\n",
+    ),
 ];
 
 #[tokio::test]
@@ -154,34 +183,68 @@ async fn apply_makes_the_registry_match_a_folder() {
          create  schema   note.taken@1.0\n\
          create  route    notes\n"
     );
-    assert_eq!(succeeded(&gateway.cli(&["partner", "list"])), "", "a dry run changes nothing");
+    assert_eq!(
+        succeeded(&gateway.cli(&["partner", "list"])),
+        "",
+        "a dry run changes nothing"
+    );
 
     let applied = succeeded(&gateway.cli(&["apply", "folder"]));
-    assert!(applied.ends_with("4 created, 0 changed, 0 deleted, 0 unchanged\n"), "{applied}");
+    assert!(
+        applied.ends_with("4 created, 0 changed, 0 deleted, 0 unchanged\n"),
+        "{applied}"
+    );
     let again = succeeded(&gateway.cli(&["apply", "folder"]));
     assert_eq!(again, "nothing to change: 4 resources as wanted\n");
 
     // A member is changed, a file is gone, and somebody has registered a partner and a route by hand.
-    write(&gateway.path(""), &[("folder/partners/writer.toml", "description = \"Writes\"\n")]);
-    fs::rename(gateway.path("folder/routes/notes.toml"), gateway.path("folder/routes/all.toml")).expect("renamed");
+    write(
+        &gateway.path(""),
+        &[("folder/partners/writer.toml", "description = \"Writes\"\n")],
+    );
+    fs::rename(
+        gateway.path("folder/routes/notes.toml"),
+        gateway.path("folder/routes/all.toml"),
+    )
+    .expect("renamed");
     succeeded(&gateway.cli(&["partner", "put", "reader"]));
     succeeded(&gateway.cli(&["partner", "put", "sender"]));
     succeeded(&gateway.cli(&["key", "create", "sender"]));
 
     let unasked = gateway.cli(&["apply", "folder"]);
     assert_eq!(status(&unasked), 1);
-    assert!(said(&unasked).contains("nothing was changed: give --yes"), "{}", said(&unasked));
-    assert!(said(&unasked).contains("  route notes\n  partner reader\n"), "{}", said(&unasked));
+    assert!(
+        said(&unasked).contains("nothing was changed: give --yes"),
+        "{}",
+        said(&unasked)
+    );
+    assert!(
+        said(&unasked).contains("  route notes\n  partner reader\n"),
+        "{}",
+        said(&unasked)
+    );
     assert!(succeeded(&gateway.cli(&["partner", "show", "writer"])).contains("/writer"));
 
     let kept = gateway.cli(&["apply", "folder", "--keep"]);
-    assert!(succeeded(&kept).ends_with("1 created, 1 changed, 0 deleted, 2 unchanged\n"), "{}", printed(&kept));
-    assert!(said(&kept).contains("2 resources not in the folder: kept"), "{}", said(&kept));
+    assert!(
+        succeeded(&kept).ends_with("1 created, 1 changed, 0 deleted, 2 unchanged\n"),
+        "{}",
+        printed(&kept)
+    );
+    assert!(
+        said(&kept).contains("2 resources not in the folder: kept"),
+        "{}",
+        said(&kept)
+    );
 
     let deleted = gateway.cli(&["apply", "folder", "--yes"]);
     assert_eq!(status(&deleted), 1, "a partner with a key stays");
     assert!(said(&deleted).contains("partner sender is not in the folder and stays: it has 1 live key"));
-    assert!(printed(&deleted).ends_with("0 created, 0 changed, 2 deleted, 4 unchanged\n"), "{}", printed(&deleted));
+    assert!(
+        printed(&deleted).ends_with("0 created, 0 changed, 2 deleted, 4 unchanged\n"),
+        "{}",
+        printed(&deleted)
+    );
     let partners = succeeded(&gateway.cli(&["partner", "list"]));
     assert!(partners.contains("sender") && partners.contains("writer") && !partners.contains("reader"));
     let routes = succeeded(&gateway.cli(&["route", "list"]));
@@ -203,10 +266,22 @@ async fn what_fails_in_apply_does_not_keep_the_rest_and_deletes_nothing() {
     fs::remove_file(gateway.path("folder/routes/notes.toml")).expect("removed");
     let output = gateway.cli(&["apply", "folder", "--yes"]);
     assert_eq!(status(&output), 1);
-    assert!(said(&output).contains("error: route new: input-invalid: "), "{}", said(&output));
+    assert!(
+        said(&output).contains("error: route new: input-invalid: "),
+        "{}",
+        said(&output)
+    );
     assert!(said(&output).contains("/to/0/destination"), "{}", said(&output));
-    assert!(said(&output).contains("not deleted, since something failed: route notes"), "{}", said(&output));
-    assert!(printed(&output).contains("created  partner  new"), "{}", printed(&output));
+    assert!(
+        said(&output).contains("not deleted, since something failed: route notes"),
+        "{}",
+        said(&output)
+    );
+    assert!(
+        printed(&output).contains("created  partner  new"),
+        "{}",
+        printed(&output)
+    );
     assert!(succeeded(&gateway.cli(&["route", "list"])).contains("notes"));
 }
 
@@ -215,7 +290,13 @@ async fn resources_come_and_go_on_the_command_line() {
     let gateway = Gateway::start().await;
     let folder = gateway.path("");
     write(&folder, &EXAMPLE);
-    write(&folder, &[("bad.json", "{\"type\": \"strin\"}"), ("other.json", "{\"type\": \"string\"}")]);
+    write(
+        &folder,
+        &[
+            ("bad.json", "{\"type\": \"strin\"}"),
+            ("other.json", "{\"type\": \"string\"}"),
+        ],
+    );
 
     assert_eq!(
         succeeded(&gateway.cli(&["partner", "put", "writer", "folder/partners/writer.toml"])),
@@ -227,32 +308,56 @@ async fn resources_come_and_go_on_the_command_line() {
     );
     let again = gateway.cli(&["partner", "put", "writer"]);
     assert_eq!(status(&again), 1, "without a file only a new partner is made");
-    assert!(said(&again).starts_with("error: precondition-failed: "), "{}", said(&again));
+    assert!(
+        said(&again).starts_with("error: precondition-failed: "),
+        "{}",
+        said(&again)
+    );
 
     let created = gateway.cli(&["key", "create", "writer", "--json"]);
     let created: Value = serde_json::from_str(&succeeded(&created)).expect("it is JSON");
-    let (id, key) = (created["id"].as_str().expect("an id"), created["key"].as_str().expect("a key"));
+    let (id, key) = (
+        created["id"].as_str().expect("an id"),
+        created["key"].as_str().expect("a key"),
+    );
     let listed = succeeded(&gateway.cli(&["key", "list", "writer"]));
-    assert!(listed.contains(id) && listed.contains("secret") && !listed.contains(key), "{listed}");
+    assert!(
+        listed.contains(id) && listed.contains("secret") && !listed.contains(key),
+        "{listed}"
+    );
     succeeded(&gateway.cli(&["key", "revoke", "writer", id]));
-    assert_eq!(said(&gateway.cli(&["key", "list", "writer"])), "partner writer has no live key\n");
+    assert_eq!(
+        said(&gateway.cli(&["key", "list", "writer"])),
+        "partner writer has no live key\n"
+    );
 
     let file = "folder/schemas/note.taken/1.0.json";
     assert_eq!(
         succeeded(&gateway.cli(&["schema", "register", "note.taken", "1.0", file])),
         "registered note.taken@1.0\n"
     );
-    let listed: Value = serde_json::from_str(&succeeded(&gateway.cli(&["schema", "list", "--json"]))).expect("JSON");
+    let listed: Value =
+        serde_json::from_str(&succeeded(&gateway.cli(&["schema", "list", "--json"]))).expect("JSON");
     assert_eq!(listed["items"][0]["since"], "1.0");
-    assert_eq!(succeeded(&gateway.cli(&["schema", "show", "note.taken", "1.0"])), "{\"type\": \"object\"}\n");
+    assert_eq!(
+        succeeded(&gateway.cli(&["schema", "show", "note.taken", "1.0"])),
+        "{\"type\": \"object\"}\n"
+    );
     let broken = gateway.cli(&["schema", "register", "note.taken", "2.0", "bad.json"]);
     assert_eq!(status(&broken), 1);
-    assert!(said(&broken).contains("schema-invalid") && said(&broken).contains("/type"), "{}", said(&broken));
+    assert!(
+        said(&broken).contains("schema-invalid") && said(&broken).contains("/type"),
+        "{}",
+        said(&broken)
+    );
     let other = gateway.cli(&["schema", "register", "note.taken", "1.0", "other.json"]);
     assert_eq!(status(&other), 1);
     assert!(said(&other).contains("--force"), "{}", said(&other));
     succeeded(&gateway.cli(&["schema", "register", "note.taken", "1.0", "other.json", "--force"]));
-    assert_eq!(succeeded(&gateway.cli(&["schema", "delete", "note.taken", "1.0"])), "deleted note.taken@1.0\n");
+    assert_eq!(
+        succeeded(&gateway.cli(&["schema", "delete", "note.taken", "1.0"])),
+        "deleted note.taken@1.0\n"
+    );
 
     succeeded(&gateway.cli(&["route", "put", "notes", "folder/routes/notes.toml"]));
     let routes = succeeded(&gateway.cli(&["route", "list"]));
@@ -260,7 +365,11 @@ async fn resources_come_and_go_on_the_command_line() {
         routes,
         "NAME   PARTNER  TYPE    SOURCE  PLUGIN  TO\nnotes  *        note.*  *               files\n"
     );
-    fs::write(gateway.path("shown.toml"), succeeded(&gateway.cli(&["route", "show", "notes"]))).expect("written");
+    fs::write(
+        gateway.path("shown.toml"),
+        succeeded(&gateway.cli(&["route", "show", "notes"])),
+    )
+    .expect("written");
     assert_eq!(
         succeeded(&gateway.cli(&["route", "put", "notes", "shown.toml"])),
         "in force: route notes\n",
@@ -269,11 +378,19 @@ async fn resources_come_and_go_on_the_command_line() {
     succeeded(&gateway.cli(&["route", "delete", "notes"]));
     let gone = gateway.cli(&["route", "show", "notes"]);
     assert_eq!(status(&gone), 1);
-    assert!(said(&gone).starts_with("error: not-found: there is no route \"notes\""), "{}", said(&gone));
+    assert!(
+        said(&gone).starts_with("error: not-found: there is no route \"notes\""),
+        "{}",
+        said(&gone)
+    );
 
     let wrong = gateway.cli(&["route", "list", "--token", "hwt_wrong_token"]);
     assert_eq!(status(&wrong), 1);
-    assert!(said(&wrong).contains("token-invalid") && !said(&wrong).contains("hwt_wrong"), "{}", said(&wrong));
+    assert!(
+        said(&wrong).contains("token-invalid") && !said(&wrong).contains("hwt_wrong"),
+        "{}",
+        said(&wrong)
+    );
 }
 
 #[tokio::test]
@@ -283,7 +400,9 @@ async fn quarantine_is_listed_shown_replayed_and_discarded() {
     gateway.partner("writer", serde_json::json!({})).await;
     for number in 0..3 {
         let body = format!("{{\"number\":{number},\"escape\":\"\\u001b[31m\"}}");
-        let answer = gateway.post("/v1/events/note.taken", "writer", "application/json", body).await;
+        let answer = gateway
+            .post("/v1/events/note.taken", "writer", "application/json", body)
+            .await;
         assert_eq!(answer.expect(202)["code"], "schema-unknown");
     }
     let listed = succeeded(&gateway.cli(&["quarantine", "list", "--limit", "2", "--json"]));
@@ -292,7 +411,10 @@ async fn quarantine_is_listed_shown_replayed_and_discarded() {
     assert_eq!(items.len(), 2);
     let id = items[0]["id"].as_str().expect("an id");
     let shown = succeeded(&gateway.cli(&["quarantine", "show", id]));
-    assert!(shown.contains("schema-unknown") && shown.contains("\"number\":0"), "{shown}");
+    assert!(
+        shown.contains("schema-unknown") && shown.contains("\"number\":0"),
+        "{shown}"
+    );
     assert!(said(&gateway.cli(&["quarantine", "list", "--limit", "2"])).contains("there are more than 2"));
     assert_eq!(
         said(&gateway.cli(&["quarantine", "list", "--code", "plugin-failed"])),
@@ -309,8 +431,15 @@ async fn quarantine_is_listed_shown_replayed_and_discarded() {
     );
     let unasked = gateway.cli(&["quarantine", "discard"]);
     assert_eq!(status(&unasked), 1);
-    assert!(said(&unasked).contains("nothing was discarded"), "{}", said(&unasked));
-    assert_eq!(succeeded(&gateway.cli(&["quarantine", "discard", "--yes"])), "3 events discarded\n");
+    assert!(
+        said(&unasked).contains("nothing was discarded"),
+        "{}",
+        said(&unasked)
+    );
+    assert_eq!(
+        succeeded(&gateway.cli(&["quarantine", "discard", "--yes"])),
+        "3 events discarded\n"
+    );
     assert_eq!(succeeded(&gateway.cli(&["quarantine", "list"])), "");
 }
 
@@ -321,7 +450,14 @@ async fn the_token_of_a_gateway_in_this_folder_is_found() {
     let output = headworks(&gateway.path(""), &["partner", "list", "--url", &url]);
     succeeded(&output);
     // Elsewhere there is none to be found.
-    let output = headworks(repository().join("src").as_path(), &["partner", "list", "--url", &url]);
+    let output = headworks(
+        repository().join("src").as_path(),
+        &["partner", "list", "--url", &url],
+    );
     assert_eq!(status(&output), 1);
-    assert!(said(&output).contains("token-missing") && said(&output).contains("--token"), "{}", said(&output));
+    assert!(
+        said(&output).contains("token-missing") && said(&output).contains("--token"),
+        "{}",
+        said(&output)
+    );
 }

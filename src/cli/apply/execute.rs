@@ -35,12 +35,20 @@ pub async fn execute(plan: &Plan, components: &Components, client: &Client, outp
     for (step, is_deletion) in plan.changes.iter().map(|step| (step, false)).chain(deletions) {
         if is_deletion && done.failed > 0 {
             done.failed += 1;
-            output::note(&format!("not deleted, since something failed: {} {}", step.kind(), step.name()));
+            output::note(&format!(
+                "not deleted, since something failed: {} {}",
+                step.kind(),
+                step.name()
+            ));
             continue;
         }
         if let Some(plugin) = waits_for(step, &failed_plugins) {
             done.failed += 1;
-            output::note(&format!("error: {} {}: waits for plugin {plugin}", step.kind(), step.name()));
+            output::note(&format!(
+                "error: {} {}: waits for plugin {plugin}",
+                step.kind(),
+                step.name()
+            ));
             continue;
         }
         match take(step, components, client).await {
@@ -48,7 +56,12 @@ pub async fn execute(plan: &Plan, components: &Components, client: &Client, outp
                 done.count(step);
                 if !output.is_json() {
                     // A closed output is no reason to stop half way.
-                    let _ = output::line(&format!("{:6}  {:7}  {}", past(step.action()), step.kind(), step.name()));
+                    let _ = output::line(&format!(
+                        "{:6}  {:7}  {}",
+                        past(step.action()),
+                        step.kind(),
+                        step.name()
+                    ));
                 }
             }
             Err(failure) => {
@@ -88,10 +101,14 @@ fn waits_for<'s>(step: &'s Step, failed: &BTreeSet<PluginName>) -> Option<&'s Pl
 async fn take(step: &Step, components: &Components, client: &Client) -> Result<(), Failure> {
     match step {
         Step::PutPartner { name, partner, .. } => {
-            client.put(&["partners", name.as_str()], &[], Sent::json(partner)?).await?;
+            client
+                .put(&["partners", name.as_str()], &[], Sent::json(partner)?)
+                .await?;
         }
         Step::PutType { name, entry, .. } => {
-            client.put(&["types", name.as_str()], &[], Sent::json(entry)?).await?;
+            client
+                .put(&["types", name.as_str()], &[], Sent::json(entry)?)
+                .await?;
         }
         Step::ResetType(name) => {
             let entry = Sent::json(&TypeEntry::default())?;
@@ -102,7 +119,9 @@ async fn take(step: &Step, components: &Components, client: &Client) -> Result<(
                 content_type: "application/schema+json",
                 bytes: schema.text.clone().into_bytes(),
             };
-            client.put(&schema_path(&schema.key), &source(&schema.key), body).await?;
+            client
+                .put(&schema_path(&schema.key), &source(&schema.key), body)
+                .await?;
         }
         Step::PushPlugin { name, .. } => {
             let component = components.get(name).cloned().unwrap_or_default();
@@ -113,7 +132,9 @@ async fn take(step: &Step, components: &Components, client: &Client) -> Result<(
             plugin::activate(name, *version, None, client).await?;
         }
         Step::PutRoute { name, route, .. } => {
-            client.put(&["routes", name.as_str()], &[], Sent::json(route)?).await?;
+            client
+                .put(&["routes", name.as_str()], &[], Sent::json(route)?)
+                .await?;
         }
         Step::DeleteRoute(name) => {
             client.delete(&["routes", name.as_str()], &[]).await?;
@@ -133,5 +154,8 @@ fn schema_path(key: &SchemaKey) -> [&str; 3] {
 }
 
 fn source(key: &SchemaKey) -> Vec<(&'static str, &str)> {
-    key.source.iter().map(|source| ("source", source.as_str())).collect()
+    key.source
+        .iter()
+        .map(|source| ("source", source.as_str()))
+        .collect()
 }

@@ -10,11 +10,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::{
     cli::resources,
-    config::{
-        ConfigError, ConfigErrors, Place, bounded_text,
-        section::Faults,
-        tree::Node,
-    },
+    config::{ConfigError, ConfigErrors, Place, bounded_text, section::Faults, tree::Node},
     event::{AppVersion, EventType, PartnerName, PluginName, RouteName},
     limits::Limits,
     registry::model::{Partner, Route, SchemaKey, TypeEntry},
@@ -145,7 +141,11 @@ impl Reader {
     }
 
     /// `NAME.toml` files of a folder.
-    fn resources<N, T>(&mut self, folder: &Path, resource: fn(&Node, &mut Faults) -> T) -> Option<BTreeMap<N, T>>
+    fn resources<N, T>(
+        &mut self,
+        folder: &Path,
+        resource: fn(&Node, &mut Faults) -> T,
+    ) -> Option<BTreeMap<N, T>>
     where
         N: FromStr + Ord,
         N::Err: std::fmt::Display,
@@ -199,7 +199,11 @@ impl Reader {
         // Each is then compared with the version before it, as it would have been if they had come one by one.
         found.sort_by_cached_key(|schema| {
             let key = &schema.key;
-            (key.event_type.clone(), key.source.clone(), AppVersion::parse(&key.since))
+            (
+                key.event_type.clone(),
+                key.source.clone(),
+                AppVersion::parse(&key.since),
+            )
         });
         (!found.is_empty()).then_some(found)
     }
@@ -213,8 +217,9 @@ impl Reader {
         let since = decoded(since).filter(|since| AppVersion::parse(since).is_some());
         let source = source.map(|source| decoded(source).filter(|source| !source.is_empty()));
         if since.is_none() || source == Some(None) {
-            self.fault(path, "", "its name is no app version")
-                .suggest("name it SINCE.json, such as 5.10.0.json, or SINCE@SOURCE.json with SOURCE percent-encoded");
+            self.fault(path, "", "its name is no app version").suggest(
+                "name it SINCE.json, such as 5.10.0.json, or SINCE@SOURCE.json with SOURCE percent-encoded",
+            );
         }
         Some(SchemaKey {
             event_type: event_type?,

@@ -132,7 +132,10 @@ fn print_plan(plan: &Plan, kept: &[Step], held: &[Held], output: Output) -> Resu
     }
     let steps: Vec<&Step> = plan.changes.iter().chain(&plan.deletions).collect();
     if steps.is_empty() {
-        output::line(&format!("nothing to change: {} as wanted", resources(plan.unchanged)))?;
+        output::line(&format!(
+            "nothing to change: {} as wanted",
+            resources(plan.unchanged)
+        ))?;
     } else {
         let row = |step: &&Step| vec![step.action().to_owned(), step.kind().to_owned(), step.name()];
         output::table(&["ACTION", "KIND", "NAME"], steps.iter().map(row).collect())?;
@@ -164,7 +167,10 @@ fn summary(
         output::note(&format!("{} not in the folder: kept", resources(kept.len())));
     }
     if plan.changes.is_empty() && plan.deletions.is_empty() {
-        return output::line(&format!("nothing to change: {} as wanted", resources(plan.unchanged)));
+        return output::line(&format!(
+            "nothing to change: {} as wanted",
+            resources(plan.unchanged)
+        ));
     }
     let failed = if done.failed == 0 {
         String::new()

@@ -90,7 +90,9 @@ impl Step {
             | Step::PutSchema { is_new: true, .. }
             | Step::PushPlugin { is_new: true, .. }
             | Step::PutRoute { is_new: true, .. } => "create",
-            Step::DeleteRoute(_) | Step::DeleteSchema(_) | Step::ResetType(_) | Step::DeletePartner(_) => "delete",
+            Step::DeleteRoute(_) | Step::DeleteSchema(_) | Step::ResetType(_) | Step::DeletePartner(_) => {
+                "delete"
+            }
             _ => "change",
         }
     }
@@ -129,28 +131,31 @@ fn label(key: &SchemaKey) -> String {
 pub fn plan(wanted: Wanted, current: &Current) -> Plan {
     let mut plan = Plan::default();
     let absent_partners = plan.compare(wanted.partners, &current.partners, |name, partner, is_new| {
-        Step::PutPartner { name, partner, is_new }
+        Step::PutPartner {
+            name,
+            partner,
+            is_new,
+        }
     });
-    let absent_types = plan.compare(wanted.types, &current.types, |name, entry, is_new| Step::PutType {
-        name,
-        entry,
-        is_new,
+    let absent_types = plan.compare(wanted.types, &current.types, |name, entry, is_new| {
+        Step::PutType { name, entry, is_new }
     });
     let absent_schemas = plan.compare_schemas(wanted.schemas, &current.schemas);
     plan.compare_plugins(wanted.plugins, &current.plugins);
-    let absent_routes = plan.compare(wanted.routes, &current.routes, |name, route, is_new| Step::PutRoute {
-        name,
-        route,
-        is_new,
+    let absent_routes = plan.compare(wanted.routes, &current.routes, |name, route, is_new| {
+        Step::PutRoute { name, route, is_new }
     });
     let default = TypeEntry::default();
     let is_set = |name: &EventType| current.types.get(name).is_some_and(|entry| *entry != default);
     // Routes first: what no route takes any more needs no schema, and keys are the last that senders may lose.
-    plan.deletions.extend(absent_routes.into_iter().map(Step::DeleteRoute));
-    plan.deletions.extend(absent_schemas.into_iter().map(Step::DeleteSchema));
+    plan.deletions
+        .extend(absent_routes.into_iter().map(Step::DeleteRoute));
+    plan.deletions
+        .extend(absent_schemas.into_iter().map(Step::DeleteSchema));
     plan.deletions
         .extend(absent_types.into_iter().filter(is_set).map(Step::ResetType));
-    plan.deletions.extend(absent_partners.into_iter().map(Step::DeletePartner));
+    plan.deletions
+        .extend(absent_partners.into_iter().map(Step::DeletePartner));
     plan
 }
 

@@ -92,6 +92,10 @@ pub async fn partners_in_use(client: &Client, deletions: &mut Vec<Step>) -> Resu
             }
         }
     }
-    deletions.retain(|step| !held.iter().any(|held| matches!(step, Step::DeletePartner(name) if *name == held.name)));
+    deletions.retain(|step| {
+        !held
+            .iter()
+            .any(|held| matches!(step, Step::DeletePartner(name) if *name == held.name))
+    });
     Ok(held)
 }

@@ -49,12 +49,23 @@ fn the_repositorys_own_folder_is_in_order() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = folder::read(root).unwrap_or_else(|errors| panic!("{errors}"));
     let schemas = folder.schemas.as_ref().unwrap();
-    assert!(schemas.iter().any(|schema| schema.key == key("app.page_view", "5.10.0", None)));
-    assert!(schemas.iter().all(|schema| !schema.key.event_type.as_str().contains("samples")));
+    assert!(
+        schemas
+            .iter()
+            .any(|schema| schema.key == key("app.page_view", "5.10.0", None))
+    );
+    assert!(
+        schemas
+            .iter()
+            .all(|schema| !schema.key.event_type.as_str().contains("samples"))
+    );
     assert!(folder.partners.as_ref().unwrap().contains_key("callbridge"));
     assert!(folder.routes.as_ref().unwrap().contains_key("calls"));
     assert!(folder.types.as_ref().unwrap().contains_key("call.ended"));
-    assert!(matches!(folder.plugins.get("call-event"), Some(PluginSource::Source(_))));
+    assert!(matches!(
+        folder.plugins.get("call-event"),
+        Some(PluginSource::Source(_))
+    ));
     assert!(!folder.plugins.contains_key("target"));
     folder::check_plugins_of_routes(root, &folder, &BTreeSet::new()).unwrap();
 }
@@ -83,12 +94,25 @@ fn all_kinds_of_files_are_found_and_others_ignored() {
     );
     let folder = folder::read(directory.path()).unwrap();
     assert_eq!(folder.partners.unwrap().len(), 1);
-    let keys: Vec<SchemaKey> = folder.schemas.unwrap().into_iter().map(|schema| schema.key).collect();
+    let keys: Vec<SchemaKey> = folder
+        .schemas
+        .unwrap()
+        .into_iter()
+        .map(|schema| schema.key)
+        .collect();
     assert_eq!(
         keys,
-        [key("a.b", "5.2", None), key("a.b", "5.10", None), key("a.b", "5.2", Some("/apps/one"))]
+        [
+            key("a.b", "5.2", None),
+            key("a.b", "5.10", None),
+            key("a.b", "5.2", Some("/apps/one"))
+        ]
     );
-    let names: Vec<&str> = folder.plugins.keys().map(crate::event::PluginName::as_str).collect();
+    let names: Vec<&str> = folder
+        .plugins
+        .keys()
+        .map(crate::event::PluginName::as_str)
+        .collect();
     assert_eq!(names, ["built", "source"]);
     assert!(folder.routes.is_none() && folder.types.is_none());
 }
@@ -110,7 +134,9 @@ fn every_fault_of_every_file_is_reported_at_once() {
             ("plugins/two/b.wasm", ""),
         ],
     );
-    let errors = folder::read(directory.path()).expect_err("it is broken").to_string();
+    let errors = folder::read(directory.path())
+        .expect_err("it is broken")
+        .to_string();
     let root = format!("{}/", directory.path().display());
     let lines: Vec<String> = errors.lines().map(|line| line.replace(&root, "")).collect();
     let expected = [
@@ -143,14 +169,20 @@ fn a_routes_plugin_must_be_somewhere() {
     write(
         directory.path(),
         &[
-            ("routes/calls.toml", "plugin = \"call-evnt\"\n[[to]]\ndestination = \"files\"\n"),
+            (
+                "routes/calls.toml",
+                "plugin = \"call-evnt\"\n[[to]]\ndestination = \"files\"\n",
+            ),
             ("plugins/call-event/Cargo.toml", ""),
         ],
     );
     let folder = folder::read(directory.path()).unwrap();
     let errors = folder::check_plugins_of_routes(directory.path(), &folder, &BTreeSet::new())
         .expect_err("there is no such plugin");
-    assert!(errors.to_string().ends_with("(did you mean \"call-event\"?)"), "{errors}");
+    assert!(
+        errors.to_string().ends_with("(did you mean \"call-event\"?)"),
+        "{errors}"
+    );
     let registered = BTreeSet::from(["call-evnt".parse().unwrap()]);
     folder::check_plugins_of_routes(directory.path(), &folder, &registered).unwrap();
 }
@@ -216,7 +248,13 @@ fn what_differs_changes_and_what_is_not_wanted_goes_last() {
     let type_name = |name: &str| name.parse::<EventType>().unwrap();
     let current = Current {
         partners: [
-            ("acme".parse().unwrap(), Partner { description: "other".to_owned(), ..Partner::default() }),
+            (
+                "acme".parse().unwrap(),
+                Partner {
+                    description: "other".to_owned(),
+                    ..Partner::default()
+                },
+            ),
             ("gone".parse().unwrap(), Partner::default()),
         ]
         .into(),
@@ -279,19 +317,31 @@ fn another_component_is_uploaded_and_an_inactive_one_activated() {
     let current = |active, digest: &[u8]| Current {
         plugins: [(
             "call-event".parse().unwrap(),
-            CurrentPlugin { active, versions: vec![(1, Digest::of(digest))] },
+            CurrentPlugin {
+                active,
+                versions: vec![(1, Digest::of(digest))],
+            },
         )]
         .into(),
         ..Current::default()
     };
-    let wanted = || Wanted { plugins: wanted().plugins, ..Wanted::default() };
+    let wanted = || Wanted {
+        plugins: wanted().plugins,
+        ..Wanted::default()
+    };
     let name = || "call-event".parse().unwrap();
     assert_eq!(
         plan(wanted(), &current(Some(1), b"older")).changes,
-        [Step::PushPlugin { name: name(), is_new: false }]
+        [Step::PushPlugin {
+            name: name(),
+            is_new: false
+        }]
     );
     assert_eq!(
         plan(wanted(), &current(None, b"component")).changes,
-        [Step::ActivatePlugin { name: name(), version: 1 }]
+        [Step::ActivatePlugin {
+            name: name(),
+            version: 1
+        }]
     );
 }

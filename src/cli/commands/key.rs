@@ -31,7 +31,9 @@ pub async fn run(command: KeyCommand, client: &Client, output: &mut Output) -> R
     match command {
         KeyCommand::Create { partner, kind } => {
             let body = Sent::json(&json!({ "kind": kind.as_str() }))?;
-            let reply = client.post(&["partners", partner.as_str(), "keys"], Some(body)).await?;
+            let reply = client
+                .post(&["partners", partner.as_str(), "keys"], Some(body))
+                .await?;
             if output.is_json() {
                 return output::line(&reply.text);
             }

@@ -56,12 +56,17 @@ pub async fn run(command: PartnerCommand, client: &Client, output: &mut Output) 
         }
         PartnerCommand::Delete { name } => {
             let reply = client.delete(&["partners", name.as_str()], &[]).await?;
-            output.done(&format!("deleted partner {name} and revoked its keys"), &reply.text)
+            output.done(
+                &format!("deleted partner {name} and revoked its keys"),
+                &reply.text,
+            )
         }
     }
 }
 
 fn row(partner: Listed) -> Vec<String> {
-    let source = partner.source.unwrap_or_else(|| format!("/partners/{}", partner.name));
+    let source = partner
+        .source
+        .unwrap_or_else(|| format!("/partners/{}", partner.name));
     vec![partner.name, partner.policy, source, partner.description]
 }

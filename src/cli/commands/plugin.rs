@@ -82,7 +82,10 @@ pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -
             let client = Client::new(remote)?;
             let reply = client.post(&["plugins", name.as_str(), "rollback"], None).await?;
             let plugin: Plugin = reply.read()?;
-            output.done(&format!("plugin {name} runs version {}", number(plugin.active)), &reply.text)
+            output.done(
+                &format!("plugin {name} runs version {}", number(plugin.active)),
+                &reply.text,
+            )
         }
         PluginCommand::List => {
             let client = Client::new(remote)?;
@@ -115,14 +118,21 @@ async fn push(
     let component = component(path)?;
     let reply = upload(name, component, client).await?;
     let uploaded: Uploaded = reply.read()?;
-    let known = if reply.created { "" } else { ", which it already had" };
+    let known = if reply.created {
+        ""
+    } else {
+        ", which it already had"
+    };
     let sentence = format!(
         "plugin {name} has version {} ({}){known}",
         uploaded.version,
         short_digest(&uploaded.digest)
     );
     if !activate {
-        let next = format!("\nlet it run with `headworks plugin activate {name} --version {}`", uploaded.version);
+        let next = format!(
+            "\nlet it run with `headworks plugin activate {name} --version {}`",
+            uploaded.version
+        );
         return output.done(&(sentence + &next), &reply.text);
     }
     let active = self::activate(name, uploaded.version, None, client).await?;
@@ -180,12 +190,20 @@ async fn test(directory: &Path, output: Output) -> Result<(), Failure> {
     } else {
         print(&report)?;
     }
-    if report.is_passed() { Ok(()) } else { Err(Failure::Said) }
+    if report.is_passed() {
+        Ok(())
+    } else {
+        Err(Failure::Said)
+    }
 }
 
 fn print(report: &Report) -> Result<(), Failure> {
     for case in &report.cases {
-        let verdict = if case.difference.is_none() { "passed" } else { "FAILED" };
+        let verdict = if case.difference.is_none() {
+            "passed"
+        } else {
+            "FAILED"
+        };
         output::line(&format!(
             "{verdict}  {}  {} µs, {} KiB",
             case.name,
@@ -193,14 +211,25 @@ fn print(report: &Report) -> Result<(), Failure> {
             case.memory_bytes / 1024
         ))?;
         for line in &case.log {
-            output::line(&format!("  {}: {}", format!("{:?}", line.level).to_lowercase(), line.message))?;
+            output::line(&format!(
+                "  {}: {}",
+                format!("{:?}", line.level).to_lowercase(),
+                line.message
+            ))?;
         }
         for line in case.difference.iter().flat_map(|difference| difference.lines()) {
             output::line(&format!("  {}", output::printable(line)))?;
         }
     }
-    let failed = report.cases.iter().filter(|case| case.difference.is_some()).count();
-    output::line(&format!("{} passed, {failed} failed", report.cases.len() - failed))
+    let failed = report
+        .cases
+        .iter()
+        .filter(|case| case.difference.is_some())
+        .count();
+    output::line(&format!(
+        "{} passed, {failed} failed",
+        report.cases.len() - failed
+    ))
 }
 
 /// Uploads a component as the plugin's next version.
@@ -209,7 +238,9 @@ pub async fn upload(name: &PluginName, component: Vec<u8>, client: &Client) -> R
         content_type: "application/wasm",
         bytes: component,
     };
-    client.post(&["plugins", name.as_str(), "versions"], Some(body)).await
+    client
+        .post(&["plugins", name.as_str(), "versions"], Some(body))
+        .await
 }
 
 /// Lets a version run.
@@ -223,7 +254,9 @@ pub async fn activate(
     if let (Some(share), Some(members)) = (share, body.as_object_mut()) {
         members.insert("share".to_owned(), json!(share));
     }
-    client.post(&["plugins", name.as_str(), "activate"], Some(Sent::json(&body)?)).await
+    client
+        .post(&["plugins", name.as_str(), "activate"], Some(Sent::json(&body)?))
+        .await
 }
 
 fn row(plugin: Plugin) -> Vec<String> {

@@ -32,7 +32,10 @@ pub async fn run(command: QuarantineCommand, client: &Client, output: &mut Outpu
             let more = if report.more { " or more" } else { "" };
             let mut sentence = format!("{}{more} {verb}", events(report.matched));
             if !dry_run {
-                sentence += &format!(": {} accepted, {} back in quarantine", report.accepted, report.quarantined);
+                sentence += &format!(
+                    ": {} accepted, {} back in quarantine",
+                    report.accepted, report.quarantined
+                );
             }
             print(&sentence, report, *output)
         }
@@ -66,17 +69,30 @@ async fn list(
     output: Output,
 ) -> Result<(), Failure> {
     let members = members(filter);
-    let query: Vec<(&str, &str)> = members.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let query: Vec<(&str, &str)> = members
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
     let (items, more) = client.list(&["quarantine"], &query, limit).await?;
     let rows = items
         .iter()
         .map(|item| client.parse::<Item>(item).map(row))
         .collect::<Result<_, _>>()?;
-    let headers = ["ID", "RECEIVED", "PARTNER", "TYPE", "APPVERSION", "CODE", "DETAIL"];
+    let headers = [
+        "ID",
+        "RECEIVED",
+        "PARTNER",
+        "TYPE",
+        "APPVERSION",
+        "CODE",
+        "DETAIL",
+    ];
     output.list(&items, &headers, rows, "nothing is in quarantine")?;
     if more {
-        output::note(&format!("there are more than {limit}: narrow the filter or raise --limit"));
+        output::note(&format!(
+            "there are more than {limit}: narrow the filter or raise --limit"
+        ));
     }
     Ok(())
 }
@@ -108,7 +124,11 @@ fn show(whole: &WholeItem) -> Result<(), Failure> {
         ("size", format!("{} bytes", item.size)),
     ])?;
     for error in &item.errors {
-        let pointer = if error.pointer.is_empty() { "(root)" } else { &error.pointer };
+        let pointer = if error.pointer.is_empty() {
+            "(root)"
+        } else {
+            &error.pointer
+        };
         output::line(&format!(
             "  {}: {} ({})",
             output::printable(pointer),
@@ -134,7 +154,9 @@ async fn sweep(
     body.insert("dry_run".to_owned(), json!(dry_run));
     let mut total = Report::default();
     loop {
-        let reply = client.post(&["quarantine", action], Some(Sent::json(&body)?)).await?;
+        let reply = client
+            .post(&["quarantine", action], Some(Sent::json(&body)?))
+            .await?;
         let report: Report = reply.read()?;
         total.matched += report.matched;
         total.accepted += report.accepted;

@@ -31,7 +31,12 @@ pub async fn run(command: RouteCommand, client: &Client, output: &mut Output) ->
                 .map(|item| client.parse::<Listed>(item).map(row))
                 .collect::<Result<_, _>>()?;
             let headers = ["NAME", "PARTNER", "TYPE", "SOURCE", "PLUGIN", "TO"];
-            output.list(&items, &headers, rows, "there is no route: every event goes to quarantine")
+            output.list(
+                &items,
+                &headers,
+                rows,
+                "there is no route: every event goes to quarantine",
+            )
         }
         RouteCommand::Show { name } => {
             let reply = client.get(&["routes", name.as_str()], &[]).await?;
@@ -42,7 +47,9 @@ pub async fn run(command: RouteCommand, client: &Client, output: &mut Output) ->
         }
         RouteCommand::Put { name, file } => {
             let route = resources::read(&file, resources::route)?;
-            let reply = client.put(&["routes", name.as_str()], &[], Sent::json(&route)?).await?;
+            let reply = client
+                .put(&["routes", name.as_str()], &[], Sent::json(&route)?)
+                .await?;
             let done = if reply.created { "created" } else { "in force:" };
             output.done(&format!("{done} route {name}"), &reply.text)
         }

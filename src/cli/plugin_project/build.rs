@@ -54,15 +54,13 @@ pub fn build(directory: &Path) -> Result<Built, ProjectError> {
 
 /// A reader of the file sees the old component or the new one.
 fn write_whole(path: &Path, component: &[u8]) -> Result<(), ProjectError> {
-    let write = || -> io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
-        let file = tempfile::NamedTempFile::new_in(folder)?;
-        fs::write(file.path(), component)?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(io_error(path))
+    let part = path.with_extension(format!("{}.part", std::process::id()));
+    let written = fs::write(&part, component).and_then(|()| fs::rename(&part, path));
+    if written.is_err() {
+        // What is half written is of no use; the first error is the one to tell.
+        let _ = fs::remove_file(&part);
+    }
+    written.map_err(io_error(path))
 }
 
 struct Package {
