@@ -106,7 +106,7 @@ impl Refusal {
             "schema-incompatible" | "compatibility-unknown" => {
                 "register it with a later SINCE, or force it with `headworks schema register … --force`"
             }
-            "precondition-failed" | "conflict" => "look at it again, then repeat the command",
+            "precondition-failed" => "look at it again, then repeat the command",
             "store-unavailable" | "internal" | "overloaded" | "shutting-down" => {
                 "try again; the gateway's log says more under the request id"
             }
@@ -118,8 +118,13 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}: {}", self.code, output::printable(&self.detail))?;
-        let repeats = |fault: &RefusalFault| fault.pointer.is_empty() && fault.message == self.detail;
-        for fault in self.errors.iter().filter(|fault| !repeats(fault)) {
+        // One fault alone is the detail.
+        let (repeated, others): (Vec<_>, Vec<_>) =
+            self.errors.iter().partition(|fault| fault.message == self.detail);
+        for fault in repeated.iter().filter(|fault| !fault.pointer.is_empty()) {
+            write!(formatter, " (at {})", output::printable(&fault.pointer))?;
+        }
+        for fault in others {
             let pointer = if fault.pointer.is_empty() {
                 "(root)"
             } else {

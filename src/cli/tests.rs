@@ -127,6 +127,15 @@ fn a_refusal_says_everything_at_once() {
         "input-invalid: 2 faults; see errors\n  /to/0/destination: there is no destination \"kafak\"\n  (root): escape \\u{1b}[31m"
     );
     let refusal: Refusal = serde_json::from_value(serde_json::json!({
+        "status": 422, "code": "input-invalid", "detail": "there is no such version",
+        "errors": [{ "pointer": "/version", "message": "there is no such version" }],
+    }))
+    .unwrap();
+    assert_eq!(
+        refusal.to_string(),
+        "input-invalid: there is no such version (at /version)"
+    );
+    let refusal: Refusal = serde_json::from_value(serde_json::json!({
         "status": 503, "code": "store-unavailable", "detail": "the store cannot be reached", "request_id": "0198",
     }))
     .unwrap();

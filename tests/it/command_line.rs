@@ -108,7 +108,7 @@ fn a_configuration_is_checked_whole() {
         assert_eq!(status(&output), 1);
         assert_eq!(
             said(&output),
-            "bad.toml:1:1: sever: unknown key (did you mean `server`?)\n\
+            "bad.toml:1:2: sever: unknown key (did you mean `server`?)\n\
              bad.toml:4:13: spool.max_bytes: \"10GB\" is no size: write a whole number with B, KiB, MiB, GiB or TiB, \
              such as \"16MiB\" (did you mean \"10GiB\"?)\n\
              error: 2 faults\n",
@@ -304,7 +304,7 @@ async fn resources_come_and_go_on_the_command_line() {
     );
     assert_eq!(
         succeeded(&gateway.cli(&["partner", "show", "writer"])),
-        "description = \"Writes\"\npolicy = \"quarantine\"\nsource = \"/writer\"\n"
+        "description = \"Writes\"\nsource = \"/writer\"\npolicy = \"quarantine\"\n"
     );
     let again = gateway.cli(&["partner", "put", "writer"]);
     assert_eq!(status(&again), 1, "without a file only a new partner is made");

@@ -196,6 +196,15 @@ impl Reader {
                 }
             }
         }
+        // Each is then compared with the version before it, as it would have been if they had come one by one.
+        found.sort_by_cached_key(|schema| {
+            let key = &schema.key;
+            (
+                key.event_type.clone(),
+                key.source.clone(),
+                AppVersion::parse(&key.since),
+            )
+        });
         (!found.is_empty()).then_some(found)
     }
 

@@ -82,6 +82,7 @@ fn all_kinds_of_files_are_found_and_others_ignored() {
             ("schemas/README.md", ""),
             ("schemas/a.b/5.2.json", "{}"),
             ("schemas/a.b/5.2@%2Fapps%2Fone.json", "true"),
+            ("schemas/a.b/5.10.json", "{}"),
             ("schemas/a.b/README.md", ""),
             ("schemas/a.b/samples/5.2/valid.json", "no JSON"),
             ("plugins/built/any.wasm", "component"),
@@ -101,7 +102,11 @@ fn all_kinds_of_files_are_found_and_others_ignored() {
         .collect();
     assert_eq!(
         keys,
-        [key("a.b", "5.2", None), key("a.b", "5.2", Some("/apps/one"))]
+        [
+            key("a.b", "5.2", None),
+            key("a.b", "5.10", None),
+            key("a.b", "5.2", Some("/apps/one"))
+        ]
     );
     let names: Vec<&str> = folder
         .plugins
