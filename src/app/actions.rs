@@ -30,7 +30,11 @@ impl Gateway {
         let (registry, telemetry) = (self.registry.clone(), Arc::clone(&self.telemetry));
         Actions {
             destinations: Arc::new(move || {
-                named.destinations().iter().map(|destination| destination.name().clone()).collect()
+                named
+                    .destinations()
+                    .iter()
+                    .map(|destination| destination.name().clone())
+                    .collect()
             }),
             check_schema: Arc::new(move |text| validate::check_schema(text, schema_bytes_max)),
             compile: Arc::new(move |component| {
@@ -62,7 +66,12 @@ impl Gateway {
             }),
             list_quarantine: Arc::new(move |query| {
                 let quarantine = Arc::clone(listed.quarantine());
-                async move { quarantine.list(&query.filter, query.after.as_deref(), query.limit).await }.boxed()
+                async move {
+                    quarantine
+                        .list(&query.filter, query.after.as_deref(), query.limit)
+                        .await
+                }
+                .boxed()
             }),
             get_quarantined: Arc::new(move |id| {
                 let quarantine = Arc::clone(shown.quarantine());
@@ -77,11 +86,21 @@ impl Gateway {
             }),
             replay: Arc::new(move |sweep| {
                 let pipeline = Arc::clone(&replayed);
-                async move { pipeline.replay(&sweep.filter, limit(sweep.limit), sweep.dry_run).await }.boxed()
+                async move {
+                    pipeline
+                        .replay(&sweep.filter, limit(sweep.limit), sweep.dry_run)
+                        .await
+                }
+                .boxed()
             }),
             discard: Arc::new(move |sweep| {
                 let pipeline = Arc::clone(&discarded);
-                async move { pipeline.discard(&sweep.filter, limit(sweep.limit), sweep.dry_run).await }.boxed()
+                async move {
+                    pipeline
+                        .discard(&sweep.filter, limit(sweep.limit), sweep.dry_run)
+                        .await
+                }
+                .boxed()
             }),
             readiness: Arc::new(move || {
                 let readiness = readiness::of(&ready, &registry);

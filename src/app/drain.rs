@@ -4,12 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::{
-    pipeline::Pipeline,
-    problem::Code,
-    quarantine::Filter,
-    registry::model::State,
-};
+use crate::{pipeline::Pipeline, problem::Code, quarantine::Filter, registry::model::State};
 
 /// Hands changes to the one task that replays. Cheap to clone.
 #[derive(Clone)]
@@ -75,10 +70,12 @@ fn affected(before: &State, after: &State) -> Vec<Filter> {
             }
         }
     }
-    let route_is_new = after
-        .routes
-        .iter()
-        .any(|(name, route)| before.routes.get(name).is_none_or(|known| !Arc::ptr_eq(known, route)));
+    let route_is_new = after.routes.iter().any(|(name, route)| {
+        before
+            .routes
+            .get(name)
+            .is_none_or(|known| !Arc::ptr_eq(known, route))
+    });
     if route_is_new {
         filters.push(with(Code::RouteUnknown));
     }

@@ -4,12 +4,7 @@ mod actions;
 mod drain;
 mod readiness;
 
-use std::{
-    io,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::{net::TcpListener, sync::watch};
@@ -59,12 +54,16 @@ pub fn serve(settings: Settings) -> Result<(), AppError> {
 async fn run(settings: Settings) -> Result<(), AppError> {
     let timeout = Duration::from_secs(settings.server.shutdown_timeout_s.into());
     let data_settings = listener::Settings::new(settings.limits.clone(), timeout);
-    let data_listener = Listener::bind(settings.server.listen, data_settings)
-        .map_err(|error| failed(format_args!("server.listen = {}", settings.server.listen))(error.to_string()))?;
+    let data_listener = Listener::bind(settings.server.listen, data_settings).map_err(|error| {
+        failed(format_args!("server.listen = {}", settings.server.listen))(error.to_string())
+    })?;
     let admin_listener = TcpListener::bind(settings.server.admin_listen)
         .await
         .map_err(|error| {
-            failed(format_args!("server.admin_listen = {}", settings.server.admin_listen))(error.to_string())
+            failed(format_args!(
+                "server.admin_listen = {}",
+                settings.server.admin_listen
+            ))(error.to_string())
         })?;
     let gateway = Gateway::start(&settings).await?;
 
@@ -73,12 +72,20 @@ async fn run(settings: Settings) -> Result<(), AppError> {
         // An error is the sender's end: time to stop as well.
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
-    let admin_address = admin_listener.local_addr().map_err(|error| AppError(error.to_string()))?;
+    let admin_address = admin_listener
+        .local_addr()
+        .map_err(|error| AppError(error.to_string()))?;
     tracing::info!(data = %data_listener.local_addr(), admin = %admin_address, "headworks is ready");
     let data = tokio::spawn(data_listener.serve(Arc::clone(&gateway.pipeline), stopped(stopping.clone())));
-    let admin = tokio::spawn(AdminServer::serve(admin_listener, gateway.admin_state(&settings), stopped(stopping)));
+    let admin = tokio::spawn(AdminServer::serve(
+        admin_listener,
+        gateway.admin_state(&settings),
+        stopped(stopping),
+    ));
 
-    ended().await.map_err(|error| failed("signals")(error.to_string()))?;
+    ended()
+        .await
+        .map_err(|error| failed("signals")(error.to_string()))?;
     tracing::info!("stopping: finishing requests, then what is in flight");
     gateway.pipeline.stop();
     // The receivers are gone only where both servers have ended already.
@@ -116,13 +123,16 @@ impl Gateway {
         make_private_folder(&settings.data_dir)?;
         let telemetry = Telemetry::new().map_err(|error| AppError(error.to_string()))?;
         let store = Store::open(&settings.store.url).map_err(|error| AppError(error.to_string()))?;
-        let registry = Registry::open(store.clone()).await.map_err(|error| AppError(error.to_string()))?;
+        let registry = Registry::open(store.clone())
+            .await
+            .map_err(|error| AppError(error.to_string()))?;
         let token_path = settings.data_dir.join("admin-token");
         registry
             .ensure_admin_token(&token_path)
             .await
             .map_err(|error| failed(token_path.display())(error.to_string()))?;
-        let compiler = std::env::current_exe().map_err(|error| failed("the program's own path")(error.to_string()))?;
+        let compiler =
+            std::env::current_exe().map_err(|error| failed("the program's own path")(error.to_string()))?;
         let transformer = Transformer::new(TransformSettings {
             limits: settings.limits.clone(),
             cache_dir: settings.data_dir.join("cache"),
@@ -165,9 +175,15 @@ async fn start_pipeline(
 ) -> Result<Arc<Pipeline>, AppError> {
     let folder = settings.data_dir.join("spool");
     let budget = Budget::new(settings.spool.max_bytes.0);
-    let spool = Spool::open(&folder.join("quarantine"), SpoolOptions::default(), Arc::clone(&budget))
-        .map_err(|error| failed("the quarantine's spool")(error.to_string()))?;
-    let quarantine = Quarantine::open(spool, store).await.map_err(|error| AppError(error.to_string()))?;
+    let spool = Spool::open(
+        &folder.join("quarantine"),
+        SpoolOptions::default(),
+        Arc::clone(&budget),
+    )
+    .map_err(|error| failed("the quarantine's spool")(error.to_string()))?;
+    let quarantine = Quarantine::open(spool, store)
+        .await
+        .map_err(|error| AppError(error.to_string()))?;
     let destinations = Destinations::start(
         &settings.destinations,
         &folder.join("destinations"),
@@ -218,7 +234,8 @@ async fn follow(
     let drain = drain.clone();
     registry
         .set_applier(move |state| {
-            let (blobs, pipeline, transformer) = (blobs.clone(), Arc::clone(&pipeline), Arc::clone(&transformer));
+            let (blobs, pipeline, transformer) =
+                (blobs.clone(), Arc::clone(&pipeline), Arc::clone(&transformer));
             let drain = drain.clone();
             async move {
                 let previous = pipeline.tables();

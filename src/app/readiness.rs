@@ -16,16 +16,21 @@ pub(super) fn of(pipeline: &Pipeline, registry: &Registry) -> Readiness {
     let running = Check {
         name: "running".to_owned(),
         ok: !pipeline.is_stopping(),
-        detail: pipeline.is_stopping().then(|| "this node is shutting down".to_owned()),
+        detail: pipeline
+            .is_stopping()
+            .then(|| "this node is shutting down".to_owned()),
     };
     let health = registry.health();
     // A node that cannot follow the log serves with the last state it has.
     let registry = Check {
         name: "registry".to_owned(),
         ok: health.sequence > 0,
-        detail: health
-            .failing
-            .map(|cause| format!("serving with change {}: the store cannot be read: {cause}", health.sequence)),
+        detail: health.failing.map(|cause| {
+            format!(
+                "serving with change {}: the store cannot be read: {cause}",
+                health.sequence
+            )
+        }),
     };
     let destinations = pipeline.destinations().iter().map(|destination| Check {
         name: format!("destination:{}", destination.name()),
@@ -33,12 +38,20 @@ pub(super) fn of(pipeline: &Pipeline, registry: &Registry) -> Readiness {
         detail: (destination.state() != DestinationState::Healthy)
             .then(|| format!("{} records wait in the spool", destination.pending().entries)),
     });
-    let plugins = pipeline.tables().unavailable_plugins().into_iter().map(|(route, detail)| Check {
-        name: format!("route:{route}"),
-        ok: true,
-        detail: Some(format!("its events go to quarantine: {detail}")),
-    });
-    let checks: Vec<Check> = [running, registry].into_iter().chain(destinations).chain(plugins).collect();
+    let plugins = pipeline
+        .tables()
+        .unavailable_plugins()
+        .into_iter()
+        .map(|(route, detail)| Check {
+            name: format!("route:{route}"),
+            ok: true,
+            detail: Some(format!("its events go to quarantine: {detail}")),
+        });
+    let checks: Vec<Check> = [running, registry]
+        .into_iter()
+        .chain(destinations)
+        .chain(plugins)
+        .collect();
     Readiness {
         ready: checks.iter().all(|check| check.ok),
         checks,
@@ -91,11 +104,15 @@ pub(super) fn observe(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, registry:
         per_destination(|destination| destination.pending().bytes),
     );
     let quarantine = Arc::clone(pipeline.quarantine());
-    telemetry.observe("headworks.quarantine.events", "Events that wait in quarantine", move || {
-        vec![(quarantine.len() as u64, Vec::new())]
-    });
+    telemetry.observe(
+        "headworks.quarantine.events",
+        "Events that wait in quarantine",
+        move || vec![(quarantine.len() as u64, Vec::new())],
+    );
     let registry = registry.clone();
-    telemetry.observe("headworks.registry.sequence", "The last registry change in force", move || {
-        vec![(registry.state().sequence, Vec::new())]
-    });
+    telemetry.observe(
+        "headworks.registry.sequence",
+        "The last registry change in force",
+        move || vec![(registry.state().sequence, Vec::new())],
+    );
 }

@@ -1,10 +1,9 @@
 //! The tree's values, section by section, into [`Settings`].
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, ops::Range, path::PathBuf};
 
 use super::{
-    ServerSettings, Settings, SpoolSettings, StoreSettings, TelemetrySettings,
-    destination,
+    ServerSettings, Settings, SpoolSettings, StoreSettings, TelemetrySettings, destination,
     error::{ConfigError, ConfigErrors, Place},
     overrides,
     section::{Faults, Section, ValueFault, choice, closest, shown, text},
@@ -47,10 +46,31 @@ pub fn settings(
     }
     // What stands beside a broken line may have been read wrongly: only what is certain is reported with it.
     let mut errors = faults.into_vec();
-    let broken: Vec<_> = syntax.iter().map(|error| error.place.line()).collect();
-    errors.retain(|error| !error.missing && !broken.contains(&error.place.line()));
+    let broken: Vec<Range<u32>> = syntax.iter().filter_map(|error| misread(text, error)).collect();
+    errors.retain(|error| {
+        let line = error.place.line();
+        !error.missing
+            && !broken
+                .iter()
+                .any(|lines| line.is_some_and(|line| lines.contains(&line)))
+    });
     errors.extend(syntax);
     Err(ConfigErrors::new(errors))
+}
+
+/// The lines that a fault of syntax makes uncertain: its own, and where it broke a table's header all that stand
+/// under it.
+fn misread(text: &str, error: &ConfigError) -> Option<Range<u32>> {
+    let first = error.place.line()?;
+    let is_header = |line: &str| line.trim_start().starts_with('[');
+    let mut lines = text.lines().zip(1..).skip_while(|(_, number)| *number < first);
+    let end = match lines.next() {
+        Some((line, _)) if is_header(line) => lines
+            .find(|(line, _)| is_header(line))
+            .map_or(u32::MAX, |(_, number)| number),
+        _ => first + 1,
+    };
+    Some(first..end)
 }
 
 fn add_default_destination(root: &mut Node, environment: &BTreeMap<String, String>) {

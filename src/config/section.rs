@@ -21,6 +21,7 @@ pub struct Faults {
 struct Unknown {
     place: Place,
     section: String,
+    pattern: String,
     key: String,
     siblings: Vec<&'static str>,
 }
@@ -45,13 +46,14 @@ impl Faults {
         for Unknown {
             place,
             section,
+            pattern,
             key,
             siblings,
         } in unknown
         {
             let suggestion = closest(&key, siblings.iter().copied())
                 .map(|sibling| format!("did you mean `{sibling}`?"))
-                .or_else(|| elsewhere(&key, &known))
+                .or_else(|| elsewhere(&pattern, &key, &known))
                 .unwrap_or_else(|| known_keys(&section, &siblings));
             errors.push(ConfigError::new(place, join(&section, &key), "unknown key").suggesting(suggestion));
         }
@@ -71,25 +73,38 @@ impl Faults {
 
 /// The name of `names` that `name` was most likely meant to be.
 pub fn closest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    const ALIKE: f64 = 0.84;
+    /// A shorter beginning says too little.
+    const BEGINNING_BYTES: usize = 4;
     let folded = name.to_ascii_lowercase().replace('-', "_");
+    let distance = |known: &str| {
+        let known = known.replace('-', "_");
+        let distance = strsim::damerau_levenshtein(&folded, &known);
+        let begins =
+            |longer: &str, shorter: &str| shorter.len() >= BEGINNING_BYTES && longer.starts_with(shorter);
+        let alike = distance <= (folded.len().max(known.len()) / 3).max(1)
+            || begins(&known, &folded)
+            || begins(&folded, &known);
+        alike.then_some(distance)
+    };
     names
         .into_iter()
-        .map(|known| (strsim::jaro_winkler(&folded, &known.replace('-', "_")), known))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .max_by(|one, two| one.0.total_cmp(&two.0))
+        .filter_map(|known| distance(known).map(|distance| (distance, known)))
+        .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }
 
-fn elsewhere(key: &str, known: &BTreeSet<String>) -> Option<String> {
+/// Tables of which there may be many.
+const LISTS: [&str; 2] = ["destination", "to"];
+
+fn elsewhere(pattern: &str, key: &str, known: &BTreeSet<String>) -> Option<String> {
     known.iter().find_map(|path| {
         let (section, name) = path.rsplit_once('.')?;
-        let table = if section == "destination" {
-            "[[destination]]".to_owned()
+        let table = if LISTS.contains(&section) {
+            format!("[[{section}]]")
         } else {
             format!("[{section}]")
         };
-        (name == key).then(|| format!("it belongs in {table}"))
+        (name == key && section != pattern).then(|| format!("it belongs in {table}"))
     })
 }
 
@@ -273,6 +288,7 @@ impl<'t> Section<'t> {
                 faults.unknown.push(Unknown {
                     place: member.place.clone(),
                     section: self.path.clone(),
+                    pattern: self.pattern.clone(),
                     key: member.key.clone(),
                     siblings: self.asked.clone(),
                 });

@@ -175,10 +175,18 @@ impl Pipeline {
                 }
                 (outcome, _) => outcome,
             };
-            seen.extend(step.fingerprint.filter(|_| !matches!(outcome, Outcome::Rejected(_))));
+            seen.extend(
+                step.fingerprint
+                    .filter(|_| !matches!(outcome, Outcome::Rejected(_))),
+            );
             results.push(EventResult { id: step.id, outcome });
         }
-        if again.wait().await.iter().any(|delivery| *delivery != Delivery::Durable) {
+        if again
+            .wait()
+            .await
+            .iter()
+            .any(|delivery| *delivery != Delivery::Durable)
+        {
             return Err(Problem::new(
                 Code::NoDurablePlace,
                 "a destination refused an event and the quarantine cannot take it now; send the whole request again",
@@ -214,7 +222,8 @@ impl Ingest for Pipeline {
         let every_result = admission.head.every_result;
         let (tables, partner, batch) = self.decode(admission, body)?;
         let results = self.run(&tables, batch.events).await?;
-        self.telemetry.request(partner.as_str(), &results, started.elapsed());
+        self.telemetry
+            .request(partner.as_str(), &results, started.elapsed());
         Ok(Answer {
             single: batch.single,
             every_result,
@@ -224,8 +233,16 @@ impl Ingest for Pipeline {
 }
 
 impl Pipeline {
-    fn decode(&self, admission: Admission, body: Bytes) -> Result<(Arc<Tables>, PartnerName, Batch), Problem> {
-        let Admission { tables, identity, head } = admission;
+    fn decode(
+        &self,
+        admission: Admission,
+        body: Bytes,
+    ) -> Result<(Arc<Tables>, PartnerName, Batch), Problem> {
+        let Admission {
+            tables,
+            identity,
+            head,
+        } = admission;
         let partner = identity.partner;
         let context = Context {
             partner: partner.clone(),

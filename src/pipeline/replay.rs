@@ -113,7 +113,10 @@ impl Pipeline {
             let goes = match &kept.record {
                 Some(refused) => self.destinations.get(&refused.destination).is_some(),
                 None => match tables.schemas.check(kept.event.clone()) {
-                    Ok(validated) => self.route(tables, &validated, kept.routes.as_deref()).failed.is_none(),
+                    Ok(validated) => self
+                        .route(tables, &validated, kept.routes.as_deref())
+                        .failed
+                        .is_none(),
                     Err(_) => false,
                 },
             };
@@ -143,7 +146,11 @@ impl Pipeline {
                 }
                 (Again::Sent | Again::Partly(_), Delivery::Refused { destination, detail }) => {
                     let detail = format!("the destination {destination} refused the record: {detail}");
-                    with_reason(kept, Reason::new(Code::DeliveryRefused, detail), kept.routes.clone())
+                    with_reason(
+                        kept,
+                        Reason::new(Code::DeliveryRefused, detail),
+                        kept.routes.clone(),
+                    )
                 }
                 (Again::Sent, Delivery::Durable) => {
                     gone.push(kept.id);
@@ -153,7 +160,8 @@ impl Pipeline {
                 (Again::Waits(anew), _) => anew,
             };
             if let Some(anew) = kept_anew {
-                self.quarantine.keep(*anew, steps::into_ticket(keeping.ticket(index)));
+                self.quarantine
+                    .keep(*anew, steps::into_ticket(keeping.ticket(index)));
             }
         }
         self.quarantine.resolve(&gone).await?;
@@ -167,7 +175,13 @@ impl Pipeline {
         Ok(gone.len() as u64)
     }
 
-    fn send_one(&self, tables: &Tables, kept: &Kept, index: usize, acknowledgement: &Acknowledgement) -> Again {
+    fn send_one(
+        &self,
+        tables: &Tables,
+        kept: &Kept,
+        index: usize,
+        acknowledgement: &Acknowledgement,
+    ) -> Again {
         if let Some(refused) = &kept.record {
             return match self.destinations.get(&refused.destination) {
                 Some(destination) => {
@@ -189,7 +203,11 @@ impl Pipeline {
         match failed {
             None => Again::Sent,
             Some((routes, reason)) => {
-                let routes = if routes.is_empty() { kept.routes.clone() } else { Some(routes) };
+                let routes = if routes.is_empty() {
+                    kept.routes.clone()
+                } else {
+                    Some(routes)
+                };
                 match with_reason(kept, reason, routes) {
                     Some(anew) if sent => Again::Partly(anew),
                     anew => Again::Waits(anew),

@@ -6,7 +6,8 @@ use super::{Pipeline, Tables, duplicates::Fingerprint, tables::Binding};
 use crate::{
     deliver::{Acknowledgement, Delivery, Destination, Ticket},
     event::{
-        Body, Decoded, DestinationName, Outcome, Output, Reason, Record, RecordAttributes, RouteName, Validated,
+        Body, Decoded, DestinationName, Outcome, Output, Reason, Record, RecordAttributes, RouteName,
+        Validated,
     },
     json::EditedDocument,
     problem::Code,
@@ -72,7 +73,8 @@ impl<'a> Way<'a> {
     pub fn begin(&mut self, index: usize, event: Decoded) -> Step {
         let id = event.attributes.id.clone();
         let fingerprint = (!event.id_generated).then(|| self.pipeline.duplicates.fingerprint(&event));
-        if fingerprint.is_some_and(|print| self.pipeline.duplicates.knows(print) || !self.seen.insert(print)) {
+        if fingerprint.is_some_and(|print| self.pipeline.duplicates.knows(print) || !self.seen.insert(print))
+        {
             return Step {
                 id: Some(id),
                 outcome: Outcome::Duplicate,
@@ -176,7 +178,13 @@ impl Pipeline {
         routed
     }
 
-    fn records(&self, tables: &Tables, event: &Validated, route: &Route, ready: &mut Ready) -> Result<(), Reason> {
+    fn records(
+        &self,
+        tables: &Tables,
+        event: &Validated,
+        route: &Route,
+        ready: &mut Ready,
+    ) -> Result<(), Reason> {
         let (label, outputs) = match tables.binding(&route.name) {
             Binding::None => (None, vec![untouched(event)]),
             Binding::Plugin(plugin) => {
@@ -232,7 +240,14 @@ impl Pipeline {
                 ));
             };
             found = true;
-            let record = target.record(about, topic.as_ref(), key.as_ref(), &headers, &output.body, &value);
+            let record = target.record(
+                about,
+                topic.as_ref(),
+                key.as_ref(),
+                &headers,
+                &output.body,
+                &value,
+            );
             ready.push((Arc::clone(destination), record));
         }
         if found {

@@ -78,7 +78,15 @@ impl Tables {
         let mut bindings = HashMap::new();
         for (name, route) in &state.routes {
             if let Some(plugin) = &route.value.plugin {
-                let bound = bind(&state, plugin, &route.value, previous.bindings.get(name), registry, transformer).await;
+                let bound = bind(
+                    &state,
+                    plugin,
+                    &route.value,
+                    previous.bindings.get(name),
+                    registry,
+                    transformer,
+                )
+                .await;
                 bindings.insert(name.clone(), bound);
             }
         }
@@ -93,17 +101,22 @@ impl Tables {
     }
 
     pub(super) fn policy(&self, partner: &PartnerName) -> Policy {
-        self.partners.get(partner).map_or_else(Policy::default, |entry| entry.policy)
+        self.partners
+            .get(partner)
+            .map_or_else(Policy::default, |entry| entry.policy)
     }
 
     pub(super) fn default_source(&self, partner: &PartnerName) -> Arc<str> {
-        self.partners
-            .get(partner)
-            .map_or_else(|| fallback_source(partner), |entry| Arc::clone(&entry.default_source))
+        self.partners.get(partner).map_or_else(
+            || fallback_source(partner),
+            |entry| Arc::clone(&entry.default_source),
+        )
     }
 
     pub(super) fn binding(&self, route: &RouteName) -> &Binding {
-        self.bindings.get(route).map_or(&Binding::None, |bound| &bound.binding)
+        self.bindings
+            .get(route)
+            .map_or(&Binding::None, |bound| &bound.binding)
     }
 
     /// Whether a route runs the plugin on this node.
@@ -145,7 +158,10 @@ async fn bind(
     registry: &Registry,
     transformer: &Arc<Transformer>,
 ) -> Bound {
-    let active = state.plugins.get(plugin).and_then(|entry| entry.value.active_version());
+    let active = state
+        .plugins
+        .get(plugin)
+        .and_then(|entry| entry.value.active_version());
     let made_from = BoundFrom {
         plugin: plugin.clone(),
         version: active.map(|version| version.version),
@@ -161,7 +177,9 @@ async fn bind(
         return Bound { made_from, binding };
     }
     let prepared = match active {
-        None => Err(format!("the plugin {plugin} has no active version; its events go out when it has")),
+        None => Err(format!(
+            "the plugin {plugin} has no active version; its events go out when it has"
+        )),
         Some(version) => match registry.blob(version.digest).await {
             Ok(component) => transformer
                 .prepare(plugin, version.version, component, route.config.as_ref())
@@ -169,7 +187,10 @@ async fn bind(
                 .map_err(|problem| format!("{plugin}@{} cannot run: {}", version.version, problem.detail)),
             Err(error) => {
                 tracing::error!(%plugin, version = version.version, %error, "a plugin cannot be read from the store");
-                Err(format!("{plugin}@{} cannot be read from the store", version.version))
+                Err(format!(
+                    "{plugin}@{} cannot be read from the store",
+                    version.version
+                ))
             }
         },
     };
@@ -191,7 +212,10 @@ impl Hints for Tables {
         app_version: Option<&str>,
     ) -> Option<Arc<serde_json::Value>> {
         match self.schemas.resolve(event_type, source, app_version) {
-            Resolution::Found(schema) => schema.compiled().ok().map(|compiled| Arc::clone(compiled.schema())),
+            Resolution::Found(schema) => schema
+                .compiled()
+                .ok()
+                .map(|compiled| Arc::clone(compiled.schema())),
             Resolution::TypeUnknown | Resolution::BelowAll { .. } => None,
         }
     }

@@ -41,7 +41,11 @@ async fn send_until_refused(oracle: Arc<Oracle>, client: reqwest::Client, url: S
         let sent = client.post(&url).bearer_auth(&key).json(&events).send().await;
         match sent {
             Ok(answer) if answer.status() == 202 => {
-                oracle.owed.lock().expect("no sender panics").extend(first..first + 3);
+                oracle
+                    .owed
+                    .lock()
+                    .expect("no sender panics")
+                    .extend(first..first + 3);
             }
             Ok(answer) if answer.status() == 503 => {}
             Ok(answer) => panic!("{}: {:?}", answer.status(), answer.text().await),
@@ -61,12 +65,22 @@ async fn what_was_answered_202_survives_kills() {
     })
     .await;
     let key = gateway.partner("crash", json!({})).await;
-    gateway.put("/v1/schemas/crash.test/1", json!({"type": "object", "required": ["number"]})).await;
+    gateway
+        .put(
+            "/v1/schemas/crash.test/1",
+            json!({"type": "object", "required": ["number"]}),
+        )
+        .await;
     let to = json!([
         {"destination": "files", "topic": TOPIC, "key": "/number"},
         {"destination": "events", "topic": topic, "key": "/number"},
     ]);
-    gateway.put("/v1/routes/crash", json!({"match": {"type": "crash.*"}, "to": to})).await;
+    gateway
+        .put(
+            "/v1/routes/crash",
+            json!({"match": {"type": "crash.*"}, "to": to}),
+        )
+        .await;
 
     let oracle = Arc::new(Oracle::default());
     let url = format!("http://{}/v1/events", gateway.data_address());
@@ -75,7 +89,12 @@ async fn what_was_answered_202_survives_kills() {
         let senders: Vec<_> = (0..SENDERS)
             .map(|_| {
                 let client = reqwest::Client::new();
-                tokio::spawn(send_until_refused(Arc::clone(&oracle), client, url.clone(), key.clone()))
+                tokio::spawn(send_until_refused(
+                    Arc::clone(&oracle),
+                    client,
+                    url.clone(),
+                    key.clone(),
+                ))
             })
             .collect();
         eventually("events are accepted", async || {
@@ -94,7 +113,12 @@ async fn what_was_answered_202_survives_kills() {
     let owed = oracle.owed.lock().expect("no sender panics").clone();
     assert!(owed.len() as u64 >= KILLS * 20, "{} events", owed.len());
     let in_files = eventually("every acknowledged event is in the files", async || {
-        let found = by_id(gateway.records(TOPIC).into_iter().map(|line| (line["id"].clone(), line["data"].clone())));
+        let found = by_id(
+            gateway
+                .records(TOPIC)
+                .into_iter()
+                .map(|line| (line["id"].clone(), line["data"].clone())),
+        );
         owed.iter().all(|id| found.contains_key(id)).then_some(found)
     })
     .await;
@@ -102,7 +126,10 @@ async fn what_was_answered_202_survives_kills() {
     eventually("every acknowledged event is in Kafka", async || {
         for message in broker.consume_all(&topic).await {
             let id = Value::from(message.headers["ce_id"].as_str());
-            in_kafka.extend(by_id([(id, serde_json::from_slice(&message.value).expect("a value is JSON"))]));
+            in_kafka.extend(by_id([(
+                id,
+                serde_json::from_slice(&message.value).expect("a value is JSON"),
+            )]));
         }
         owed.iter().all(|id| in_kafka.contains_key(id)).then_some(())
     })
@@ -118,7 +145,10 @@ fn by_id(records: impl IntoIterator<Item = (Value, Value)>) -> HashMap<u64, Valu
     records
         .into_iter()
         .map(|(id, data)| {
-            let id = id.as_str().and_then(|id| id.parse().ok()).expect("ids are numbers here");
+            let id = id
+                .as_str()
+                .and_then(|id| id.parse().ok())
+                .expect("ids are numbers here");
             (id, data)
         })
         .collect()

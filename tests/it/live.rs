@@ -19,11 +19,18 @@ const TYPE: &str = "app.page_view";
 async fn activations_rollbacks_and_schemas_fail_no_request() {
     let mut gateway = Gateway::start().await;
     let key = gateway.partner("live", json!({})).await;
-    gateway.put(&format!("/v1/schemas/{TYPE}/1"), json!({"type": "object"})).await;
+    gateway
+        .put(&format!("/v1/schemas/{TYPE}/1"), json!({"type": "object"}))
+        .await;
     let project = repository().join("plugins/page-view");
     let built = gateway.cli(&["plugin", "build", project.to_str().expect("the path is text")]);
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let one = std::fs::read(repository().join("plugins/target/page-view.wasm")).expect("the component is there");
+    assert!(
+        built.status.success(),
+        "{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    let one =
+        std::fs::read(repository().join("plugins/target/page-view.wasm")).expect("the component is there");
     // A custom section more: other bytes, another version, the same code.
     let mut two = one.clone();
     two.extend_from_slice(&[0, 5, 1, b'x', 1, 2, 3]);
@@ -41,7 +48,10 @@ async fn activations_rollbacks_and_schemas_fail_no_request() {
             let (url, key, client) = (url.clone(), key.clone(), reqwest::Client::new());
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
-                    let request = client.post(&url).bearer_auth(&key).json(&json!({"platform": "ios"}));
+                    let request = client
+                        .post(&url)
+                        .bearer_auth(&key)
+                        .json(&json!({"platform": "ios"}));
                     let answer = request.send().await.expect("no request fails");
                     assert_eq!(answer.status(), 202);
                     let body: serde_json::Value = answer.json().await.expect("an answer is JSON");
@@ -54,13 +64,22 @@ async fn activations_rollbacks_and_schemas_fail_no_request() {
     for change in 0..24_u32 {
         let version = change % 2 + 1;
         let activated = gateway
-            .admin("POST", "/v1/plugins/page-view/activate", Some(json!({"version": version})))
+            .admin(
+                "POST",
+                "/v1/plugins/page-view/activate",
+                Some(json!({"version": version})),
+            )
             .await;
         activated.expect(200);
-        gateway.put(&format!("/v1/schemas/other.{change}/1"), json!({})).await;
+        gateway
+            .put(&format!("/v1/schemas/other.{change}/1"), json!({}))
+            .await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    gateway.admin("POST", "/v1/plugins/page-view/rollback", None).await.expect(200);
+    gateway
+        .admin("POST", "/v1/plugins/page-view/rollback", None)
+        .await
+        .expect(200);
     stop.store(true, Ordering::Relaxed);
     for sender in senders {
         sender.await.expect("every answer is 202");

@@ -1,6 +1,7 @@
 //! The one test binary: linking it once costs less than linking many.
 
 mod architecture;
+mod command_line;
 mod crash;
 mod delivery;
 mod error_pages;

@@ -15,8 +15,12 @@ const JSON: &str = "application/json";
 async fn with_notes(gateway: &mut Gateway) {
     gateway.partner("writer", json!({"source": "/writer"})).await;
     let version = |text: Value| json!({"type": "object", "required": ["text"], "properties": {"text": text}});
-    gateway.put("/v1/schemas/note.taken/1.0.0", version(json!({"type": "string"}))).await;
-    gateway.put("/v1/schemas/note.taken/2.0.0", version(json!({"type": "object"}))).await;
+    gateway
+        .put("/v1/schemas/note.taken/1.0.0", version(json!({"type": "string"})))
+        .await;
+    gateway
+        .put("/v1/schemas/note.taken/2.0.0", version(json!({"type": "object"})))
+        .await;
     let route = json!({"match": {"type": "note.*"}, "to": [{"destination": "files", "topic": "notes"}]});
     gateway.put("/v1/routes/notes", route).await;
 }
@@ -41,13 +45,18 @@ async fn the_schema_of_the_app_version_decides() {
     assert!(answer.headers.contains_key("x-request-id"));
 
     let refused = take_note(&gateway, "2.0.0", "b", old).await.expect(202);
-    assert_eq!((&refused["status"], &refused["code"]), (&json!("quarantined"), &json!("schema-violation")));
+    assert_eq!(
+        (&refused["status"], &refused["code"]),
+        (&json!("quarantined"), &json!("schema-violation"))
+    );
     assert_eq!(refused["errors"][0]["pointer"], "/text");
     assert_eq!(refused["errors"][0]["keyword"], "type");
 
     let below = take_note(&gateway, "0.9", "c", old).await.expect(202);
     assert_eq!(below["code"], "version-unknown");
-    let latest = take_note(&gateway, "99", "d", r#"{"text":{"lines":2}}"#).await.expect(202);
+    let latest = take_note(&gateway, "99", "d", r#"{"text":{"lines":2}}"#)
+        .await
+        .expect(202);
     assert_eq!(latest["status"], "accepted");
 
     let records = gateway.wait_for_records("notes", 2).await;
@@ -90,7 +99,10 @@ async fn many_events_are_answered_one_by_one() {
         {"id": "1", "type": "note.taken", "appversion": "1", "data": {"text": "ok"}},
         {"id": "5", "type": "note.taken"},
     ]);
-    let answer = gateway.post("/v1/events", "writer", JSON, events.to_string()).await.expect(207);
+    let answer = gateway
+        .post("/v1/events", "writer", JSON, events.to_string())
+        .await
+        .expect(207);
     assert_eq!(answer["accepted"], 1);
     assert_eq!(answer["duplicate"], 1);
     assert_eq!(answer["quarantined"], 1);
@@ -99,7 +111,13 @@ async fn many_events_are_answered_one_by_one() {
         .as_array()
         .expect("a list")
         .iter()
-        .map(|result| (result["index"].as_u64(), result["status"].as_str(), result["code"].as_str()))
+        .map(|result| {
+            (
+                result["index"].as_u64(),
+                result["status"].as_str(),
+                result["code"].as_str(),
+            )
+        })
         .collect();
     assert_eq!(
         codes,
@@ -110,15 +128,25 @@ async fn many_events_are_answered_one_by_one() {
             (Some(4), Some("rejected"), Some("data-missing")),
         ]
     );
-    let again = gateway.post("/v1/events", "writer", JSON, events[0].to_string()).await.expect(202);
+    let again = gateway
+        .post("/v1/events", "writer", JSON, events[0].to_string())
+        .await
+        .expect(202);
     assert_eq!(again["status"], "duplicate");
     let lines = "{\"text\":\"a\"}\n\n{\"text\":\"b\"}";
     let answer = gateway
         .post("/v1/events/note.taken?", "writer", "application/x-ndjson", lines)
         .await
         .expect(202);
-    assert_eq!((&answer["accepted"], &answer["quarantined"]), (&json!(0), &json!(2)), "without a version the latest");
-    let none = gateway.post("/v1/events", "writer", JSON, "[{\"type\":\"..\",\"data\":1}]").await.expect(422);
+    assert_eq!(
+        (&answer["accepted"], &answer["quarantined"]),
+        (&json!(0), &json!(2)),
+        "without a version the latest"
+    );
+    let none = gateway
+        .post("/v1/events", "writer", JSON, "[{\"type\":\"..\",\"data\":1}]")
+        .await
+        .expect(422);
     assert_eq!(none["rejected"], 1);
 }
 
@@ -127,13 +155,21 @@ async fn the_partners_policy_decides_what_a_violation_is() {
     let mut gateway = Gateway::start().await;
     with_notes(&mut gateway).await;
     gateway.partner("strict", json!({"policy": "reject"})).await;
-    let answer = gateway.post("/v1/events/note.taken", "strict", JSON, "{\"text\":1}").await;
+    let answer = gateway
+        .post("/v1/events/note.taken", "strict", JSON, "{\"text\":1}")
+        .await;
     let problem = answer.expect(422);
     assert_eq!(problem["code"], "schema-violation");
     assert_eq!(problem["errors"][0]["pointer"], "/text");
     assert_eq!(answer.headers["content-type"], "application/problem+json");
-    let kept = gateway.post("/v1/events/note.unheard", "strict", JSON, "1").await.expect(202);
-    assert_eq!(kept["code"], "schema-unknown", "no app version and no type is refused for being unknown");
+    let kept = gateway
+        .post("/v1/events/note.unheard", "strict", JSON, "1")
+        .await
+        .expect(202);
+    assert_eq!(
+        kept["code"], "schema-unknown",
+        "no app version and no type is refused for being unknown"
+    );
     assert_eq!(gateway.quarantine().await.len(), 1);
 }
 
@@ -143,24 +179,50 @@ async fn what_came_too_early_goes_out_when_its_schema_is_there() {
     with_notes(&mut gateway).await;
     for id in ["1", "2", "3"] {
         let event = json!({"id": id, "type": "note.shared", "data": {"n": 1}});
-        let answer = gateway.post("/v1/events", "writer", JSON, event.to_string()).await.expect(202);
+        let answer = gateway
+            .post("/v1/events", "writer", JSON, event.to_string())
+            .await
+            .expect(202);
         assert_eq!(answer["code"], "schema-unknown");
     }
     let items = gateway.quarantine().await;
     assert_eq!(items.len(), 3);
     let id = items[0]["id"].as_str().expect("an id");
-    let whole = gateway.admin("GET", &format!("/v1/quarantine/{id}"), None).await.expect(200);
-    assert_eq!((&whole["data"], &whole["attributes"]["id"]), (&json!({"n": 1}), &json!("1")));
+    let whole = gateway
+        .admin("GET", &format!("/v1/quarantine/{id}"), None)
+        .await
+        .expect(200);
+    assert_eq!(
+        (&whole["data"], &whole["attributes"]["id"]),
+        (&json!({"n": 1}), &json!("1"))
+    );
 
-    let dry = gateway.admin("POST", "/v1/quarantine/replay", Some(json!({"dry_run": true}))).await.expect(200);
-    assert_eq!((&dry["matched"], &dry["accepted"], &dry["quarantined"]), (&json!(3), &json!(0), &json!(3)));
+    let dry = gateway
+        .admin("POST", "/v1/quarantine/replay", Some(json!({"dry_run": true})))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&dry["matched"], &dry["accepted"], &dry["quarantined"]),
+        (&json!(3), &json!(0), &json!(3))
+    );
 
-    gateway.put("/v1/schemas/note.shared/1", json!({"type": "object"})).await;
+    gateway
+        .put("/v1/schemas/note.shared/1", json!({"type": "object"}))
+        .await;
     let records = gateway.wait_for_records("notes", 3).await;
-    let ids: Vec<_> = records.iter().map(|record| record["id"].as_str().expect("an id")).collect();
+    let ids: Vec<_> = records
+        .iter()
+        .map(|record| record["id"].as_str().expect("an id"))
+        .collect();
     assert_eq!(ids, ["1", "2", "3"], "in the order in which they came");
-    eventually("the quarantine is empty", async || gateway.quarantine().await.is_empty().then_some(())).await;
-    let again = gateway.admin("POST", "/v1/quarantine/replay", Some(json!({}))).await.expect(200);
+    eventually("the quarantine is empty", async || {
+        gateway.quarantine().await.is_empty().then_some(())
+    })
+    .await;
+    let again = gateway
+        .admin("POST", "/v1/quarantine/replay", Some(json!({})))
+        .await
+        .expect(200);
     assert_eq!(again["matched"], 0, "a second replay adds none");
     assert_eq!(gateway.records("notes").len(), 3);
 }
@@ -170,7 +232,10 @@ async fn a_replay_by_hand_sends_what_a_mended_route_lets_through() {
     let mut gateway = Gateway::start().await;
     with_notes(&mut gateway).await;
     gateway.put("/v1/schemas/memo/1", json!(true)).await;
-    let answer = gateway.post("/v1/events/memo", "writer", JSON, "[1, 2]").await.expect(202);
+    let answer = gateway
+        .post("/v1/events/memo", "writer", JSON, "[1, 2]")
+        .await
+        .expect(202);
     assert_eq!(answer["code"], "route-unknown");
     let discard = gateway
         .admin("POST", "/v1/quarantine/discard", Some(json!({"type": "other"})))
@@ -198,10 +263,17 @@ async fn a_query_string_becomes_json_as_its_schema_says() {
         },
     });
     gateway.put("/v1/schemas/ad.click/1", schema).await;
-    gateway.put("/v1/routes/ads", json!({"to": [{"destination": "files", "topic": "ads"}]})).await;
+    gateway
+        .put(
+            "/v1/routes/ads",
+            json!({"to": [{"destination": "files", "topic": "ads"}]}),
+        )
+        .await;
     let path = "/v1/events/ad.click?clicks=3&first=true&zip=04524&user[id]=7&tag=a&tag=b&ce-id=click-1";
     let request = gateway.send("GET", path, "adlink");
-    let answer = Answer::read(request.send().await.expect("the gateway answers")).await.expect(202);
+    let answer = Answer::read(request.send().await.expect("the gateway answers"))
+        .await
+        .expect(202);
     assert_eq!(answer, json!({"id": "click-1", "status": "accepted"}));
     let records = gateway.wait_for_records("ads", 1).await;
     let expected = json!({"clicks": 3, "first": true, "zip": "04524", "user": {"id": 7}, "tag": ["a", "b"]});
@@ -216,12 +288,24 @@ async fn strangers_and_revoked_keys_get_nothing() {
     let client = reqwest::Client::new();
     let without = Answer::read(client.post(&url).body("1").send().await.expect("an answer")).await;
     assert_eq!(without.expect(401)["code"], "key-missing");
-    let wrong = client.post(&url).bearer_auth("hw_0123_wrong").body("1").send().await.expect("an answer");
+    let wrong = client
+        .post(&url)
+        .bearer_auth("hw_0123_wrong")
+        .body("1")
+        .send()
+        .await
+        .expect("an answer");
     assert_eq!(Answer::read(wrong).await.expect(401)["code"], "key-invalid");
 
-    let keys = gateway.admin("GET", "/v1/partners/writer/keys", None).await.expect(200);
+    let keys = gateway
+        .admin("GET", "/v1/partners/writer/keys", None)
+        .await
+        .expect(200);
     let id = keys["items"][0]["id"].as_str().expect("an id");
-    gateway.admin("DELETE", &format!("/v1/partners/writer/keys/{id}"), None).await.expect(204);
+    gateway
+        .admin("DELETE", &format!("/v1/partners/writer/keys/{id}"), None)
+        .await
+        .expect(204);
     let revoked = gateway.post("/v1/events/note.taken", "writer", JSON, "{}").await;
     assert_eq!(revoked.expect(401)["code"], "key-invalid");
 }
@@ -231,14 +315,21 @@ async fn sigterm_ends_it_cleanly_and_all_is_there_again() {
     let mut gateway = Gateway::start().await;
     with_notes(&mut gateway).await;
     take_note(&gateway, "1", "kept", "{\"text\":1}").await.expect(202);
-    take_note(&gateway, "1", "sent", "{\"text\":\"1\"}").await.expect(202);
+    take_note(&gateway, "1", "sent", "{\"text\":\"1\"}")
+        .await
+        .expect(202);
     let status = gateway.terminate().await;
     assert_eq!(status.code(), Some(0), "{}", gateway.log());
     gateway.start_again().await;
     assert_eq!(gateway.quarantine().await[0]["event_id"], "kept");
-    take_note(&gateway, "1", "later", "{\"text\":\"2\"}").await.expect(202);
+    take_note(&gateway, "1", "later", "{\"text\":\"2\"}")
+        .await
+        .expect(202);
     let records = gateway.wait_for_records("notes", 2).await;
-    let ids: Vec<_> = records.iter().map(|record| record["id"].as_str().expect("an id")).collect();
+    let ids: Vec<_> = records
+        .iter()
+        .map(|record| record["id"].as_str().expect("an id"))
+        .collect();
     assert_eq!(ids, ["sent", "later"]);
 }
 
@@ -254,12 +345,18 @@ async fn records_in_kafka_have_key_headers_and_the_data_as_sent() {
     .await;
     with_notes(&mut gateway).await;
     let to = json!([{"destination": "events", "topic": topic, "key": "/text"}, {"destination": "files", "topic": "notes"}]);
-    gateway.put("/v1/routes/notes", json!({"match": {"type": "note.*"}, "to": to})).await;
+    gateway
+        .put("/v1/routes/notes", json!({"match": {"type": "note.*"}, "to": to}))
+        .await;
     let sent = "{ \"text\" :\n \"milk\" }";
     take_note(&gateway, "1", "n-1", sent).await.expect(202);
     let messages = broker.consume(&topic, 1).await;
     let message = &messages[0];
-    assert_eq!(message.value, sent.as_bytes(), "the answer came after the broker had it, as it was sent");
+    assert_eq!(
+        message.value,
+        sent.as_bytes(),
+        "the answer came after the broker had it, as it was sent"
+    );
     assert_eq!(message.key.as_deref(), Some(&b"milk"[..]));
     for (name, value) in [
         ("ce_specversion", "1.0"),
@@ -271,7 +368,11 @@ async fn records_in_kafka_have_key_headers_and_the_data_as_sent() {
         ("hw_partner", "writer"),
         ("hw_schema", "note.taken@1.0.0"),
     ] {
-        assert_eq!(message.headers.get(name).map(String::as_str), Some(value), "{name}");
+        assert_eq!(
+            message.headers.get(name).map(String::as_str),
+            Some(value),
+            "{name}"
+        );
     }
     gateway.wait_for_records("notes", 1).await;
 }
@@ -291,12 +392,20 @@ async fn two_gateways_on_one_store_follow_each_other() {
     let url = format!("http://{}/v1/events/note.taken", two.data_address());
     let client = reqwest::Client::new();
     eventually("the other node knows the key", async || {
-        let request = client.post(&url).bearer_auth(&key).header("ce-appversion", "1").body("{\"text\":\"x\"}");
+        let request = client
+            .post(&url)
+            .bearer_auth(&key)
+            .header("ce-appversion", "1")
+            .body("{\"text\":\"x\"}");
         let answer = request.send().await.expect("the gateway answers");
         (answer.status() == 202).then_some(())
     })
     .await;
-    assert!(changed.elapsed() < Duration::from_secs(2), "{:?}", changed.elapsed());
+    assert!(
+        changed.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        changed.elapsed()
+    );
     assert_eq!(two.wait_for_records("notes", 1).await[0]["hwpartner"], "late");
 }
 
@@ -304,10 +413,16 @@ async fn two_gateways_on_one_store_follow_each_other() {
 async fn health_metrics_and_documentation_are_open_and_the_rest_is_not() {
     let mut gateway = Gateway::start().await;
     with_notes(&mut gateway).await;
-    take_note(&gateway, "1", "m", "{\"text\":\"x\"}").await.expect(202);
+    take_note(&gateway, "1", "m", "{\"text\":\"x\"}")
+        .await
+        .expect(202);
     let client = reqwest::Client::new();
     let get = async |path: &str| {
-        let answer = client.get(format!("{}{path}", gateway.admin_url())).send().await.expect("an answer");
+        let answer = client
+            .get(format!("{}{path}", gateway.admin_url()))
+            .send()
+            .await
+            .expect("an answer");
         Answer::read(answer).await
     };
     get("/healthz").await.expect(200);
@@ -319,7 +434,10 @@ async fn health_metrics_and_documentation_are_open_and_the_rest_is_not() {
         .lines()
         .find(|line| line.starts_with("headworks_events_total{") && line.contains("status=\"accepted\""))
         .unwrap_or_else(|| panic!("{}", metrics.text));
-    assert!(line.contains("partner=\"writer\"") && line.ends_with(" 1"), "{line}");
+    assert!(
+        line.contains("partner=\"writer\"") && line.ends_with(" 1"),
+        "{line}"
+    );
     assert_eq!(get("/openapi.json").await.expect(200)["openapi"], "3.1.0");
     assert!(get("/docs/").await.text.contains("swagger"));
     assert_eq!(get("/v1/partners").await.expect(401)["code"], "token-missing");

@@ -57,11 +57,14 @@ fn masked(output: &str) -> String {
 fn mask(part: &str) -> &str {
     let digits = |text: &str, pattern: &str| {
         text.len() == pattern.len()
-            && text.bytes().zip(pattern.bytes()).all(|(byte, wanted)| match wanted {
-                b'0' => byte.is_ascii_digit(),
-                b'f' => byte.is_ascii_hexdigit(),
-                other => byte == other,
-            })
+            && text
+                .bytes()
+                .zip(pattern.bytes())
+                .all(|(byte, wanted)| match wanted {
+                    b'0' => byte.is_ascii_digit(),
+                    b'f' => byte.is_ascii_hexdigit(),
+                    other => byte == other,
+                })
     };
     if digits(part, "ffffffff-ffff-ffff-ffff-ffffffffffff") {
         "AN-ID"
@@ -80,7 +83,13 @@ fn mask(part: &str) -> &str {
 
 /// How the lines of cargo's own progress begin, which a build under a command shows.
 const CARGO: [&str; 7] = [
-    "Compiling ", "Finished ", "Downloading ", "Downloaded ", "Locking ", "Updating ", "Blocking ",
+    "Compiling ",
+    "Finished ",
+    "Downloading ",
+    "Downloaded ",
+    "Locking ",
+    "Updating ",
+    "Blocking ",
 ];
 
 /// One shell for all commands, so that variables last; each is run again while it only looks and does not yet see.
@@ -100,7 +109,10 @@ impl Shell<'_> {
             .output()
             .expect("bash runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success() || command.starts_with("cat "), "{command}\n{text}");
+        assert!(
+            output.status.success() || command.starts_with("cat "),
+            "{command}\n{text}"
+        );
         text.lines()
             .filter(|line| !CARGO.iter().any(|word| line.trim_start().starts_with(word)))
             .map(|line| format!("{line}\n"))
@@ -118,7 +130,11 @@ async fn the_readmes_tour_prints_what_the_readme_says() {
         symlink(repository().join(name), gateway.path(name)).expect("a link can be made");
     }
     let applied = gateway.cli(&["apply", repository().to_str().expect("the path is text")]);
-    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    assert!(
+        applied.status.success(),
+        "{}",
+        String::from_utf8_lossy(&applied.stderr)
+    );
 
     let commands = shown();
     assert!(commands.len() >= 12, "the tour is there");
@@ -127,9 +143,11 @@ async fn the_readmes_tour_prints_what_the_readme_says() {
         variables: String::new(),
     };
     for Shown { command, output } in commands {
-        let assigns = command
-            .split_once('=')
-            .is_some_and(|(name, _)| name.trim_start_matches("export ").chars().all(|letter| letter.is_ascii_uppercase()));
+        let assigns = command.split_once('=').is_some_and(|(name, _)| {
+            name.trim_start_matches("export ")
+                .chars()
+                .all(|letter| letter.is_ascii_uppercase())
+        });
         if assigns {
             shell.variables.push_str(&command);
             shell.variables.push('\n');

@@ -14,8 +14,12 @@ impl Plugin for PageView {
 
     fn transform(&self, mut event: Event) -> Result<Vec<Output>, Failure> {
         let view = &mut event.data;
-        let (url, platform, os_version, session_number): (Option<String>, Option<String>, Option<String>, Option<i64>) =
-            view.get_many(["/url", "/platform", "/device/os_version", "/session/number"])?;
+        let (url, platform, os_version, session_number): (
+            Option<String>,
+            Option<String>,
+            Option<String>,
+            Option<i64>,
+        ) = view.get_many(["/url", "/platform", "/device/os_version", "/session/number"])?;
         view.rename("/occurred_at", "/viewed_at");
         view.rename("/anonymous_id", "/visitor_id");
         view.remove("/consent");

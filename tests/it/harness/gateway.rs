@@ -21,7 +21,10 @@ pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>
         if let Some(found) = check().await {
             return found;
         }
-        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        assert!(
+            started.elapsed() < PATIENCE,
+            "waited {PATIENCE:?} in vain: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -195,8 +198,12 @@ impl Gateway {
     pub async fn terminate(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("the gateway runs");
         let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the child can be signalled");
-        eventually("the gateway ends", async || child.try_wait().expect("the child can be asked")).await
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .expect("the child can be signalled");
+        eventually("the gateway ends", async || {
+            child.try_wait().expect("the child can be asked")
+        })
+        .await
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -217,7 +224,10 @@ impl Gateway {
 
     pub fn token(&self) -> String {
         let path = self.path("data/admin-token");
-        std::fs::read_to_string(path).expect("the first start writes a token").trim().to_owned()
+        std::fs::read_to_string(path)
+            .expect("the first start writes a token")
+            .trim()
+            .to_owned()
     }
 
     /// A call of the admin API as the first admin.
@@ -251,7 +261,9 @@ impl Gateway {
         assert!(matches!(answer.status, 200 | 201), "{}", answer.text);
         let version = answer.json()["version"].as_u64().expect("a version is a number");
         let body = serde_json::json!({"version": version});
-        let answer = self.admin("POST", &format!("/v1/plugins/{name}/activate"), Some(body)).await;
+        let answer = self
+            .admin("POST", &format!("/v1/plugins/{name}/activate"), Some(body))
+            .await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         version
     }
@@ -260,8 +272,13 @@ impl Gateway {
     pub async fn partner(&mut self, name: &str, partner: Value) -> String {
         self.put(&format!("/v1/partners/{name}"), partner).await;
         let body = serde_json::json!({"kind": "secret"});
-        let answer = self.admin("POST", &format!("/v1/partners/{name}/keys"), Some(body)).await;
-        let key = answer.expect(201)["key"].as_str().expect("the key is shown once").to_owned();
+        let answer = self
+            .admin("POST", &format!("/v1/partners/{name}/keys"), Some(body))
+            .await;
+        let key = answer.expect(201)["key"]
+            .as_str()
+            .expect("the key is shown once")
+            .to_owned();
         self.keys.insert(name.to_owned(), key.clone());
         key
     }
@@ -270,12 +287,24 @@ impl Gateway {
     pub fn send(&self, method: &str, path: &str, partner: &str) -> reqwest::RequestBuilder {
         let key = &self.keys[partner];
         self.client
-            .request(method.parse().expect("a method"), format!("http://{}{path}", self.data))
+            .request(
+                method.parse().expect("a method"),
+                format!("http://{}{path}", self.data),
+            )
             .bearer_auth(key)
     }
 
-    pub async fn post(&self, path: &str, partner: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
-        let request = self.send("POST", path, partner).header("content-type", content_type).body(body);
+    pub async fn post(
+        &self,
+        path: &str,
+        partner: &str,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        let request = self
+            .send("POST", path, partner)
+            .header("content-type", content_type)
+            .body(body);
         Answer::read(request.send().await.expect("the gateway answers")).await
     }
 
@@ -293,7 +322,11 @@ impl Gateway {
     /// The records of a topic of the `files` destination, plain and compressed, as they stand now.
     pub fn records(&self, topic: &str) -> Vec<Value> {
         let mut files: Vec<PathBuf> = Vec::new();
-        for day in std::fs::read_dir(self.path("out").join(topic)).into_iter().flatten().flatten() {
+        for day in std::fs::read_dir(self.path("out").join(topic))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             files.extend(
                 std::fs::read_dir(day.path())
                     .into_iter()
@@ -317,7 +350,10 @@ impl Gateway {
 
     /// The events that wait in quarantine.
     pub async fn quarantine(&self) -> Vec<Value> {
-        let list = self.admin("GET", "/v1/quarantine?limit=1000", None).await.expect(200);
+        let list = self
+            .admin("GET", "/v1/quarantine?limit=1000", None)
+            .await
+            .expect(200);
         list["items"].as_array().expect("a list").clone()
     }
 }
