@@ -33,8 +33,9 @@ pub(super) struct Documents {
 
 /// Bytes that the host keeps for one edit beside its texts.
 const EDIT_BYTES: usize = 64;
-/// Bytes that the host keeps for a byte of parsed text, at most: `[0,0` has a tape entry for two bytes.
-const PARSED_FACTOR: usize = 8;
+/// Bytes that the host keeps for a byte of parsed text, at most: `[0,0` has a tape entry for two bytes, and a tape may
+/// have spare room.
+const PARSED_FACTOR: usize = 12;
 /// Bytes of text that one byte may become: a control character is written `\u0000`.
 const ESCAPE_FACTOR: usize = 6;
 
@@ -60,7 +61,7 @@ impl Documents {
     /// The event's own data.
     pub(super) fn insert_event(&mut self, data: &Document) -> Result<Resource<HostDocument>, Fault> {
         self.insert(Entry {
-            text_bytes_bound: data.root().raw().len(),
+            text_bytes_bound: data.bytes().len(),
             document: EditedDocument::new(data.clone()),
             edits_bytes: 0,
         })
