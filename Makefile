@@ -31,7 +31,7 @@ check: setup fmt clippy doc deny ## Check format, lints, documentation and depen
 
 fmt:
 	cargo fmt --all --check
-	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo fmt --all --check); fi
+	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo fmt --check); fi
 
 clippy:
 	cargo clippy --locked --workspace --all-targets -- -D warnings

@@ -11,6 +11,7 @@ mod process;
 mod report;
 
 #[path = "../../tests/it/harness/kafka.rs"]
+#[expect(dead_code, reason = "tests read from the broker, the benchmark does not")]
 mod kafka;
 
 use std::{path::PathBuf, time::Duration};

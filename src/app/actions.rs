@@ -6,9 +6,13 @@ use futures::FutureExt as _;
 
 use super::{Gateway, readiness};
 use crate::{
-    admin::{Actions, AdminState, PluginHealth, PluginStatus},
+    admin::{Actions, AdminState, PluginHealth, PluginStatus, Preparation},
     config::Settings,
+    event::PluginName,
+    pipeline::Pipeline,
     problem::{Code, Problem},
+    quarantine::{Quarantine, WholeItem},
+    transform::Transformer,
     validate,
 };
 
@@ -41,29 +45,8 @@ impl Gateway {
                 let compiler = Arc::clone(&compiler);
                 async move { compiler.compile(component).await }.boxed()
             }),
-            prepare: Arc::new(move |trial_of| {
-                let trial = Arc::clone(&trial);
-                async move {
-                    let config = trial_of.config.as_ref();
-                    trial
-                        .prepare(&trial_of.plugin, trial_of.version, trial_of.component, config)
-                        .await
-                        .map(drop)
-                }
-                .boxed()
-            }),
-            plugin_health: Arc::new(move |plugin| {
-                let tables = running.tables();
-                let unavailable = tables.unavailable(plugin);
-                PluginHealth {
-                    status: match (&unavailable, tables.runs(plugin)) {
-                        (Some(_), _) => PluginStatus::Failing,
-                        (None, true) => PluginStatus::Ready,
-                        (None, false) => PluginStatus::Inactive,
-                    },
-                    detail: unavailable.map(|detail| detail.to_string()),
-                }
-            }),
+            prepare: Arc::new(move |preparation| try_out(Arc::clone(&trial), preparation).boxed()),
+            plugin_health: Arc::new(move |plugin| health(&running, plugin)),
             list_quarantine: Arc::new(move |query| {
                 let quarantine = Arc::clone(listed.quarantine());
                 async move {
@@ -73,17 +56,7 @@ impl Gateway {
                 }
                 .boxed()
             }),
-            get_quarantined: Arc::new(move |id| {
-                let quarantine = Arc::clone(shown.quarantine());
-                async move {
-                    let kept = quarantine.get(&id).await?;
-                    kept.map(|kept| kept.whole()).transpose().map_err(|error| {
-                        tracing::error!(item = id, %error, "an item of the quarantine cannot be shown");
-                        Problem::new(Code::Internal, "the item cannot be shown; see the gateway's log")
-                    })
-                }
-                .boxed()
-            }),
+            get_quarantined: Arc::new(move |id| show(Arc::clone(shown.quarantine()), id).boxed()),
             replay: Arc::new(move |sweep| {
                 let pipeline = Arc::clone(&replayed);
                 async move {
@@ -109,6 +82,40 @@ impl Gateway {
             metrics: Arc::new(move || telemetry.prometheus_text()),
         }
     }
+}
+
+async fn try_out(transformer: Arc<Transformer>, preparation: Preparation) -> Result<(), Problem> {
+    let Preparation {
+        plugin,
+        version,
+        component,
+        config,
+    } = preparation;
+    transformer
+        .prepare(&plugin, version, component, config.as_ref())
+        .await
+        .map(drop)
+}
+
+fn health(pipeline: &Pipeline, plugin: &PluginName) -> PluginHealth {
+    let tables = pipeline.tables();
+    let unavailable = tables.unavailable(plugin);
+    PluginHealth {
+        status: match (&unavailable, tables.runs(plugin)) {
+            (Some(_), _) => PluginStatus::Failing,
+            (None, true) => PluginStatus::Ready,
+            (None, false) => PluginStatus::Inactive,
+        },
+        detail: unavailable.map(|detail| detail.to_string()),
+    }
+}
+
+async fn show(quarantine: Arc<Quarantine>, id: String) -> Result<Option<WholeItem>, Problem> {
+    let kept = quarantine.get(&id).await?;
+    kept.map(|kept| kept.whole()).transpose().map_err(|error| {
+        tracing::error!(item = id, %error, "an item of the quarantine cannot be shown");
+        Problem::new(Code::Internal, "the item cannot be shown; see the gateway's log")
+    })
 }
 
 fn limit(limit: u64) -> usize {

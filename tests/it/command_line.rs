@@ -286,6 +286,10 @@ async fn what_fails_in_apply_does_not_keep_the_rest_and_deletes_nothing() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one resource after the other, as an operator would"
+)]
 async fn resources_come_and_go_on_the_command_line() {
     let gateway = Gateway::start().await;
     let folder = gateway.path("");
