@@ -15,6 +15,9 @@ pub enum Failure {
     /// Faults of files of the operator's, each with its place.
     #[error("{0}")]
     Files(#[from] ConfigErrors),
+    /// So many faults, each of which has been printed.
+    #[error("{0} {word}", word = if *.0 == 1 { "fault" } else { "faults" })]
+    Faults(usize),
     #[error("{0}")]
     Refused(Box<Refusal>),
     #[error("no gateway answers at {url}: start it with `headworks serve` or give --url ({cause})")]
@@ -52,11 +55,7 @@ impl Failure {
             // Each line is an error by itself, and begins with its place.
             Failure::Files(errors) => {
                 output::note(&errors.to_string());
-                let count = errors.iter().count();
-                output::note(&format!(
-                    "error: {count} {}",
-                    if count == 1 { "fault" } else { "faults" }
-                ));
+                output::note(&format!("error: {}", Failure::Faults(errors.iter().count())));
             }
             failure => output::note(&format!("error: {failure}")),
         }

@@ -108,7 +108,14 @@ fn check(file: &Path) -> Result<(), Failure> {
     for warning in settings.warnings() {
         output::note(&format!("warning: {warning}"));
     }
-    output::line(&format!("{} is in order", file.display()))
+    let faults = crate::deliver::check(&settings.destinations);
+    for fault in &faults {
+        output::note(&format!("{}: {fault}", file.display()));
+    }
+    match faults.len() {
+        0 => output::line(&format!("{} is in order", file.display())),
+        count => Err(Failure::Faults(count)),
+    }
 }
 
 /// What of the environment is text; nothing else can be a setting.

@@ -144,6 +144,21 @@ pub struct StartError {
     pub cause: String,
 }
 
+/// Every fault of the destinations' settings that shows without connecting to them.
+pub fn check(settings: &[DestinationSettings]) -> Vec<StartError> {
+    let faults = |settings: &DestinationSettings| match &settings.kind {
+        DestinationKind::File { .. } => Vec::new(),
+        DestinationKind::Kafka { brokers, options } => kafka::faults(brokers, options)
+            .into_iter()
+            .map(|cause| StartError {
+                destination: settings.name.clone(),
+                cause,
+            })
+            .collect(),
+    };
+    settings.iter().flat_map(faults).collect()
+}
+
 /// All destinations of the configuration.
 pub struct Destinations {
     destinations: Vec<Arc<dyn Destination>>,

@@ -115,6 +115,26 @@ fn a_configuration_is_checked_whole() {
             "{arguments:?}"
         );
     }
+    write(
+        folder.path(),
+        &[(
+            "options.toml",
+            "[[destination]]\nname = \"events\"\nkind = \"kafka\"\nbrokers = \"one\"\n\
+             options = { \"compresion.type\" = \"zstd\", \"linger.ms\" = \"soon\", \"sasl.password\" = \"hush\" }\n",
+        )],
+    );
+    let output = headworks(folder.path(), &["config", "check", "options.toml"]);
+    assert_eq!(status(&output), 1);
+    let text = said(&output);
+    assert!(
+        text.contains("options.toml: destination events: option \"compresion.type\": "),
+        "{text}"
+    );
+    assert!(
+        text.contains("option \"linger.ms\": ") && !text.contains("hush"),
+        "{text}"
+    );
+    assert!(text.ends_with("error: 2 faults\n"), "{text}");
     assert!(!folder.path().join("data").exists(), "nothing was started");
 }
 

@@ -31,6 +31,7 @@ use tokio::{
     task::JoinHandle,
 };
 
+pub(super) use self::options::faults;
 use self::{
     control::Control,
     link::{Failed, Link, SendError},

@@ -65,6 +65,19 @@ pub(super) fn options(brokers: &str, settings: &BTreeMap<String, Secret>) -> Res
     })
 }
 
+/// Every fault of the operator's settings that shows without a broker; for the operator, without secrets.
+pub(in crate::deliver) fn faults(brokers: &str, settings: &BTreeMap<String, Secret>) -> Vec<String> {
+    let each = settings.iter().filter_map(|(name, value)| {
+        let alone = BTreeMap::from([(name.clone(), value.clone())]);
+        options(brokers, &alone).err()
+    });
+    let mut faults: Vec<String> = each.collect();
+    if faults.is_empty() {
+        faults.extend(options(brokers, settings).err());
+    }
+    faults
+}
+
 /// An error of librdkafka about its settings, without the value where it may be a secret.
 pub(super) fn explain(error: &KafkaError) -> String {
     match error {
