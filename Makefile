@@ -58,7 +58,8 @@ kafka: ## Fetch the Apache Kafka that tests and benchmarks deliver to.
 bench: ## Run the benchmarks and print their ratios.
 	@scripts/setup test
 	$(MAKE) --no-print-directory plugins kafka
-	cargo bench --locked
+	cargo bench --locked --bench stages
+	cargo bench --locked --bench load
 
 clean: ## Remove what was built. Downloads stay in .cache, data in data.
 	@cargo clean

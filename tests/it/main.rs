@@ -10,5 +10,5 @@ mod live;
 mod plugins;
 mod real_input;
 mod repository;
-mod spine;
+mod whole_way;
 mod tour;
