@@ -129,6 +129,8 @@ impl Gateway {
         let process = Process { child };
         let client = Admin::connect(admin, &data_dir).await;
         client.apply();
+        // Page views are to go where the ceiling sends them, to Kafka, and nowhere else.
+        client.delete("/v1/routes/app-events").await;
         let validated = client.partner("bench-validated", None).await;
         let transformed = client.partner("bench-transformed", Some("page-view")).await;
         let target = |key: String| Target {
@@ -214,6 +216,15 @@ impl Admin {
             answer.text().await.unwrap_or_default()
         );
         answer.json().await.expect("an answer is JSON")
+    }
+
+    async fn delete(&self, path: &str) {
+        let request = self
+            .client
+            .delete(format!("{}{path}", self.url))
+            .bearer_auth(&self.token);
+        let answer = request.send().await.expect("the admin API answers");
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
     }
 
     /// A partner of its own whose page views go to the topic of its name, through `plugin`; gives its key.

@@ -10,5 +10,5 @@ mod live;
 mod plugins;
 mod real_input;
 mod repository;
-mod whole_way;
 mod tour;
+mod whole_way;
