@@ -10,7 +10,7 @@ use super::tape::{
     CHILDREN_WITHOUT_INDEX, ELEMENTS_PER_INDEX_ENTRY, Tag, Word, after, array_index_len, index_hash,
 };
 
-/// One value inside a [`Document`].
+/// One value inside a [`Document`](super::Document).
 #[derive(Clone, Copy)]
 pub struct Node<'a> {
     text: &'a str,
