@@ -21,14 +21,13 @@ use crate::{
     event::{DestinationName, PluginName, RouteName},
     limits::ATTRIBUTE_BYTES,
     problem::{Problem, ProblemBody},
-    registry::model::{Change, Route, RouteMatch, RouteTarget, State},
+    registry::model::{Change, KEY_ATTRIBUTES, Route, RouteMatch, RouteTarget, State},
 };
 
 /// Destinations of one route.
 const TARGETS_MAX: usize = 20;
 /// Kafka's own bound on a topic's name.
 const TOPIC_CHARACTERS_MAX: usize = 249;
-const ATTRIBUTES: [&str; 7] = ["id", "source", "type", "subject", "time", "appversion", "partner"];
 
 /// A route with its name.
 #[derive(Serialize, ToSchema)]
@@ -262,10 +261,10 @@ fn topic(input: &Input<'_>) -> Option<String> {
 
 fn key(input: &Input<'_>) -> Option<String> {
     let text = input.text(ATTRIBUTE_BYTES)?;
-    if !(is_pointer(text) || ATTRIBUTES.contains(&text)) {
+    if !(is_pointer(text) || KEY_ATTRIBUTES.contains(&text)) {
         input.fault(format!(
             "must be a JSON Pointer such as \"/user_id\", or one of {}",
-            ATTRIBUTES.join(", ")
+            KEY_ATTRIBUTES.join(", ")
         ));
     }
     Some(text.to_owned())

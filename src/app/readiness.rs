@@ -60,11 +60,6 @@ pub(super) fn of(pipeline: &Pipeline, registry: &Registry) -> Readiness {
 
 /// Metrics of what is read rather than counted.
 pub(super) fn observe(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, registry: &Registry) {
-    let state_value = |state| match state {
-        DestinationState::Healthy => 0,
-        DestinationState::Draining => 1,
-        DestinationState::Spooling => 2,
-    };
     let per_destination = |read: fn(&dyn crate::deliver::Destination) -> u64| {
         let pipeline = Arc::clone(pipeline);
         move || {
@@ -78,20 +73,14 @@ pub(super) fn observe(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, registry:
                 .collect()
         }
     };
-    let states = Arc::clone(pipeline);
     telemetry.observe(
         "headworks.destination.state",
         "0 healthy, 1 draining its spool, 2 spooling",
-        move || {
-            states
-                .destinations()
-                .iter()
-                .map(|destination| {
-                    let label = vec![("destination", destination.name().to_string())];
-                    (state_value(destination.state()), label)
-                })
-                .collect()
-        },
+        per_destination(|destination| match destination.state() {
+            DestinationState::Healthy => 0,
+            DestinationState::Draining => 1,
+            DestinationState::Spooling => 2,
+        }),
     );
     telemetry.observe(
         "headworks.spool.records",

@@ -242,6 +242,9 @@ impl Default for RouteMatch {
     }
 }
 
+/// Names of attributes that a record's key may be taken from.
+pub const KEY_ATTRIBUTES: [&str; 7] = ["id", "source", "type", "subject", "time", "appversion", "partner"];
+
 /// One destination of a route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -181,9 +181,6 @@ fn scalar(value: NewValue) -> Option<Arc<str>> {
     }
 }
 
-/// Names of attributes that a key may be taken from.
-pub const KEY_ATTRIBUTES: [&str; 7] = ["id", "source", "type", "subject", "time", "appversion", "partner"];
-
 fn attribute(about: &RecordAttributes, name: &str) -> Option<Arc<str>> {
     let attributes = &about.attributes;
     match name {

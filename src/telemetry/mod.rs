@@ -115,28 +115,6 @@ impl Telemetry {
             .build();
     }
 
-    /// A counter kept elsewhere, read when metrics are asked for.
-    pub fn observe_total(
-        &self,
-        name: &'static str,
-        description: &'static str,
-        read: impl Fn() -> Vec<Reading> + Send + Sync + 'static,
-    ) {
-        self.meter
-            .u64_observable_counter(name)
-            .with_description(description)
-            .with_callback(move |observer| {
-                for (value, labels) in read() {
-                    let labels: Vec<KeyValue> = labels
-                        .into_iter()
-                        .map(|(name, value)| KeyValue::new(name, value))
-                        .collect();
-                    observer.observe(value, &labels);
-                }
-            })
-            .build();
-    }
-
     /// All metrics in Prometheus' text form; a comment in their place where an instrument cannot be encoded.
     pub fn prometheus_text(&self) -> String {
         prometheus::TextEncoder::new()
