@@ -180,23 +180,21 @@ impl Link {
     /// Hands on what waits, as far as there is room.
     pub(super) fn send_waiting(&self) {
         let shared = &*self.shared;
-        while !shared.is_broken() && shared.wake_below.load(Ordering::SeqCst) > shared.outstanding() {
+        loop {
             let mut flights = shared.flights.lock();
             for _ in 0..HANDED_ON_AT_ONCE {
-                let Some(next) = flights.next(shared.outstanding(), Instant::now()) else {
-                    break;
+                let next = match flights.next(shared.outstanding(), Instant::now()) {
+                    Some(next) if !shared.is_broken() => next,
+                    Some(next) => return shared.fail(next.order, next.record, next.ticket),
+                    None => return shared.watch_for_room(&flights),
                 };
                 let order = next.order;
                 match self.send_now(order, next.record, next.ticket) {
                     Ok(()) => {}
                     Err(SendError::Refused(ticket, detail)) => shared.refuse_direct(ticket, detail),
-                    Err(SendError::Later(record, ticket)) => {
-                        shared.fail(order, record, ticket);
-                        break;
-                    }
+                    Err(SendError::Later(record, ticket)) => return shared.fail(order, record, ticket),
                 }
             }
-            shared.watch_for_room(&flights);
         }
     }
 
