@@ -85,6 +85,7 @@ codes! {
     SchemaViolation "schema-violation" 422 No "The event breaks its schema";
     SchemaUnknown "schema-unknown" 422 No "No schema is registered for the type";
     VersionUnknown "version-unknown" 422 No "The app version is below every schema of the type";
+    VersionUnreadable "version-unreadable" 422 No "The app version cannot be read";
     RouteUnknown "route-unknown" 422 No "No route takes the event";
     PluginRejected "plugin-rejected" 422 No "The plugin refused the event";
     PluginFailed "plugin-failed" 422 No "The plugin failed";

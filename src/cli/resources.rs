@@ -12,7 +12,10 @@ use crate::{
         tree::{self, Node, Value},
     },
     event::PluginName,
-    registry::model::{Compatibility, Partner, Policy, RateLimit, Route, RouteMatch, RouteTarget, TypeEntry},
+    registry::model::{
+        Compatibility, Partner, Policy, RateLimit, Route, RouteMatch, RouteTarget, TypeEntry,
+        UnreadableVersion,
+    },
 };
 
 /// The API takes no larger body.
@@ -24,6 +27,10 @@ const COMPATIBILITIES: [(&str, Compatibility); 4] = [
     ("backward", Compatibility::Backward),
     ("forward", Compatibility::Forward),
     ("full", Compatibility::Full),
+];
+const UNREADABLE_VERSIONS: [(&str, UnreadableVersion); 2] = [
+    ("latest", UnreadableVersion::Latest),
+    ("quarantine", UnreadableVersion::Quarantine),
 ];
 
 /// The resource in the file at `path`, `-` being standard input.
@@ -101,6 +108,11 @@ pub fn type_entry(root: &Node, faults: &mut Faults) -> TypeEntry {
         description: section.text("description", faults).unwrap_or_default(),
         compatibility: section
             .read("compatibility", faults, |node| choice(node, &COMPATIBILITIES))
+            .unwrap_or_default(),
+        unreadable_version: section
+            .read("unreadable_version", faults, |node| {
+                choice(node, &UNREADABLE_VERSIONS)
+            })
             .unwrap_or_default(),
     };
     section.finish(faults);

@@ -6,8 +6,8 @@ use super::{Pipeline, Tables, duplicates::Fingerprint, tables::Binding};
 use crate::{
     deliver::{Acknowledgement, Delivery, Destination, Ticket},
     event::{
-        Body, Decoded, DestinationName, Outcome, Output, Reason, Record, RecordAttributes, RouteName,
-        Validated,
+        AppVersion, Body, Decoded, DestinationName, Outcome, Output, Reason, Record, RecordAttributes,
+        RouteName, Validated,
     },
     json::EditedDocument,
     problem::Code,
@@ -96,9 +96,18 @@ impl<'a> Way<'a> {
 
     fn process(&self, index: usize, event: Decoded) -> (Outcome, Option<Decoded>) {
         let validated = match self.tables.schemas.check(event) {
-            Ok(validated) => validated,
+            Ok(validated) => {
+                if validated.version_is_unreadable() {
+                    self.count_unreadable_version(validated.event());
+                }
+                validated
+            }
             Err(refused) => {
                 let (event, reason) = *refused;
+                let version = event.attributes.app_version.as_deref();
+                if version.is_some_and(|version| AppVersion::parse(version).is_none()) {
+                    self.count_unreadable_version(&event);
+                }
                 let policy = self.tables.policy(&event.partner);
                 if reason.code == Code::SchemaViolation && policy == Policy::Reject {
                     return (Outcome::Rejected(reason), None);
@@ -118,6 +127,11 @@ impl<'a> Way<'a> {
                 (self.keep(index, event.clone(), reason, routes), Some(event))
             }
         }
+    }
+
+    #[cold]
+    fn count_unreadable_version(&self, event: &Decoded) {
+        self.pipeline.telemetry.unreadable_version(event.partner.as_str());
     }
 
     fn keep(&self, index: usize, event: Decoded, reason: Reason, routes: Option<Vec<RouteName>>) -> Outcome {

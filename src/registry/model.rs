@@ -160,11 +160,30 @@ pub enum Compatibility {
     Full,
 }
 
+/// What becomes of an event whose app version cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnreadableVersion {
+    /// It is checked by the latest schema, as one without a version is.
+    #[default]
+    Latest,
+    /// It waits in quarantine.
+    Quarantine,
+}
+
+impl UnreadableVersion {
+    fn is_default(&self) -> bool {
+        *self == UnreadableVersion::default()
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TypeEntry {
     pub description: String,
     pub compatibility: Compatibility,
+    #[serde(skip_serializing_if = "UnreadableVersion::is_default")]
+    pub unreadable_version: UnreadableVersion,
 }
 
 /// Which schema: one event type, from one app version on, for one source or any.

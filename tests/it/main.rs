@@ -11,4 +11,5 @@ mod plugins;
 mod real_input;
 mod repository;
 mod tour;
+mod versions;
 mod whole_way;

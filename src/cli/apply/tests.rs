@@ -244,6 +244,7 @@ fn what_differs_changes_and_what_is_not_wanted_goes_last() {
     let described = TypeEntry {
         description: "described".to_owned(),
         compatibility: Compatibility::Full,
+        ..TypeEntry::default()
     };
     let type_name = |name: &str| name.parse::<EventType>().unwrap();
     let current = Current {
