@@ -134,6 +134,14 @@ pub const SCHEMA_DEPTH: u32 = 128;
 pub const COMPILED_SCHEMA_BYTES_BASE: usize = 4 << 10;
 /// … and this much for each byte of its text.
 pub const COMPILED_SCHEMA_BYTES_FACTOR: usize = 16;
+/// Steps of one upgrade …
+pub const UPGRADE_STEPS: usize = 200;
+/// … and the places in one event that they may touch together.
+pub const UPGRADE_PLACES: usize = 10_000;
+/// The defaults that one upgrade may set in one event, as JSON.
+pub const UPGRADE_DEFAULT_BYTES: usize = 1 << 20;
+/// Events that are made up to try an upgrade on; those that the older schema does not accept do not count.
+pub const UPGRADE_INSTANCES: u64 = 500;
 /// Violations listed for one event; a batch of broken events must not make a large answer.
 pub const VIOLATIONS_LISTED: usize = 20;
 /// Characters of one violation's message.

@@ -77,7 +77,12 @@ fn affected(before: &State, after: &State) -> Vec<Filter> {
     for (event_type, schemas) in &after.schemas {
         let known = before.schemas.get(event_type);
         if known.is_none_or(|known| !Arc::ptr_eq(known, schemas)) {
-            for code in [Code::SchemaUnknown, Code::VersionUnknown, Code::SchemaViolation] {
+            for code in [
+                Code::SchemaUnknown,
+                Code::VersionUnknown,
+                Code::SchemaViolation,
+                Code::UpgradeFailed,
+            ] {
                 filters.push(Filter {
                     event_type: Some(event_type.to_string()),
                     ..with(code)
@@ -93,6 +98,7 @@ fn affected(before: &State, after: &State) -> Vec<Filter> {
     });
     if route_is_new {
         filters.push(with(Code::RouteUnknown));
+        filters.push(with(Code::UpgradeFailed));
     }
     let plugin_is_new = after.plugins.iter().any(|(name, plugin)| {
         before

@@ -170,6 +170,17 @@ pub enum SchemaCommand {
         #[command(flatten)]
         schema: SchemaName,
     },
+    /// Say how events of the version before are brought to this version's form. Without FILE, print it.
+    Upgrade {
+        #[command(flatten)]
+        schema: SchemaName,
+        /// {"steps": [{"rename": "/uid", "to": "user_id"}, …]}; - reads standard input.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Delete it.
+        #[arg(long, conflicts_with = "file")]
+        delete: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ use crate::{
     },
     event::PluginName,
     registry::model::{
-        Compatibility, Partner, Policy, RateLimit, Route, RouteMatch, RouteTarget, TypeEntry,
+        Compatibility, Form, Partner, Policy, RateLimit, Route, RouteMatch, RouteTarget, TypeEntry,
         UnreadableVersion,
     },
 };
@@ -28,6 +28,7 @@ const COMPATIBILITIES: [(&str, Compatibility); 4] = [
     ("forward", Compatibility::Forward),
     ("full", Compatibility::Full),
 ];
+const FORMS: [(&str, Form); 2] = [("sent", Form::Sent), ("latest", Form::Latest)];
 const UNREADABLE_VERSIONS: [(&str, UnreadableVersion); 2] = [
     ("latest", UnreadableVersion::Latest),
     ("quarantine", UnreadableVersion::Quarantine),
@@ -129,6 +130,9 @@ pub fn route(root: &Node, faults: &mut Faults) -> Route {
         source: matched.text("source", faults).unwrap_or(default.source),
     };
     matched.finish(faults);
+    let form = section
+        .read("form", faults, |node| choice(node, &FORMS))
+        .unwrap_or_default();
     let plugin = section.read("plugin", faults, |node| {
         text(node)?
             .parse::<PluginName>()
@@ -147,6 +151,7 @@ pub fn route(root: &Node, faults: &mut Faults) -> Route {
     section.finish(faults);
     Route {
         matches,
+        form,
         plugin,
         config,
         to,

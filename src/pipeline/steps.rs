@@ -12,7 +12,7 @@ use crate::{
     json::EditedDocument,
     problem::Code,
     quarantine::Kept,
-    registry::model::Policy,
+    registry::model::{Form, Policy},
     route::Route,
     spool::AppendError,
     transform::PluginFailure,
@@ -199,6 +199,11 @@ impl Pipeline {
         route: &Route,
         ready: &mut Ready,
     ) -> Result<(), Reason> {
+        let latest = match route.form {
+            Form::Sent => None,
+            Form::Latest => tables.schemas.latest_form(event)?,
+        };
+        let event = latest.as_ref().unwrap_or(event);
         let (label, outputs) = match tables.binding(&route.name) {
             Binding::None => (None, vec![untouched(event)]),
             Binding::Plugin(plugin) => {

@@ -3,6 +3,8 @@
 mod compile;
 mod compiler;
 mod resolve;
+mod sample;
+mod upgrade;
 
 #[cfg(test)]
 mod tests;
@@ -18,9 +20,12 @@ pub use compiler::Compiler;
 use compiler::{Form, Slot};
 use resolve::TypeTable;
 pub use resolve::{Resolution, ResolvedSchema, Version};
+pub use upgrade::{Counterexample, check_step, check_upgrade};
 
 use crate::{
     event::{Decoded, EventType, Reason, Validated},
+    json::{Document, EditedDocument},
+    limits::DEPTH_CEILING,
     problem::Code,
     registry::model::State,
 };
@@ -173,6 +178,54 @@ impl Schemas {
             ),
         };
         Err(Box::new((event, reason)))
+    }
+
+    /// The event in the form of its type's latest version, where that is another than its own: every upgrade between is
+    /// made, and the result is checked by the latest schema.
+    ///
+    /// # Errors
+    ///
+    /// `upgrade-failed`: a step cannot be made, or the result breaks the latest schema.
+    pub fn latest_form(&self, event: &Validated) -> Result<Option<Validated>, Reason> {
+        let decoded = event.event();
+        let attributes = &decoded.attributes;
+        let Some(table) = self.types.get(&attributes.event_type) else {
+            return Ok(None);
+        };
+        let later = table.after(&attributes.source, event.schema());
+        let Some(latest) = later.last() else {
+            return Ok(None);
+        };
+        let failed = |cause: String| {
+            let detail = format!(
+                "from {} to {}: {cause}; the event goes out when an upgrade brings it there",
+                event.schema(),
+                latest.label()
+            );
+            Reason::new(Code::UpgradeFailed, detail)
+        };
+        let mut edited = EditedDocument::new(decoded.data.clone());
+        for schema in later {
+            if let Some(steps) = schema.upgrade() {
+                upgrade::upgrade(&mut edited, steps).map_err(|error| failed(error.to_string()))?;
+            }
+        }
+        let data = if edited.is_edited() {
+            Document::parse(edited.to_bytes(), DEPTH_CEILING).map_err(|error| failed(error.to_string()))?
+        } else {
+            decoded.data.clone()
+        };
+        let upgraded = Decoded {
+            data,
+            ..decoded.clone()
+        };
+        match self.violation(latest, &upgraded) {
+            None => Ok(Some(Validated::attest(upgraded, Arc::clone(latest.label())))),
+            Some(broken) => Err(Reason {
+                errors: broken.errors,
+                ..failed(broken.detail)
+            }),
+        }
     }
 
     /// Why the schema does not take the event.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     event::{AppVersion, EventType},
-    registry::model::{TypeEntry, TypeSchemas, UnreadableVersion, Versioned},
+    registry::model::{SchemaKey, TypeEntry, TypeSchemas, UnreadableVersion, Upgrade, Versioned},
 };
 
 /// What an event's type, source and app version lead to.
@@ -41,12 +41,19 @@ pub struct ResolvedSchema {
     since: Arc<str>,
     label: Arc<str>,
     slot: Arc<Slot>,
+    /// From the version before.
+    upgrade: Option<Arc<Versioned<(SchemaKey, Upgrade)>>>,
 }
 
 impl ResolvedSchema {
     /// `TYPE@SINCE`.
     pub fn label(&self) -> &Arc<str> {
         &self.label
+    }
+
+    /// How an event of the version before is brought to this one's form; none: as it is.
+    pub(super) fn upgrade(&self) -> Option<&Upgrade> {
+        self.upgrade.as_ref().map(|known| &known.value.1)
     }
 
     pub(super) fn slot(&self) -> &Arc<Slot> {
@@ -110,6 +117,7 @@ impl TypeTable {
                 since: key.since.as_str().into(),
                 label: format!("{event_type}@{}", key.since).into(),
                 slot: compiler.slot(schema),
+                upgrade: schemas.upgrade(key).cloned(),
             };
             match &key.source {
                 None => table.any_source.push(resolved),
@@ -132,6 +140,13 @@ impl TypeTable {
             .values()
             .chain(std::iter::once(&self.any_source))
             .flat_map(|list| list.iter().rev().map(ResolvedSchema::slot).enumerate())
+    }
+
+    /// The schemas after the one with this label, ascending.
+    pub(super) fn after(&self, source: &str, label: &str) -> &[ResolvedSchema] {
+        let list = self.by_source.get(source).unwrap_or(&self.any_source);
+        let place = list.iter().position(|schema| *schema.label == *label);
+        place.and_then(|place| list.get(place + 1..)).unwrap_or_default()
     }
 
     pub(super) fn resolve(&self, source: &str, app_version: Option<&str>) -> Resolution<'_> {

@@ -1,4 +1,5 @@
 mod compiled;
+mod upgrades;
 
 use std::sync::Arc;
 

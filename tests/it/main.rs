@@ -11,5 +11,6 @@ mod plugins;
 mod real_input;
 mod repository;
 mod tour;
+mod upgrades;
 mod versions;
 mod whole_way;

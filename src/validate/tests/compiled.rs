@@ -34,7 +34,11 @@ fn what_is_kept_compiled_is_bounded_and_comes_back_when_it_is_used() {
     let missing = schemas.compiler().missing();
     assert!((36..50).contains(&missing), "{missing} of 50 are not kept");
     schemas.check(event(Some("1"), "1")).unwrap();
-    assert_eq!(schemas.compiler().compilations(), 51, "the oldest was compiled again");
+    assert_eq!(
+        schemas.compiler().compilations(),
+        51,
+        "the oldest was compiled again"
+    );
     schemas.check(event(Some("1"), "1")).unwrap();
     assert_eq!(schemas.compiler().compilations(), 51, "and then kept");
 }
@@ -65,13 +69,20 @@ async fn a_change_is_compiled_before_it_is_in_force_and_the_start_in_the_backgro
     fresh.compile().await;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while start.compiler().has_missing() {
-        assert!(tokio::time::Instant::now() < deadline, "the background compiles all");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the background compiles all"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let mut more = State::clone(&many(20));
     more.sequence = 1;
     let (start, fresh) = Schemas::change(&Arc::new(more), &start);
-    assert_eq!(start.compiler().compilations(), 20, "the same texts are the same schemas");
+    assert_eq!(
+        start.compiler().compilations(),
+        20,
+        "the same texts are the same schemas"
+    );
     fresh.compile().await;
 
     let mut changed = State::clone(&many(21));
