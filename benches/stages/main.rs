@@ -160,6 +160,7 @@ fn state() -> State {
             sequence: 1,
             value: (key, schema),
         })],
+        ..TypeSchemas::default()
     };
     state.schemas.insert(event_type(), Arc::new(schemas));
     state

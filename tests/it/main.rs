@@ -10,6 +10,7 @@ mod live;
 mod plugins;
 mod real_input;
 mod repository;
+mod schema_files;
 mod tour;
 mod upgrades;
 mod versions;

@@ -9,6 +9,7 @@ use crate::cli::{
     failure::Failure,
     output::{self, Output},
     resources::read_text,
+    schema_files::export,
 };
 
 /// The gateway's own bound is a setting; this one keeps a wrong file out of memory.
@@ -76,6 +77,11 @@ pub async fn run(command: SchemaCommand, client: &Client, output: &mut Output) -
             output.done(&format!("{done} {}", label(&schema)), &reply.text)?;
             comparisons(reply.read::<Registered>()?, *output)
         }
+        SchemaCommand::Export { directory, overwrite } => {
+            export::run(&directory, overwrite, client, *output).await
+        }
+        // Neither speaks to a gateway: they are done before there is a client.
+        SchemaCommand::Import { .. } | SchemaCommand::Infer { .. } => Ok(()),
         SchemaCommand::Upgrade { schema, file, delete } => {
             let [schemas, event_type, since] = path(&schema);
             let path = [schemas, event_type, since, "upgrade"];
