@@ -125,7 +125,7 @@ async fn a_version_that_cannot_be_read_is_counted_and_kept_where_the_type_says_s
     let answer = send(&gateway, "note.taken", "nightly", "a", &json!({})).await;
     assert_eq!(answer["status"], "accepted");
     let metrics = gateway.admin("GET", "/metrics", None).await;
-    let text = String::from_utf8_lossy(&metrics.body).into_owned();
+    let text = metrics.text;
     let counted = text
         .lines()
         .find(|line| line.starts_with("headworks_events_version_unreadable_total"))
