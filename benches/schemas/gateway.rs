@@ -160,7 +160,8 @@ impl Gateway {
             .send(self.client.get(format!("{}/metrics", self.admin)))
             .await;
         text.lines()
-            .find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok())
+            .filter(|line| line.starts_with(name))
+            .find_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .map_or_else(|| panic!("no metric {name}"), |value| value as u64)
     }
 }

@@ -195,28 +195,7 @@ async fn cold_start() {
         .or_else(|_| tempfile::tempdir())
         .expect("a folder can be made");
     let texts = texts();
-    let store =
-        Store::open(&format!("file:{}", folder.path().join("store").display())).expect("a store opens");
-    let registry = Registry::open(store).await.expect("an empty store is a registry");
-    let started = Instant::now();
-    let mut bytes = 0;
-    for index in 0..SCHEMAS_OF_COLD_START {
-        let since = VERSIONS[index % VERSIONS.len()];
-        let change = put(&texts, index, since, None, event_type(index / VERSIONS.len()));
-        if let Change::PutSchema { schema, .. } = &change {
-            bytes += schema.text.len();
-        }
-        registry
-            .commit("bench", move |_| Ok((Some(change.clone()), ())))
-            .await
-            .expect("the store takes it");
-    }
-    drop(registry);
-    println!(
-        "{SCHEMAS_OF_COLD_START} schemas, {} KiB of text, written in {:.1} s",
-        bytes / 1024,
-        started.elapsed().as_secs_f64()
-    );
+    fill_store(folder.path(), &texts).await;
     let mut gateway = Gateway::start(folder.path()).await;
     println!(
         "cold start: ready after {:.2} s, {} MiB",
@@ -273,6 +252,31 @@ async fn cold_start() {
     println!(
         "one schema registered over the API, until in force: {}",
         spread(&mut costs)
+    );
+}
+
+/// The schemas that the gateway is to find.
+async fn fill_store(folder: &std::path::Path, texts: &[serde_json::Value]) {
+    let store = Store::open(&format!("file:{}", folder.join("store").display())).expect("a store opens");
+    let registry = Registry::open(store).await.expect("an empty store is a registry");
+    let started = Instant::now();
+    let mut bytes = 0;
+    for index in 0..SCHEMAS_OF_COLD_START {
+        let since = VERSIONS[index % VERSIONS.len()];
+        let change = put(texts, index, since, None, event_type(index / VERSIONS.len()));
+        if let Change::PutSchema { schema, .. } = &change {
+            bytes += schema.text.len();
+        }
+        registry
+            .commit("bench", move |_| Ok((Some(change.clone()), ())))
+            .await
+            .expect("the store takes it");
+    }
+    drop(registry);
+    println!(
+        "{SCHEMAS_OF_COLD_START} schemas, {} KiB of text, written in {:.1} s",
+        bytes / 1024,
+        started.elapsed().as_secs_f64()
     );
 }
 

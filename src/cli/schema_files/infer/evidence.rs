@@ -97,8 +97,8 @@ impl Strings {
                 self.open();
             }
         }
-        for index in 0..FORMATS.len() {
-            if !self.broken_formats.contains(&index) && !has_format(FORMATS[index], node) {
+        for (index, format) in FORMATS.into_iter().enumerate() {
+            if !self.broken_formats.contains(&index) && !has_format(format, node) {
                 self.broken_formats.insert(index);
             }
         }
