@@ -21,6 +21,8 @@ pub struct Limits {
     pub body_min_bytes_per_s: u32,
     pub connections: u32,
     pub schema_bytes: ByteSize,
+    /// All compiled schemas together; those that no event needed for long are compiled again when one does.
+    pub compiled_schema_bytes: ByteSize,
     pub component_bytes: ByteSize,
     pub plugin_time_ms: u32,
     pub plugin_memory_bytes: ByteSize,
@@ -46,6 +48,7 @@ impl Default for Limits {
             body_min_bytes_per_s: 1024,
             connections: 20_000,
             schema_bytes: ByteSize(MIB),
+            compiled_schema_bytes: ByteSize(192 * MIB),
             component_bytes: ByteSize(64 * MIB),
             plugin_time_ms: 10,
             plugin_memory_bytes: ByteSize(64 * MIB),
@@ -95,6 +98,20 @@ impl Limits {
                 found.push((name, "must be at least 1".to_owned()));
             }
         }
+        if self.compiled_schema_bytes.0
+            < self
+                .schema_bytes
+                .0
+                .saturating_mul(COMPILED_SCHEMA_BYTES_FACTOR as u64)
+        {
+            found.push((
+                "compiled_schema_bytes",
+                format!(
+                    "must be at least {COMPILED_SCHEMA_BYTES_FACTOR} times schema_bytes ({})",
+                    self.schema_bytes
+                ),
+            ));
+        }
         if self.plugin_memory_bytes.0 > PLUGIN_MEMORY_BYTES_CEILING {
             found.push((
                 "plugin_memory_bytes",
@@ -113,6 +130,18 @@ pub const DEPTH_CEILING: u32 = 128;
 pub const PLUGIN_MEMORY_BYTES_CEILING: u64 = 1 << 30;
 /// Nested arrays and objects in a schema: its compiler descends one frame a level.
 pub const SCHEMA_DEPTH: u32 = 128;
+/// A compiled schema is taken to need this much memory …
+pub const COMPILED_SCHEMA_BYTES_BASE: usize = 4 << 10;
+/// … and this much for each byte of its text.
+pub const COMPILED_SCHEMA_BYTES_FACTOR: usize = 16;
+/// Steps of one upgrade …
+pub const UPGRADE_STEPS: usize = 200;
+/// … and the places in one event that they may touch together.
+pub const UPGRADE_PLACES: usize = 10_000;
+/// The defaults that one upgrade may set in one event, as JSON.
+pub const UPGRADE_DEFAULT_BYTES: usize = 1 << 20;
+/// Events that are made up to try an upgrade on; those that the older schema does not accept do not count.
+pub const UPGRADE_INSTANCES: u64 = 500;
 /// Violations listed for one event; a batch of broken events must not make a large answer.
 pub const VIOLATIONS_LISTED: usize = 20;
 /// Characters of one violation's message.

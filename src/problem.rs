@@ -85,6 +85,8 @@ codes! {
     SchemaViolation "schema-violation" 422 No "The event breaks its schema";
     SchemaUnknown "schema-unknown" 422 No "No schema is registered for the type";
     VersionUnknown "version-unknown" 422 No "The app version is below every schema of the type";
+    VersionUnreadable "version-unreadable" 422 No "The app version cannot be read";
+    UpgradeFailed "upgrade-failed" 422 No "The event cannot be brought to the latest version's form";
     RouteUnknown "route-unknown" 422 No "No route takes the event";
     PluginRejected "plugin-rejected" 422 No "The plugin refused the event";
     PluginFailed "plugin-failed" 422 No "The plugin failed";
@@ -100,6 +102,7 @@ codes! {
     PreconditionFailed "precondition-failed" 412 No "The resource has changed since it was read";
     InputInvalid "input-invalid" 422 No "The request's body or parameters are not in order";
     SchemaInvalid "schema-invalid" 422 No "The schema cannot be used";
+    UpgradeRefused "upgrade-refused" 422 No "The upgrade does not lead to the newer schema";
     SchemaIncompatible "schema-incompatible" 409 No "The schema refuses what it must accept";
     CompatibilityUnknown "compatibility-unknown" 409 No "Compatibility could not be proved";
     ComponentInvalid "component-invalid" 422 No "The upload is no plugin of this contract";

@@ -31,7 +31,7 @@ type Stage<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 
 fn main() {
     let text = Bytes::from(page_view());
-    let schemas = Schemas::build(&state(), &Schemas::default());
+    let schemas = Schemas::build(&Arc::new(state()), &Schemas::default());
     let plugin = plugin();
     let validator = serde_json_validator();
     let document = Document::parse(text.clone(), DEPTH).expect("the sample is JSON");
@@ -166,6 +166,7 @@ fn state() -> State {
             sequence: 1,
             value: (key, schema),
         })],
+        ..TypeSchemas::default()
     };
     state.schemas.insert(event_type(), Arc::new(schemas));
     state

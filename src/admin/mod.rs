@@ -20,6 +20,7 @@ mod schemas;
 mod tests;
 mod tokens;
 mod types;
+mod upgrades;
 
 use std::{collections::BTreeSet, future::Future, io, sync::Arc, time::Duration};
 
@@ -32,6 +33,7 @@ use utoipa_swagger_ui::SwaggerUi;
 pub use openapi::document;
 pub use plugins::{PluginHealth, PluginStatus};
 pub use probes::{Check, Readiness};
+pub use upgrades::{read as read_upgrade, refusal as upgrade_refusal};
 
 use crate::{
     event::{DestinationName, PluginName},
@@ -160,6 +162,7 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(schemas::list))
         .routes(routes!(schemas::list_of_type))
         .routes(routes!(schemas::get, schemas::put, schemas::delete))
+        .routes(routes!(upgrades::get, upgrades::put, upgrades::delete))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::get))
         .routes(routes!(plugins::upload))

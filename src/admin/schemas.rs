@@ -27,7 +27,7 @@ use crate::{
     limits::ATTRIBUTE_BYTES,
     problem::{Code, Problem, ProblemBody},
     registry::{
-        model::{Change, Digest, Role, Schema, SchemaKey, State},
+        model::{Change, Digest, Role, Schema, SchemaKey, State, TypeSchemas, Upgrade},
         now,
     },
 };
@@ -48,6 +48,9 @@ pub struct SchemaView {
     #[schema(value_type = String, format = DateTime)]
     created: Timestamp,
     by: String,
+    /// How events of the version before are brought to this one's form, where that was declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upgrade: Option<Upgrade>,
 }
 
 /// Order of schemas in lists: type, source (those for any source first), version.
@@ -84,15 +87,25 @@ impl Cursor {
     }
 }
 
-fn listing(page: &Page, mut schemas: Vec<&Known>) -> Result<Listing<SchemaView>, Problem> {
+/// A page of these types' schemas; the types come in the order of their names.
+fn listing<'s>(
+    page: &Page,
+    types: impl Iterator<Item = &'s Arc<TypeSchemas>>,
+) -> Result<Listing<SchemaView>, Problem> {
     let after = page.after.as_deref().map(Cursor::decode).transpose()?;
-    let mut keyed: Vec<(Cursor, &Known)> = schemas
-        .drain(..)
-        .map(|known| (Cursor::of(&known.value.0), known))
-        .collect();
-    keyed.retain(|(cursor, _)| after.as_ref().is_none_or(|after| cursor.cmp(after).is_gt()));
-    keyed.sort_by(|(one, _), (two, _)| one.cmp(two));
-    Ok(page.cut(keyed.into_iter().map(|(cursor, known)| {
+    let keyed = types.flat_map(|of_type| {
+        let mut of_one: Vec<(Cursor, &Known)> = of_type
+            .schemas
+            .iter()
+            .map(|known| (Cursor::of(&known.value.0), known))
+            .filter(|(cursor, _)| after.as_ref().is_none_or(|after| cursor.cmp(after).is_gt()))
+            .collect();
+        of_one.sort_by(|(one, _), (two, _)| one.cmp(two));
+        of_one
+            .into_iter()
+            .map(move |(cursor, known)| (cursor, known, of_type))
+    });
+    Ok(page.cut(keyed.map(|(cursor, known, of_type)| {
         let (key, schema) = &known.value;
         let view = SchemaView {
             event_type: key.event_type.clone(),
@@ -101,6 +114,7 @@ fn listing(page: &Page, mut schemas: Vec<&Known>) -> Result<Listing<SchemaView>,
             digest: schema.digest,
             created: schema.created,
             by: schema.by.clone(),
+            upgrade: of_type.upgrade(key).map(|known| known.value.1.clone()),
         };
         (cursor.encode(), view)
     })))
@@ -113,12 +127,7 @@ fn listing(page: &Page, mut schemas: Vec<&Known>) -> Result<Listing<SchemaView>,
 pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;
     let state = admin.registry.state();
-    let all = state
-        .schemas
-        .values()
-        .flat_map(|of_type| &of_type.schemas)
-        .collect();
-    listing(&page, all)?.answer()
+    listing(&page, state.schemas.values())?.answer()
 }
 
 /// List the schemas of a type, by source and version.
@@ -133,9 +142,7 @@ pub async fn list_of_type(
 ) -> Answer {
     let page = page_of(query)?;
     let state = admin.registry.state();
-    let of_type = state.schemas.get(name.as_str());
-    let all = of_type.iter().flat_map(|of_type| &of_type.schemas).collect();
-    listing(&page, all)?.answer()
+    listing(&page, state.schemas.get(name.as_str()).into_iter())?.answer()
 }
 
 /// A schema's text, as it was registered.
@@ -164,7 +171,7 @@ pub async fn get(
     Ok(response)
 }
 
-fn find<'s>(
+pub(super) fn find<'s>(
     state: &'s State,
     event_type: &str,
     since: &str,

@@ -101,12 +101,18 @@ pub async fn put(
 fn read(value: &serde_json::Value) -> Result<TypeEntry, Problem> {
     let faults = Faults::default();
     let mut entry = TypeEntry::default();
-    if let Some(members) = Input::root(value, &faults).members(&["description", "compatibility"]) {
+    if let Some(members) =
+        Input::root(value, &faults).members(&["description", "compatibility", "unreadable_version"])
+    {
         let description = members.get("description").text(DESCRIPTION_CHARACTERS_MAX);
         entry.description = description.unwrap_or_default().to_owned();
         let compatibility = members.get("compatibility");
         entry.compatibility = compatibility
             .choice(&["none", "backward", "forward", "full"])
+            .unwrap_or_default();
+        let unreadable_version = members.get("unreadable_version");
+        entry.unreadable_version = unreadable_version
+            .choice(&["latest", "quarantine"])
             .unwrap_or_default();
     }
     faults.into_result()?;

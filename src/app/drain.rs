@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::{pipeline::Pipeline, problem::Code, quarantine::Filter, registry::model::State};
+use crate::{
+    pipeline::Pipeline,
+    problem::Code,
+    quarantine::Filter,
+    registry::model::{State, TypeEntry, Versioned},
+};
 
 /// Hands changes to the one task that replays. Cheap to clone.
 #[derive(Clone)]
@@ -59,10 +64,25 @@ fn affected(before: &State, after: &State) -> Vec<Filter> {
         code: Some(code),
         ..Filter::default()
     };
+    for (event_type, entry) in &after.types {
+        let unreadable = |entry: &Versioned<TypeEntry>| entry.value.unreadable_version;
+        let before = before.types.get(event_type).map(|entry| unreadable(entry));
+        if before.unwrap_or_default() != unreadable(entry) {
+            filters.push(Filter {
+                event_type: Some(event_type.to_string()),
+                ..with(Code::VersionUnreadable)
+            });
+        }
+    }
     for (event_type, schemas) in &after.schemas {
         let known = before.schemas.get(event_type);
         if known.is_none_or(|known| !Arc::ptr_eq(known, schemas)) {
-            for code in [Code::SchemaUnknown, Code::VersionUnknown, Code::SchemaViolation] {
+            for code in [
+                Code::SchemaUnknown,
+                Code::VersionUnknown,
+                Code::SchemaViolation,
+                Code::UpgradeFailed,
+            ] {
                 filters.push(Filter {
                     event_type: Some(event_type.to_string()),
                     ..with(code)
@@ -78,6 +98,7 @@ fn affected(before: &State, after: &State) -> Vec<Filter> {
     });
     if route_is_new {
         filters.push(with(Code::RouteUnknown));
+        filters.push(with(Code::UpgradeFailed));
     }
     let plugin_is_new = after.plugins.iter().any(|(name, plugin)| {
         before

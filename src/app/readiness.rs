@@ -98,6 +98,21 @@ pub(super) fn observe(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, registry:
         "Events that wait in quarantine",
         move || vec![(quarantine.len() as u64, Vec::new())],
     );
+    let schemas = Arc::clone(pipeline);
+    telemetry.observe(
+        "headworks.schemas.uncompiled",
+        "Schemas that are compiled when an event needs them",
+        move || vec![(schemas.tables().schemas.compiler().missing() as u64, Vec::new())],
+    );
+    let schemas = Arc::clone(pipeline);
+    telemetry.observe(
+        "headworks.schemas.compilations",
+        "Schemas compiled since the start, the same one again included",
+        move || {
+            let compilations = schemas.tables().schemas.compiler().compilations();
+            vec![(compilations as u64, Vec::new())]
+        },
+    );
     let registry = registry.clone();
     telemetry.observe(
         "headworks.registry.sequence",

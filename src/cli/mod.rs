@@ -9,6 +9,7 @@ mod failure;
 mod output;
 pub mod plugin_project;
 mod resources;
+mod schema_files;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,7 @@ use std::{path::Path, process::ExitCode};
 use clap::Parser as _;
 
 use self::{
-    arguments::{Cli, Command, ConfigCommand},
+    arguments::{Cli, Command, ConfigCommand, SchemaCommand},
     client::Client,
     failure::Failure,
     output::Output,
@@ -66,6 +67,28 @@ async fn speak(command: Command) -> Result<(), Failure> {
         Command::Apply(arguments) => {
             let client = Client::new(&arguments.remote)?;
             apply::run(&arguments, &client, &mut Output::new(&arguments.remote)).await
+        }
+        Command::Schema {
+            remote,
+            command:
+                SchemaCommand::Import {
+                    from,
+                    input,
+                    to,
+                    dry_run,
+                },
+        } => schema_files::import::run(from, &input, &to, dry_run, Output::new(&remote)),
+        Command::Schema {
+            remote,
+            command:
+                SchemaCommand::Infer {
+                    file,
+                    event_type,
+                    evidence,
+                },
+        } => {
+            let evidence = usize::try_from(evidence.get()).unwrap_or(usize::MAX);
+            schema_files::infer::run(&file, event_type.as_ref(), evidence, Output::new(&remote))
         }
         Command::Schema { remote, command } => {
             let client = Client::new(&remote)?;

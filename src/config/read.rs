@@ -229,6 +229,7 @@ fn limits(mut section: Section<'_>, faults: &mut Faults) -> Limits {
         body_min_bytes_per_s: section.count("body_min_bytes_per_s", default.body_min_bytes_per_s, faults),
         connections: section.count("connections", default.connections, faults),
         schema_bytes: section.size("schema_bytes", default.schema_bytes, faults),
+        compiled_schema_bytes: section.size("compiled_schema_bytes", default.compiled_schema_bytes, faults),
         component_bytes: section.size("component_bytes", default.component_bytes, faults),
         plugin_time_ms: section.count("plugin_time_ms", default.plugin_time_ms, faults),
         plugin_memory_bytes: section.size("plugin_memory_bytes", default.plugin_memory_bytes, faults),

@@ -53,12 +53,31 @@ pub struct Decoded {
 pub struct Validated {
     decoded: Decoded,
     schema: Arc<str>,
+    version_is_unreadable: bool,
 }
 
 impl Validated {
     /// Only for `validate`. `schema` is `TYPE@SINCE`.
     pub fn attest(decoded: Decoded, schema: Arc<str>) -> Validated {
-        Validated { decoded, schema }
+        Validated {
+            decoded,
+            schema,
+            version_is_unreadable: false,
+        }
+    }
+
+    /// Only for `validate`.
+    #[must_use]
+    pub fn with_unreadable_version(self, version_is_unreadable: bool) -> Validated {
+        Validated {
+            version_is_unreadable,
+            ..self
+        }
+    }
+
+    /// The event brought an app version that cannot be read, and was checked by the latest schema.
+    pub fn version_is_unreadable(&self) -> bool {
+        self.version_is_unreadable
     }
 
     pub fn event(&self) -> &Decoded {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::overlay::{Found, Place, Refused, Scalar, Value};
 use super::pointer::{PointerTokens, pointer_tokens, tokens};
-use super::{Document, Edit, EditError, NewValue};
+use super::{Document, Edit, EditError, Kind, NewValue};
 
 /// How many arrays and objects may nest in JSON text that is set.
 pub const NEW_VALUE_DEPTH_MAX: u32 = 64;
@@ -122,6 +122,11 @@ impl EditedDocument {
             }
         }
         Ok(())
+    }
+
+    /// Whether the whole document came as an object.
+    pub fn is_object(&self) -> bool {
+        self.original.root().kind() == Kind::Object
     }
 
     pub fn is_edited(&self) -> bool {

@@ -43,6 +43,7 @@ use crate::{
     problem::{Code, Problem},
     quarantine::{Kept, Quarantine},
     telemetry::Telemetry,
+    validate::Compiler,
 };
 
 /// A batch gives the worker to other requests after this long.
@@ -76,7 +77,7 @@ impl Pipeline {
         telemetry: Arc<Telemetry>,
     ) -> Arc<Pipeline> {
         Arc::new(Pipeline {
-            tables: ArcSwap::default(),
+            tables: ArcSwap::from_pointee(Tables::empty(Compiler::new(limits.compiled_schema_bytes.0))),
             destinations,
             quarantine,
             duplicates: Duplicates::new(),
@@ -131,7 +132,10 @@ impl Pipeline {
         for (index, event) in events.into_iter().enumerate() {
             results.push(match event {
                 Err(undecoded) => Step::rejected(undecoded.id, undecoded.reason),
-                Ok(event) => request.begin(index, event),
+                Ok(event) => {
+                    tables.schemas.prepare(&event).await;
+                    request.begin(index, event)
+                }
             });
             if slice.elapsed() > SLICE {
                 tokio::task::yield_now().await;

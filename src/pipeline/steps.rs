@@ -6,13 +6,13 @@ use super::{Pipeline, Tables, duplicates::Fingerprint, tables::Binding};
 use crate::{
     deliver::{Acknowledgement, Delivery, Destination, Ticket},
     event::{
-        Body, Decoded, DestinationName, Outcome, Output, Reason, Record, RecordAttributes, RouteName,
-        Validated,
+        AppVersion, Body, Decoded, DestinationName, Outcome, Output, Reason, Record, RecordAttributes,
+        RouteName, Validated,
     },
     json::EditedDocument,
     problem::Code,
     quarantine::Kept,
-    registry::model::Policy,
+    registry::model::{Form, Policy},
     route::Route,
     spool::AppendError,
     transform::PluginFailure,
@@ -96,9 +96,18 @@ impl<'a> Way<'a> {
 
     fn process(&self, index: usize, event: Decoded) -> (Outcome, Option<Decoded>) {
         let validated = match self.tables.schemas.check(event) {
-            Ok(validated) => validated,
+            Ok(validated) => {
+                if validated.version_is_unreadable() {
+                    self.count_unreadable_version(validated.event());
+                }
+                validated
+            }
             Err(refused) => {
                 let (event, reason) = *refused;
+                let version = event.attributes.app_version.as_deref();
+                if version.is_some_and(|version| AppVersion::parse(version).is_none()) {
+                    self.count_unreadable_version(&event);
+                }
                 let policy = self.tables.policy(&event.partner);
                 if reason.code == Code::SchemaViolation && policy == Policy::Reject {
                     return (Outcome::Rejected(reason), None);
@@ -118,6 +127,11 @@ impl<'a> Way<'a> {
                 (self.keep(index, event.clone(), reason, routes), Some(event))
             }
         }
+    }
+
+    #[cold]
+    fn count_unreadable_version(&self, event: &Decoded) {
+        self.pipeline.telemetry.unreadable_version(event.partner.as_str());
     }
 
     fn keep(&self, index: usize, event: Decoded, reason: Reason, routes: Option<Vec<RouteName>>) -> Outcome {
@@ -185,6 +199,11 @@ impl Pipeline {
         route: &Route,
         ready: &mut Ready,
     ) -> Result<(), Reason> {
+        let latest = match route.form {
+            Form::Sent => None,
+            Form::Latest => tables.schemas.latest_form(event)?,
+        };
+        let event = latest.as_ref().unwrap_or(event);
         let (label, outputs) = match tables.binding(&route.name) {
             Binding::None => (None, vec![untouched(event)]),
             Binding::Plugin(plugin) => {

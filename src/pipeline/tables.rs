@@ -13,7 +13,7 @@ use crate::{
     },
     route::Routes,
     transform::{Prepared, Transformer},
-    validate::{Resolution, Schemas},
+    validate::{Compiler, Resolution, Schemas},
 };
 
 /// An immutable set of everything that a request's events are processed by.
@@ -53,6 +53,14 @@ pub(super) enum Binding {
 }
 
 impl Tables {
+    /// The tables of an empty registry.
+    pub fn empty(compiler: Compiler) -> Tables {
+        Tables {
+            schemas: Schemas::new(compiler),
+            ..Tables::default()
+        }
+    }
+
     /// Builds the tables of `state`, with everything of `previous` that has not changed.
     pub async fn build(
         state: Arc<State>,
@@ -90,9 +98,11 @@ impl Tables {
                 bindings.insert(name.clone(), bound);
             }
         }
+        let (schemas, fresh) = Schemas::change(&state, &previous.schemas);
+        fresh.compile().await;
         Tables {
             keys: Keys::build(&state),
-            schemas: Schemas::build(&state, &previous.schemas),
+            schemas,
             routes: Routes::build(&state),
             partners,
             bindings,
@@ -212,11 +222,8 @@ impl Hints for Tables {
         app_version: Option<&str>,
     ) -> Option<Arc<serde_json::Value>> {
         match self.schemas.resolve(event_type, source, app_version) {
-            Resolution::Found(schema) => schema
-                .compiled()
-                .ok()
-                .map(|compiled| Arc::clone(compiled.schema())),
-            Resolution::TypeUnknown | Resolution::BelowAll { .. } => None,
+            Resolution::Found(schema, _) => schema.schema(),
+            Resolution::TypeUnknown | Resolution::BelowAll { .. } | Resolution::Unreadable => None,
         }
     }
 }

@@ -17,6 +17,7 @@ pub struct Telemetry {
     /// Keeps the exporter alive.
     _provider: SdkMeterProvider,
     events: Counter<u64>,
+    unreadable_versions: Counter<u64>,
     request_duration: Histogram<f64>,
 }
 
@@ -45,6 +46,10 @@ impl Telemetry {
             .u64_counter("headworks.events")
             .with_description("Events by partner, status and code")
             .build();
+        let unreadable_versions = meter
+            .u64_counter("headworks.events.version_unreadable")
+            .with_description("Events whose app version cannot be read, by partner")
+            .build();
         let request_duration = meter
             .f64_histogram("headworks.request.duration")
             .with_unit("s")
@@ -58,6 +63,7 @@ impl Telemetry {
             meter,
             _provider: provider,
             events,
+            unreadable_versions,
             request_duration,
         }))
     }
@@ -91,6 +97,12 @@ impl Telemetry {
             );
         }
         self.request_duration.record(duration.as_secs_f64(), &[]);
+    }
+
+    /// Counts an event whose app version cannot be read. `partner` is a registered one.
+    pub fn unreadable_version(&self, partner: &str) {
+        self.unreadable_versions
+            .add(1, &[KeyValue::new("partner", partner.to_owned())]);
     }
 
     /// A value that is read when metrics are asked for.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
@@ -28,7 +28,9 @@ pub(super) const DRAFTS: [&str; 5] = [
 /// A schema that can check data.
 pub struct Compiled {
     validator: Validator<TapeJson>,
-    schema: Arc<Value>,
+    text: Arc<str>,
+    /// Few schemas are ever read as JSON, and the tree is larger than all else.
+    schema: OnceLock<Option<Arc<Value>>>,
 }
 
 impl Compiled {
@@ -38,18 +40,19 @@ impl Compiled {
     ///
     /// The first fault, as a sentence. Registration has refused such a text: this node is older than the one that
     /// took it, or the store's content has changed.
-    pub fn new(text: &str) -> Result<Compiled, String> {
+    pub fn new(text: &Arc<str>) -> Result<Compiled, String> {
         let schema = parse(text).map_err(|fault| fault.message)?;
         let validator = build(&schema).map_err(|fault| format!("{}: {}", fault.pointer, fault.message))?;
         Ok(Compiled {
             validator,
-            schema: Arc::new(schema),
+            text: Arc::clone(text),
+            schema: OnceLock::new(),
         })
     }
 
-    /// The schema as JSON.
-    pub fn schema(&self) -> &Arc<Value> {
-        &self.schema
+    /// The schema as JSON. It was read before, so none is never given.
+    pub fn schema(&self) -> Option<Arc<Value>> {
+        self.schema.get_or_init(|| schema_value(&self.text)).clone()
     }
 
     /// None where `data` is valid; else the first violations, up to [`VIOLATIONS_LISTED`].
@@ -104,6 +107,11 @@ pub fn check_schema(text: &str, schema_bytes_max: usize) -> Result<(), Vec<Fault
         return Err(faults);
     }
     build(&schema).map(|_| ()).map_err(|fault| vec![fault])
+}
+
+/// A registered schema's text as JSON.
+pub(super) fn schema_value(text: &str) -> Option<Arc<Value>> {
+    parse(text).ok().map(Arc::new)
 }
 
 fn parse(text: &str) -> Result<Value, Fault> {

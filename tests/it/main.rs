@@ -10,5 +10,8 @@ mod live;
 mod plugins;
 mod real_input;
 mod repository;
+mod schema_files;
 mod tour;
+mod upgrades;
+mod versions;
 mod whole_way;

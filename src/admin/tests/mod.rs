@@ -8,6 +8,7 @@ mod quarantine;
 mod resources;
 mod routes;
 mod schemas;
+mod upgrades;
 
 use std::{path::Path, sync::Arc};
 

@@ -9,6 +9,7 @@ use crate::cli::{
     failure::Failure,
     output::{self, Output},
     resources::read_text,
+    schema_files::export,
 };
 
 /// The gateway's own bound is a setting; this one keeps a wrong file out of memory.
@@ -29,6 +30,12 @@ struct Listed {
 struct Registered {
     #[serde(default)]
     compatibility: Vec<Comparison>,
+}
+
+#[derive(Deserialize)]
+struct Upgraded {
+    from: String,
+    checked: usize,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +76,37 @@ pub async fn run(command: SchemaCommand, client: &Client, output: &mut Output) -
             let done = if reply.created { "registered" } else { "in force:" };
             output.done(&format!("{done} {}", label(&schema)), &reply.text)?;
             comparisons(reply.read::<Registered>()?, *output)
+        }
+        SchemaCommand::Export { directory, overwrite } => {
+            export::run(&directory, overwrite, client, *output).await
+        }
+        // Neither speaks to a gateway: they are done before there is a client.
+        SchemaCommand::Import { .. } | SchemaCommand::Infer { .. } => Ok(()),
+        SchemaCommand::Upgrade { schema, file, delete } => {
+            let [schemas, event_type, since] = path(&schema);
+            let path = [schemas, event_type, since, "upgrade"];
+            if delete {
+                let reply = client.delete(&path, &query(&schema)).await?;
+                return output.done(&format!("deleted the upgrade to {}", label(&schema)), &reply.text);
+            }
+            let Some(file) = file else {
+                let reply = client.get(&path, &query(&schema)).await?;
+                return output::line(reply.text.trim_end());
+            };
+            let (_, text) = read_text(&file, SCHEMA_BYTES_MAX)?;
+            let body = Sent {
+                content_type: "application/json",
+                bytes: text.into_bytes(),
+            };
+            let reply = client.put(&path, &query(&schema), body).await?;
+            let upgrade: Upgraded = reply.read()?;
+            let sentence = format!(
+                "events of {} are upgraded to {}; tried on {}",
+                upgrade.from,
+                label(&schema),
+                upgrade.checked
+            );
+            output.done(&sentence, &reply.text)
         }
         SchemaCommand::Delete { schema } => {
             let reply = client.delete(&path(&schema), &query(&schema)).await?;
