@@ -135,6 +135,15 @@ pub const DUPLICATE_WINDOW_S: u64 = 600;
 /// … and for this many events.
 pub const DUPLICATE_EVENTS: u64 = 1_000_000;
 
+/// Events of one partner, type and app version that are copied to be remembered, a second …
+pub const RECENT_SAMPLES_PER_S: u64 = 10;
+/// … and, after a pause, so many times the events that are remembered at once.
+pub const RECENT_BURST_FACTOR: u64 = 4;
+/// An event larger than this part of what all may hold is counted and not remembered.
+pub const RECENT_EVENT_SHARE: u64 = 64;
+/// Pointers of a type's `mask`.
+pub const MASK_POINTERS: usize = 100;
+
 /// Stack of a plugin's own frames, taken from the calling thread's.
 pub const PLUGIN_STACK_BYTES: usize = 512 << 10;
 /// `configure` and the making of an instance may take this many times `plugin_time_ms`: runtimes of scripting languages

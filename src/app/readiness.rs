@@ -98,6 +98,12 @@ pub(super) fn observe(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, registry:
         "Events that wait in quarantine",
         move || vec![(quarantine.len() as u64, Vec::new())],
     );
+    let recent = Arc::clone(pipeline.recent());
+    telemetry.observe(
+        "headworks.recent.size",
+        "Bytes of the recent events that are remembered",
+        move || vec![(recent.bytes(), Vec::new())],
+    );
     let registry = registry.clone();
     telemetry.observe(
         "headworks.registry.sequence",

@@ -102,6 +102,7 @@ pub fn type_entry(root: &Node, faults: &mut Faults) -> TypeEntry {
         compatibility: section
             .read("compatibility", faults, |node| choice(node, &COMPATIBILITIES))
             .unwrap_or_default(),
+        mask: section.read("mask", faults, texts).unwrap_or_default(),
     };
     section.finish(faults);
     entry

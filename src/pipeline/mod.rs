@@ -42,6 +42,7 @@ use crate::{
     listener::Ingest,
     problem::{Code, Problem},
     quarantine::{Kept, Quarantine},
+    recent::Recent,
     telemetry::Telemetry,
 };
 
@@ -54,6 +55,7 @@ pub struct Pipeline {
     destinations: Destinations,
     quarantine: Arc<Quarantine>,
     duplicates: Duplicates,
+    recent: Arc<Recent>,
     limits: Limits,
     telemetry: Arc<Telemetry>,
     stopping: AtomicBool,
@@ -72,6 +74,7 @@ impl Pipeline {
     pub fn new(
         destinations: Destinations,
         quarantine: Arc<Quarantine>,
+        recent: Arc<Recent>,
         limits: Limits,
         telemetry: Arc<Telemetry>,
     ) -> Arc<Pipeline> {
@@ -80,6 +83,7 @@ impl Pipeline {
             destinations,
             quarantine,
             duplicates: Duplicates::new(),
+            recent,
             limits,
             telemetry,
             stopping: AtomicBool::new(false),
@@ -103,6 +107,10 @@ impl Pipeline {
 
     pub fn quarantine(&self) -> &Arc<Quarantine> {
         &self.quarantine
+    }
+
+    pub fn recent(&self) -> &Arc<Recent> {
+        &self.recent
     }
 
     /// Refuses every request from now on with `shutting-down`.

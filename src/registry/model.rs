@@ -165,6 +165,10 @@ pub enum Compatibility {
 pub struct TypeEntry {
     pub description: String,
     pub compatibility: Compatibility,
+    /// JSON Pointers into the data: what is hidden where recent events are shown. `*` stands for every member or
+    /// element.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mask: Vec<String>,
 }
 
 /// Which schema: one event type, from one app version on, for one source or any.
