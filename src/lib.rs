@@ -5,6 +5,7 @@ pub mod app;
 pub mod authenticate;
 pub mod cli;
 pub mod config;
+pub mod confined;
 pub mod decode;
 pub mod deliver;
 pub mod event;

@@ -4,6 +4,8 @@ mod answer;
 mod body;
 mod caller;
 mod changes;
+mod check;
+mod compatibility;
 mod input;
 mod keys;
 mod listing;
@@ -42,6 +44,7 @@ use crate::{
     recent::Recent,
     registry::Registry,
     transform::ComponentFacts,
+    validate::compatibility::{Report as SchemaReport, child::Pair},
 };
 
 /// A function of another module that ends later.
@@ -92,6 +95,8 @@ pub struct Actions {
     pub plugin_health: Arc<dyn Fn(&PluginName) -> PluginHealth + Send + Sync>,
     /// May take long.
     pub check_schema: SchemaCheck,
+    /// Compares schemas; ends within 10 s.
+    pub compare: Arc<dyn Fn(Vec<Pair>) -> BoxFuture<'static, Vec<SchemaReport>> + Send + Sync>,
     pub list_quarantine: Asynchronous<QuarantineQuery, Result<QuarantinePage, Problem>>,
     pub get_quarantined: Asynchronous<String, Result<Option<WholeItem>, Problem>>,
     pub replay: Asynchronous<Sweep, Result<Report, Problem>>,
@@ -164,6 +169,7 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(schemas::list))
         .routes(routes!(schemas::list_of_type))
         .routes(routes!(schemas::get, schemas::put, schemas::delete))
+        .routes(routes!(check::check))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::get))
         .routes(routes!(plugins::upload))

@@ -282,6 +282,18 @@ fn actions(
             names.into_iter().collect()
         }),
         check_schema: Arc::new(|text| validate::check_schema(text, 20_000)),
+        compare: Arc::new(|pairs| {
+            async move {
+                pairs
+                    .iter()
+                    .map(|pair| {
+                        let time = std::time::Duration::from_secs(20);
+                        validate::compatibility::compare(&pair.old, &pair.new, &pair.events, time)
+                    })
+                    .collect()
+            }
+            .boxed()
+        }),
         compile: Arc::new(move |component| {
             compiles.lock().compiled += 1;
             std::future::ready(compiled(&component)).boxed()

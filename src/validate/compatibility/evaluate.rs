@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Value, json};
 
+use super::facts::names_members;
 use super::node::{Arena, Atom, Exact, Kind, Node, Numbers, Properties, Types};
 use crate::limits::PATTERN_STEPS;
 
@@ -24,8 +25,6 @@ struct Evaluated {
     /// Named by `required` and the like.
     bare: HashSet<String>,
     everything: bool,
-    /// Some schema names members.
-    some: bool,
     unsure: bool,
 }
 
@@ -248,7 +247,6 @@ impl Evaluator {
         for atom in arena.atoms(node).iter() {
             match atom.as_ref() {
                 Atom::Properties(properties) => {
-                    seen.some |= !properties.named.is_empty() || !properties.patterns.is_empty();
                     seen.everything |= properties.additional.is_some();
                     for name in members.keys() {
                         let matched = properties.named.contains_key(name)
@@ -325,7 +323,12 @@ impl Evaluator {
                 for node in nodes {
                     self.evaluated(arena, *node, members, &mut seen, depth);
                 }
-                let open = seen.everything || !seen.some;
+                let mut known = HashSet::new();
+                let some = nodes.iter().any(|node| {
+                    let atoms = arena.atoms(*node);
+                    atoms.iter().any(|atom| names_members(arena, atom, &mut known))
+                });
+                let open = seen.everything || !some;
                 members.iter().all(|(name, member)| {
                     let named = open || seen.names.contains(name) || seen.bare.contains(name);
                     named && {

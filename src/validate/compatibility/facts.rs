@@ -2,7 +2,10 @@
 
 use std::{collections::HashSet, rc::Rc};
 
-use super::node::{Arena, Atom, Kind, Node, Numbers, Properties, Types};
+use super::{
+    node::{Arena, Atom, Kind, Node, Numbers, Properties, Types},
+    strings,
+};
 
 /// A schema that a value is taken to satisfy. Closed: members that it does not name are taken as not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +26,8 @@ pub struct Facts {
     /// Closed schemas that the value may satisfy too: what they name is not unnamed.
     pub perhaps: Vec<Node>,
     pub taken: HashSet<Given>,
+    /// A closed schema, or a branch of it, names members: what none names counts as not sent.
+    pub names_members: bool,
     known: HashSet<(Rc<Atom>, bool)>,
 }
 
@@ -35,6 +40,7 @@ impl Facts {
             denied: Vec::new(),
             perhaps: Vec::new(),
             taken: HashSet::new(),
+            names_members: false,
             known: HashSet::new(),
         }
     }
@@ -73,12 +79,16 @@ impl Facts {
                     }
                 }
                 Atom::Any(_) | Atom::One(_) | Atom::If { .. } => {
+                    self.names_members |= given.closed && names_members(arena, atom, &mut HashSet::new());
                     if self.known.insert((Rc::clone(atom), given.closed)) {
                         self.choices.push((Rc::clone(atom), given.closed));
                     }
                 }
                 Atom::Not(node) => self.denied.push(*node),
-                _ => self.add(atom, given.closed),
+                _ => {
+                    self.names_members |= given.closed && names_members(arena, atom, &mut HashSet::new());
+                    self.add(atom, given.closed);
+                }
             }
         }
     }
@@ -151,6 +161,8 @@ impl Facts {
         self.window(|atom| match atom {
             Atom::LengthAtLeast(least) => (Some(*least), None),
             Atom::LengthAtMost(most) => (None, Some(*most)),
+            Atom::Pattern(pattern) => strings::pattern_lengths(pattern),
+            Atom::Format { name, .. } => strings::format_lengths(name),
             _ => (None, None),
         })
     }
@@ -177,5 +189,25 @@ impl Facts {
             })
             .collect();
         (least.max(required.len() as u64), most)
+    }
+}
+
+/// Whether the assertion, or any branch of it, names members of the value that it is about.
+pub fn names_members(arena: &Arena, atom: &Atom, seen: &mut HashSet<Node>) -> bool {
+    let mut any = |nodes: &[Node]| {
+        nodes.iter().any(|node| {
+            seen.insert(*node) && arena.atoms(*node).iter().any(|atom| names_members(arena, atom, seen))
+        })
+    };
+    match atom {
+        Atom::Properties(properties) => !properties.named.is_empty() || !properties.patterns.is_empty(),
+        Atom::All(nodes) | Atom::Any(nodes) | Atom::One(nodes) => any(nodes),
+        Atom::If {
+            condition,
+            then,
+            otherwise,
+        } => any(&[*condition, *then, *otherwise]),
+        Atom::Reference(slot) => arena.target(*slot).is_some_and(|target| any(&[target])),
+        _ => false,
     }
 }

@@ -4,6 +4,8 @@
 //! is proved over all JSON values; an example is shown only after the validators of both schemas have seen it. Pure: no
 //! I/O, bounded by steps and time; memory is bounded by the process that this runs in (`child`).
 
+mod changes;
+pub mod child;
 mod difference;
 mod evaluate;
 mod example;
@@ -23,6 +25,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use changes::{Change, changes};
 pub use read::Source;
 use facts::{Facts, Given};
 use node::Arena;

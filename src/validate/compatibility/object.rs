@@ -84,6 +84,9 @@ impl Prover {
 
     /// The names that a closed object may have; none where it is open.
     fn closed_names(&self, facts: &Facts) -> Option<Names> {
+        if !facts.names_members {
+            return None;
+        }
         let mut names = Names::default();
         let mut seen = BTreeSet::new();
         for (atom, _) in facts.atoms.iter().chain(&facts.choices).filter(|(_, closed)| *closed) {
@@ -92,8 +95,7 @@ impl Prover {
         for node in &facts.perhaps {
             self.names_of(*node, &mut names, &mut seen);
         }
-        let some = names.named.values().any(|nodes| !nodes.is_empty()) || !names.patterns.is_empty();
-        (some && !names.others).then_some(names)
+        (!names.others).then_some(names)
     }
 
     /// What is known of the member `name`; none where it cannot be there.

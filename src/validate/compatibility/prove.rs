@@ -482,6 +482,13 @@ impl Prover {
         }
         let arena = &self.arena;
         let evaluator = &mut self.evaluator;
+        let closed: Vec<Node> = facts
+            .taken
+            .iter()
+            .filter(|given| given.closed)
+            .map(|given| given.node)
+            .collect();
+        values.retain(|value| closed.is_empty() || evaluator.is_closed(arena, &closed, value, 0));
         values.retain(|value| {
             types_of(value).is_within(facts.types)
                 && facts

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::node::{Arena, Atom, Kind, Node, Numbers, Properties, Slot, Types};
@@ -33,7 +34,7 @@ impl Draft {
 }
 
 /// A schema with all that its references may lead to.
-#[derive(Clone)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Source {
     pub root: Arc<Value>,
     /// Other schemas by URI.

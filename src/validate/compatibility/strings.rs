@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use serde_json::Value;
 
 use super::{facts::Facts, node::Atom};
 
 /// The longest string made.
-const CHARACTERS_MAX: usize = 2000;
-const REPETITIONS_MAX: u32 = 2000;
+const CHARACTERS_MAX: usize = 70_000;
+const REPETITIONS_MAX: u32 = 70_000;
 
 pub fn candidates(facts: &Facts, atoms: &[Rc<Atom>]) -> Vec<String> {
     let (least, most) = facts.lengths();
@@ -40,6 +40,7 @@ pub fn candidates(facts: &Facts, atoms: &[Rc<Atom>]) -> Vec<String> {
             Atom::Format { name, .. } => {
                 patterned = true;
                 found.splice(0..0, of_format(name));
+                found.extend(lengths.iter().filter_map(|length| long_format(name, *length)));
             }
             _ => {}
         }
@@ -169,11 +170,84 @@ fn of_format(name: &str) -> Vec<String> {
         "uri" | "iri" => &["https://example.com/a?b=c", "urn:example:a", "http://example.com"],
         "uri-reference" | "iri-reference" => &["https://example.com/a", "/a/b", "a", ""],
         "uri-template" => &["https://example.com/{a}", "a"],
-        "uuid" => &["0190163d-8694-739b-aea5-966c26f8ad91", "00000000-0000-0000-0000-000000000000"],
+        "uuid" => &[
+            "0190163D-8694-739B-AEA5-966C26F8AD91","0190163d-8694-739b-aea5-966c26f8ad91", "00000000-0000-0000-0000-000000000000"],
         "json-pointer" => &["/a/b", "", "/0"],
         "relative-json-pointer" => &["0", "1/a"],
         "regex" => &["^a$", "[a-z]+", ""],
         _ => &[],
     };
     texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// A text of the format, of so many characters, where the format has such.
+fn long_format(name: &str, length: u64) -> Option<String> {
+    let length = usize::try_from(length).ok().filter(|length| *length <= CHARACTERS_MAX)?;
+    let (start, end) = match name {
+        "email" | "idn-email" => ("", "@example.com"),
+        "uri" | "iri" | "uri-reference" | "iri-reference" => ("https://example.com/", ""),
+        "json-pointer" => ("/", ""),
+        "date-time" => ("2026-11-25T12:00:00.", "Z"),
+        "uri-template" | "regex" => ("a", ""),
+        _ => return None,
+    };
+    let filler = if name == "date-time" { "0" } else { "a" };
+    let missing = length.checked_sub(start.len() + end.len())?;
+    Some(format!("{start}{}{end}", filler.repeat(missing)))
+}
+
+/// How many characters a text of the format has, as far as the format says.
+pub fn format_lengths(name: &str) -> (Option<u64>, Option<u64>) {
+    match name {
+        "date" => (Some(10), Some(10)),
+        "date-time" => (Some(20), None),
+        "uuid" => (Some(36), Some(36)),
+        "ipv4" => (Some(7), Some(15)),
+        // 64 before the sign, 254 behind it.
+        "email" => (Some(3), Some(319)),
+        _ => (None, None),
+    }
+}
+
+/// How many characters a text has that the pattern matches. A pattern that is not bound to both ends says nothing of
+/// the most.
+pub fn pattern_lengths(pattern: &str) -> (Option<u64>, Option<u64>) {
+    let Some(hir) = parsed(pattern) else {
+        return (None, None);
+    };
+    let properties = hir.properties();
+    let bound = properties.look_set_prefix().contains(Look::Start) && properties.look_set_suffix().contains(Look::End);
+    let (least, most) = characters(&hir);
+    (Some(least), most.filter(|_| bound))
+}
+
+fn characters(hir: &Hir) -> (u64, Option<u64>) {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => (0, Some(0)),
+        HirKind::Literal(literal) => {
+            let count = String::from_utf8_lossy(&literal.0).chars().count() as u64;
+            (count, Some(count))
+        }
+        HirKind::Class(_) => (1, Some(1)),
+        HirKind::Repetition(repetition) => {
+            let (least, most) = characters(&repetition.sub);
+            let most = match (most, repetition.max) {
+                (Some(0), _) => Some(0),
+                (Some(most), Some(times)) => most.checked_mul(times.into()),
+                _ => None,
+            };
+            (least.saturating_mul(repetition.min.into()), most)
+        }
+        HirKind::Capture(capture) => characters(&capture.sub),
+        HirKind::Concat(parts) => parts.iter().map(characters).fold((0, Some(0)), |all, part| {
+            let most = all.1.zip(part.1).and_then(|(one, two): (u64, u64)| one.checked_add(two));
+            (all.0.saturating_add(part.0), most)
+        }),
+        HirKind::Alternation(branches) => {
+            let branches: Vec<_> = branches.iter().map(characters).collect();
+            let least = branches.iter().map(|branch| branch.0).min().unwrap_or(0);
+            let most = branches.iter().map(|branch| branch.1).collect::<Option<Vec<u64>>>();
+            (least, most.and_then(|most| most.into_iter().max()))
+        }
+    }
 }

@@ -16,8 +16,8 @@ use crate::{
 
 /// The longest difference that is shown in full, in bytes of its JSON.
 const DIFFERENCE_BYTES_MAX: usize = 4 << 10;
-/// The algebra is asked about schemas up to this many bytes.
-const ALGEBRA_BYTES_MAX: usize = 256 << 10;
+/// The algebra is asked about schemas up to this many bytes: nothing else bounds what it does.
+const ALGEBRA_BYTES_MAX: usize = 8 << 10;
 
 pub struct Judge {
     validator: Validator<TapeJson>,
