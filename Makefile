@@ -60,6 +60,7 @@ bench: ## Run the benchmarks and print their ratios.
 	$(MAKE) --no-print-directory plugins kafka
 	cargo bench --locked --bench stages
 	cargo bench --locked --bench schemas
+	cargo bench --locked --bench compatibility
 	cargo bench --locked --bench load
 
 clean: ## Remove what was built. Downloads stay in .cache, data in data.

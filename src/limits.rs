@@ -164,6 +164,15 @@ pub const DUPLICATE_WINDOW_S: u64 = 600;
 /// … and for this many events.
 pub const DUPLICATE_EVENTS: u64 = 1_000_000;
 
+/// Events of one partner, type and app version that are copied to be remembered, a second …
+pub const RECENT_SAMPLES_PER_S: u64 = 10;
+/// … and, after a pause, so many times the events that are remembered at once.
+pub const RECENT_BURST_FACTOR: u64 = 4;
+/// An event larger than this part of what all may hold is counted and not remembered.
+pub const RECENT_EVENT_SHARE: u64 = 64;
+/// Pointers of a type's `mask`.
+pub const MASK_POINTERS: usize = 100;
+
 /// Stack of a plugin's own frames, taken from the calling thread's.
 pub const PLUGIN_STACK_BYTES: usize = 512 << 10;
 /// `configure` and the making of an instance may take this many times `plugin_time_ms`: runtimes of scripting languages
@@ -196,11 +205,27 @@ pub const COMPILED_BYTES: u64 = 512 * MIB;
 /// Compilations at the same time.
 pub const COMPILES_AT_ONCE: usize = 2;
 
+/// CPU time of comparing a schema with its neighbours …
+pub const COMPARE_CPU_S: u64 = 10;
+/// … within which proofs end by themselves, and say what they were at …
+pub const COMPARE_TIME_MS: u64 = 7_000;
+/// … its real time, after which it is broken off …
+pub const COMPARE_WALL_S: u64 = 10;
+/// … its private memory …
+pub const COMPARE_MEMORY_BYTES: u64 = 512 * MIB;
+/// … and the reports.
+pub const COMPARED_BYTES: u64 = 16 * MIB;
+/// Recent and quarantined events that a schema is tried on.
+pub const CHECKED_EVENTS: usize = 1000;
+/// Distinct failures among them that are shown.
+pub const CHECKED_FAILURES: usize = 20;
+
 // A handle that a plugin kept from an earlier call never names a document of a later one.
 const _: () =
     assert!((PLUGIN_CALLS_PER_INSTANCE as u64 + 1) * PLUGIN_DOCUMENTS_PER_CALL as u64 <= u32::MAX as u64);
 const _: () = assert!(BODY_BYTES_CEILING < u32::MAX as u64);
 const _: () = assert!(SCHEMA_DEPTH <= DEPTH_CEILING);
+const _: () = assert!(COMPARE_TIME_MS < COMPARE_WALL_S * 1000);
 
 /// A number of bytes, written `"16MiB"`, `"40KiB"`, `"10GiB"`, `"512B"` or as a plain integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

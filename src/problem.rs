@@ -155,6 +155,8 @@ pub struct Problem {
     pub errors: Vec<Fault>,
     /// Seconds for `Retry-After`, where waiting helps.
     pub retry_after_s: Option<u32>,
+    /// How a refused schema compares with its neighbours.
+    pub compatibility: Option<Box<serde_json::Value>>,
     /// For `Allow`: the methods that the path takes.
     pub allow: Option<&'static str>,
 }
@@ -171,6 +173,9 @@ pub struct ProblemBody {
     pub request_id: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Fault>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub compatibility: Option<Box<serde_json::Value>>,
 }
 
 impl Problem {
@@ -183,6 +188,7 @@ impl Problem {
                 Retry::Later => Some(1),
                 Retry::No => None,
             },
+            compatibility: None,
             allow: None,
         }
     }
@@ -214,6 +220,7 @@ impl Problem {
             code: self.code,
             request_id: request_id.to_owned(),
             errors: self.errors.clone(),
+            compatibility: self.compatibility.clone(),
         }
     }
 }

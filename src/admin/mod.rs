@@ -4,6 +4,8 @@ mod answer;
 mod body;
 mod caller;
 mod changes;
+mod check;
+mod compatibility;
 mod input;
 mod keys;
 mod listing;
@@ -13,6 +15,7 @@ mod plugins;
 mod precondition;
 mod probes;
 mod quarantine;
+mod recent;
 mod registration;
 mod routes;
 mod schemas;
@@ -40,8 +43,10 @@ use crate::{
     limits::Limits,
     problem::{Fault, Problem},
     quarantine::{Filter, Item, Report, WholeItem},
+    recent::Recent,
     registry::Registry,
     transform::ComponentFacts,
+    validate::compatibility::{Report as SchemaReport, child::Pair},
 };
 
 /// A function of another module that ends later.
@@ -92,6 +97,8 @@ pub struct Actions {
     pub plugin_health: Arc<dyn Fn(&PluginName) -> PluginHealth + Send + Sync>,
     /// May take long.
     pub check_schema: SchemaCheck,
+    /// Compares schemas; ends within 10 s.
+    pub compare: Arc<dyn Fn(Vec<Pair>) -> BoxFuture<'static, Vec<SchemaReport>> + Send + Sync>,
     pub list_quarantine: Asynchronous<QuarantineQuery, Result<QuarantinePage, Problem>>,
     pub get_quarantined: Asynchronous<String, Result<Option<WholeItem>, Problem>>,
     pub replay: Asynchronous<Sweep, Result<Report, Problem>>,
@@ -106,6 +113,8 @@ pub struct Actions {
 pub struct AdminState {
     pub registry: Registry,
     pub limits: Arc<Limits>,
+    /// The last events of this node.
+    pub recent: Arc<Recent>,
     pub actions: Arc<Actions>,
 }
 
@@ -163,6 +172,7 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(schemas::list_of_type))
         .routes(routes!(schemas::get, schemas::put, schemas::delete))
         .routes(routes!(upgrades::get, upgrades::put, upgrades::delete))
+        .routes(routes!(check::check))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::get))
         .routes(routes!(plugins::upload))
@@ -177,6 +187,7 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(quarantine::get))
         .routes(routes!(quarantine::replay))
         .routes(routes!(quarantine::discard))
+        .routes(routes!(recent::list))
         .routes(routes!(probes::healthz))
         .routes(routes!(probes::readyz))
         .routes(routes!(probes::metrics))

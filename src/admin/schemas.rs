@@ -18,9 +18,10 @@ use super::{
     answer::{Answer, etag, no_content, not_found, put_status, resource},
     body::{Names, named, parse, read},
     caller::{Caller, Publisher, Viewer},
+    compatibility::compare,
     listing::{Listing, Page, Query, page_of},
     precondition::Precondition,
-    registration::{Known, Proposal, RegisteredSchema},
+    registration::{Known, Proposal, RegisteredSchema, Undecided},
 };
 use crate::{
     event::{AppVersion, EventType},
@@ -240,30 +241,67 @@ pub async fn put(
     if force {
         caller.require(Role::Operator, "force")?;
     }
+    let proposal = Arc::new(propose(&admin, &caller.name, (event_type, since, source), body, force).await?);
+    for _ in 0..ATTEMPTS {
+        let state = admin.registry.state();
+        let reports = compare(
+            &admin,
+            &proposal.key.event_type,
+            &proposal.value,
+            &proposal.neighbours(&state),
+        )
+        .await;
+        let (proposal, precondition) = (Arc::clone(&proposal), precondition.clone());
+        let committed = admin
+            .registry
+            .commit(&caller.name, move |state| {
+                match proposal.decide(state, &precondition, &reports) {
+                    Ok((change, registered)) => Ok((change, Some(registered))),
+                    Err(Undecided::NeighboursChanged) => Ok((None, None)),
+                    Err(Undecided::Refused(problem)) => Err(problem),
+                }
+            })
+            .await?;
+        if let Some(registered) = committed.outcome {
+            let sequence = registered.unchanged.unwrap_or(committed.state.sequence);
+            return resource(put_status(registered.created), sequence, &registered.view);
+        }
+    }
+    Err(Problem::new(
+        Code::Conflict,
+        "the type's schemas change faster than they can be compared; send it again",
+    )
+    .into())
+}
+
+/// How often a registration is compared again because its neighbours have changed meanwhile.
+const ATTEMPTS: u32 = 5;
+
+/// Reads and checks a schema that somebody wants registered.
+pub(super) async fn propose(
+    admin: &AdminState,
+    by: &str,
+    (event_type, since, source): (String, String, Option<String>),
+    body: Body,
+    force: bool,
+) -> Result<Proposal, Problem> {
     let key = key(&event_type, &since, source)?;
     let bytes = read(body, admin.limits.schema_bytes).await?;
     let value = parse(&bytes)?;
     // What was parsed is UTF-8, so nothing is replaced here.
     let text: Arc<str> = String::from_utf8_lossy(&bytes).into();
-    check(&admin, text.clone()).await?;
-    let proposal = Proposal {
+    check(admin, text.clone()).await?;
+    Ok(Proposal {
         schema: Schema {
             digest: Digest::of(text.as_bytes()),
             text,
             created: now(),
-            by: caller.name.clone(),
+            by: by.to_owned(),
         },
         key,
         value,
         force,
-    };
-    let committed = admin
-        .registry
-        .commit(&caller.name, move |state| proposal.decide(state, &precondition))
-        .await?;
-    let registered = committed.outcome;
-    let sequence = registered.unchanged.unwrap_or(committed.state.sequence);
-    resource(put_status(registered.created), sequence, &registered.view)
+    })
 }
 
 fn key(event_type: &str, since: &str, source: Option<String>) -> Result<SchemaKey, Problem> {

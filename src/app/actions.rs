@@ -13,7 +13,7 @@ use crate::{
     problem::{Code, Problem},
     quarantine::{Quarantine, WholeItem},
     transform::Transformer,
-    validate,
+    validate::{self, compatibility},
 };
 
 impl Gateway {
@@ -21,6 +21,7 @@ impl Gateway {
         AdminState {
             registry: self.registry.clone(),
             limits: Arc::new(settings.limits.clone()),
+            recent: Arc::clone(self.pipeline.recent()),
             actions: Arc::new(self.actions(settings)),
         }
     }
@@ -41,6 +42,18 @@ impl Gateway {
                     .collect()
             }),
             check_schema: Arc::new(move |text| validate::check_schema(text, schema_bytes_max)),
+            compare: Arc::new(|pairs| {
+                async move {
+                    match std::env::current_exe() {
+                        Ok(program) => compatibility::child::compare_apart(&program, &pairs).await,
+                        Err(error) => {
+                            tracing::error!(%error, "the program's own path is not known");
+                            compatibility::child::not_run(pairs.len())
+                        }
+                    }
+                }
+                .boxed()
+            }),
             compile: Arc::new(move |component| {
                 let compiler = Arc::clone(&compiler);
                 async move { compiler.compile(component).await }.boxed()

@@ -165,6 +165,22 @@ pub enum SchemaCommand {
         #[arg(long)]
         force: bool,
     },
+    /// Say what registering a schema would do: what it refuses, and what would become of recent and quarantined events.
+    Check {
+        #[command(flatten)]
+        schema: SchemaName,
+        /// The JSON Schema; - reads standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Compare two registered versions of a type.
+    Diff {
+        #[command(flatten)]
+        schema: SchemaName,
+        /// The other version.
+        #[arg(value_name = "SINCE", value_parser = since)]
+        other: String,
+    },
     /// Delete a schema.
     Delete {
         #[command(flatten)]
@@ -218,7 +234,7 @@ pub enum SchemaCommand {
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct SchemaName {
     #[arg(value_name = "TYPE")]
     pub event_type: EventType,

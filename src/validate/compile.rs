@@ -1,6 +1,7 @@
 //! From a schema's text to a validator, and from a validator to violations.
 
 use std::{
+    collections::BTreeMap,
     fmt::{self, Write as _},
     sync::{Arc, OnceLock},
 };
@@ -42,7 +43,8 @@ impl Compiled {
     /// took it, or the store's content has changed.
     pub fn new(text: &Arc<str>) -> Result<Compiled, String> {
         let schema = parse(text).map_err(|fault| fault.message)?;
-        let validator = build(&schema).map_err(|fault| format!("{}: {}", fault.pointer, fault.message))?;
+        let validator = build(&schema, &Library::new())
+            .map_err(|fault| format!("{}: {}", fault.pointer, fault.message))?;
         Ok(Compiled {
             validator,
             text: Arc::clone(text),
@@ -106,7 +108,9 @@ pub fn check_schema(text: &str, schema_bytes_max: usize) -> Result<(), Vec<Fault
     if !faults.is_empty() {
         return Err(faults);
     }
-    build(&schema).map(|_| ()).map_err(|fault| vec![fault])
+    build(&schema, &Library::new())
+        .map(|_| ())
+        .map_err(|fault| vec![fault])
 }
 
 /// A registered schema's text as JSON.
@@ -132,10 +136,15 @@ fn parse(text: &str) -> Result<Value, Fault> {
     }
 }
 
-fn build(schema: &Value) -> Result<Validator<TapeJson>, Fault> {
+/// Schemas by the URIs that others refer to them by.
+pub(super) type Library = BTreeMap<String, Arc<Value>>;
+
+pub(super) fn build(schema: &Value, library: &Library) -> Result<Validator<TapeJson>, Fault> {
+    let registry = registry(library)?;
     let options = || {
         jsonschema::options_for::<TapeJson>()
             .offline()
+            .with_registry(&registry)
             .should_validate_formats(true)
     };
     // The linear engine first. It refuses look-around and back-references: those get steps, and no more.
@@ -159,6 +168,27 @@ fn build(schema: &Value) -> Result<Validator<TapeJson>, Fault> {
                 format!("{}{advice}", message(&error)),
             )
         })
+}
+
+fn registry(library: &Library) -> Result<jsonschema::Registry<'_>, Fault> {
+    let unusable = |error: jsonschema::ReferencingError| fault("", error.to_string());
+    let mut registry = jsonschema::Registry::new().retriever(Offline);
+    for (uri, schema) in library {
+        registry = registry.add(uri, schema.as_ref()).map_err(unusable)?;
+    }
+    registry.prepare().map_err(unusable)
+}
+
+/// Nothing is fetched from anywhere.
+struct Offline;
+
+impl jsonschema::Retrieve for Offline {
+    fn retrieve(
+        &self,
+        uri: &jsonschema::Uri<String>,
+    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        Err(format!("{uri} is registered nowhere").into())
+    }
 }
 
 fn fault(pointer: &str, message: String) -> Fault {

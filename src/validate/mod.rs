@@ -1,5 +1,6 @@
 //! Compiled schemas, resolution by app version, and the check itself.
 
+pub mod compatibility;
 mod compile;
 mod compiler;
 mod resolve;

@@ -2,10 +2,13 @@
 
 use serde::Deserialize;
 
-use super::{short_digest, short_time};
+use super::{
+    schema_report::{self, Checked, Comparison},
+    short_digest, short_time,
+};
 use crate::cli::{
     arguments::{SchemaCommand, SchemaName},
-    client::{Client, Sent},
+    client::{Client, Reply, Sent},
     failure::Failure,
     output::{self, Output},
     resources::read_text,
@@ -36,13 +39,6 @@ struct Registered {
 struct Upgraded {
     from: String,
     checked: usize,
-}
-
-#[derive(Deserialize)]
-struct Comparison {
-    with: String,
-    backward: String,
-    forward: String,
 }
 
 pub async fn run(command: SchemaCommand, client: &Client, output: &mut Output) -> Result<(), Failure> {
@@ -108,11 +104,60 @@ pub async fn run(command: SchemaCommand, client: &Client, output: &mut Output) -
             );
             output.done(&sentence, &reply.text)
         }
+        SchemaCommand::Check { schema, file } => {
+            let (_, text) = read_text(&file, SCHEMA_BYTES_MAX)?;
+            let (reply, checked) = check(client, &schema, text, None).await?;
+            if output.is_json() {
+                output::line(reply.text.trim_end())?;
+            } else {
+                schema_report::print(&checked, &label(&schema), &schema.since)?;
+            }
+            if checked.registers {
+                Ok(())
+            } else {
+                Err(Failure::Said)
+            }
+        }
+        SchemaCommand::Diff { schema, other } => {
+            let other_schema = SchemaName {
+                since: other.clone(),
+                ..schema.clone()
+            };
+            let text = client
+                .get(&path(&other_schema), &query(&other_schema))
+                .await?
+                .text;
+            let (reply, checked) = check(client, &other_schema, text, Some(&schema.since)).await?;
+            if output.is_json() {
+                return output::line(reply.text.trim_end());
+            }
+            schema_report::compared(&checked, &other)
+        }
         SchemaCommand::Delete { schema } => {
             let reply = client.delete(&path(&schema), &query(&schema)).await?;
             output.done(&format!("deleted {}", label(&schema)), &reply.text)
         }
     }
+}
+
+async fn check(
+    client: &Client,
+    schema: &SchemaName,
+    text: String,
+    with: Option<&str>,
+) -> Result<(Reply, Checked), Failure> {
+    let [schemas, event_type, since] = path(schema);
+    let mut query = query(schema);
+    query.extend(with.map(|with| ("with", with)));
+    let body = Sent {
+        content_type: "application/schema+json",
+        bytes: text.into_bytes(),
+    };
+    let reply = client
+        .post_with(&[schemas, event_type, since, "check"], &query, body)
+        .await?;
+    let checked = reply.read()?;
+    Ok((reply, checked))
 }
 
 fn row(schema: Listed) -> Vec<String> {
@@ -130,12 +175,7 @@ fn comparisons(registered: Registered, output: Output) -> Result<(), Failure> {
     if output.is_json() || registered.compatibility.is_empty() {
         return Ok(());
     }
-    let rows = registered
-        .compatibility
-        .into_iter()
-        .map(|one| vec![one.with, one.backward, one.forward])
-        .collect();
-    output::table(&["COMPARED WITH", "BACKWARD", "FORWARD"], rows)
+    schema_report::verdicts(&registered.compatibility)
 }
 
 fn path(schema: &SchemaName) -> [&str; 3] {
