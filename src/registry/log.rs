@@ -126,10 +126,12 @@ impl Log {
                 .await?;
         }
         let bytes = encode(entry)?;
-        Ok(self
-            .store
-            .put_if_absent(&entry_path(entry.sequence), bytes)
-            .await?)
+        let path = entry_path(entry.sequence);
+        if self.store.put_if_absent(&path, bytes.clone()).await? {
+            return Ok(true);
+        }
+        // A try whose answer was lost on its way may have written it.
+        Ok(self.store.get(&path).await? == Some(bytes))
     }
 
     async fn newest_snapshot(&self) -> Result<State, RegistryError> {

@@ -176,6 +176,7 @@ async fn replay_and_discard_pass_on_what_is_asked() {
                 filter: shop,
                 limit: 5,
                 dry_run: false,
+                after: None,
             },
         ),
         (
@@ -184,6 +185,7 @@ async fn replay_and_discard_pass_on_what_is_asked() {
                 filter: from,
                 limit: 10_000,
                 dry_run: true,
+                after: None,
             },
         ),
     ];
