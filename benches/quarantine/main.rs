@@ -64,7 +64,11 @@ async fn run(events: usize) {
     keeping.rate("keep (durable in the spool)", events);
     let storing = Measure::begin();
     quarantine.close().await;
-    while quarantine.figures(&headworks::quarantine::Retention::default()).batches == 0 {
+    while quarantine
+        .figures(&headworks::quarantine::Retention::default())
+        .batches
+        == 0
+    {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     storing.took("bring the rest to the store");
@@ -98,7 +102,9 @@ async fn open(folder: &Path, store: &Store) -> Arc<Quarantine> {
         Budget::new(BUDGET_BYTES),
     )
     .expect("a spool");
-    Quarantine::open(spool, store.clone()).await.expect("a quarantine")
+    Quarantine::open(spool, store.clone())
+        .await
+        .expect("a quarantine")
 }
 
 fn event(number: usize) -> Kept {
@@ -112,7 +118,9 @@ fn event(number: usize) -> Kept {
         attributes: Attributes {
             id: format!("019a4c5e-7b1c-7d2e-9f00-{number:012}"),
             source: "/apps/haneul".to_owned(),
-            event_type: format!("late.type-{}", number % TYPES).parse().expect("a type's name"),
+            event_type: format!("late.type-{}", number % TYPES)
+                .parse()
+                .expect("a type's name"),
             time: "2026-11-02T01:15:30.412Z".to_owned(),
             subject: None,
             app_version: Some("5.11.0".to_owned()),
@@ -122,7 +130,11 @@ fn event(number: usize) -> Kept {
         id_generated: false,
         traceparent: None,
     };
-    Kept::new(event, Reason::new(Code::SchemaUnknown, "no schema is registered for this type"), None)
+    Kept::new(
+        event,
+        Reason::new(Code::SchemaUnknown, "no schema is registered for this type"),
+        None,
+    )
 }
 
 async fn keep(quarantine: &Arc<Quarantine>, numbers: std::ops::Range<usize>) {
@@ -141,7 +153,10 @@ async fn keep(quarantine: &Arc<Quarantine>, numbers: std::ops::Range<usize>) {
 
 async fn find(quarantine: &Quarantine) {
     let page = Measure::begin();
-    quarantine.list(&Filter::default(), None, 100).await.expect("a page");
+    quarantine
+        .list(&Filter::default(), None, 100)
+        .await
+        .expect("a page");
     page.took("list: the first 100");
     let rare = Filter {
         event_type: Some("late.type-7".to_owned()),
@@ -166,10 +181,16 @@ async fn find(quarantine: &Quarantine) {
 async fn replay(folder: &Path, store: Store, quarantine: Arc<Quarantine>, events: usize) {
     let pipeline = pipeline(folder, store, quarantine).await;
     let replaying = Measure::begin();
-    let report = pipeline.replay_all(&Filter::default()).await.expect("it goes out");
+    let report = pipeline
+        .replay_all(&Filter::default())
+        .await
+        .expect("it goes out");
     assert_eq!(report.accepted, events as u64);
     replaying.rate("replay (durable for the file destination)", events);
-    let files = pipeline.destinations().get("files").expect("the destination is there");
+    let files = pipeline
+        .destinations()
+        .get("files")
+        .expect("the destination is there");
     while files.pending().entries > 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -227,7 +248,8 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
             path: folder.join("out"),
         },
     }];
-    let refused = Arc::new(|_, _, _| -> futures::future::BoxFuture<'static, bool> { Box::pin(async { false }) });
+    let refused =
+        Arc::new(|_, _, _| -> futures::future::BoxFuture<'static, bool> { Box::pin(async { false }) });
     let destinations = Destinations::start(
         &settings,
         &folder.join("destinations"),
@@ -255,7 +277,10 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
 
 async fn commit(registry: &Registry, change: Change) {
     let decide = move |_: &_| Ok((Some(change.clone()), ()));
-    registry.commit("bench", decide).await.expect("the change is made");
+    registry
+        .commit("bench", decide)
+        .await
+        .expect("the change is made");
 }
 
 /// Wall clock and CPU of the whole process.

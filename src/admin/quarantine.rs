@@ -90,7 +90,7 @@ pub async fn replay(caller: Caller<Operator>, Extract(admin): Extract<AdminState
     answer(StatusCode::OK, &(admin.actions.replay)(sweep).await?)
 }
 
-/// Replays of this node, under way and done, the newest first: after a change of the registry, and by request.
+/// List the replays of this node, under way and done, the newest first.
 #[utoipa::path(get, path = "/v1/quarantine/replays", tag = "quarantine", operation_id = "list_replays",
     responses((status = 200, body = Listing<Replay>), (status = "4XX", body = ProblemBody)))]
 pub async fn replays(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {

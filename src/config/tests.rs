@@ -224,8 +224,8 @@ fn columns_count_characters() {
         "store = { \"über\" = 1, \"u\" = 2 }",
         &[],
         "
-headworks.toml:1:11: store.über: unknown key (known in store: url)
-headworks.toml:1:23: store.u: unknown key (known in store: url)
+headworks.toml:1:11: store.über: unknown key (known in store: options, url)
+headworks.toml:1:23: store.u: unknown key (known in store: options, url)
 ",
     );
 }

@@ -65,6 +65,8 @@ pub struct Pipeline {
     stopping: AtomicBool,
     /// Replays follow one another: two of the same item would deliver it twice.
     replaying: tokio::sync::Mutex<()>,
+    /// What a crash left half sent is settled.
+    has_recovered: AtomicBool,
     runs: Runs,
     /// Requests, so that a replay sees whether live events pass.
     live: AtomicU64,
@@ -95,6 +97,7 @@ impl Pipeline {
             telemetry,
             stopping: AtomicBool::new(false),
             replaying: tokio::sync::Mutex::new(()),
+            has_recovered: AtomicBool::new(false),
             runs: Runs::default(),
             live: AtomicU64::new(0),
         })

@@ -123,6 +123,7 @@ impl Pipeline {
             let left = limit - usize::try_from(report.matched).unwrap_or(limit).min(limit);
             // Between chunks others come: a discard, a replay by hand.
             let one_at_a_time = self.replaying.lock().await;
+            self.settle_left_claims().await?;
             let (ids, more) = self.quarantine.ids(filter, after, left.min(CHUNK)).await?;
             let accepted = self.chunk(&ids, run).await?;
             drop(one_at_a_time);
@@ -183,9 +184,17 @@ impl Pipeline {
             }
             tokio::time::sleep(STORE_RETRY_INTERVAL).await;
         }
-        self.quarantine.release(claim).await?;
+        // Where it broke off, some records of an item may be on their way and others not: as after a crash, only the
+        // spools can tell, and the claim stays until they were asked.
+        let released = match sent {
+            Ok(()) => self.quarantine.release(claim).await,
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = released {
+            self.has_recovered.store(false, Ordering::Relaxed);
+            return Err(problem);
+        }
         self.let_spools_go();
-        sent?;
         Ok(gone.len() as u64)
     }
 
@@ -199,6 +208,12 @@ impl Pipeline {
         let mut ids: Vec<Uuid> = claim.ids.iter().copied().collect();
         ids.sort_unstable();
         for step in ids.chunks(STEP) {
+            if self.is_stopping() {
+                return Err(Problem::new(
+                    Code::ShuttingDown,
+                    "this node is shutting down; the rest is replayed when it starts again",
+                ));
+            }
             let begun = Instant::now();
             let live = self.live.load(Ordering::Relaxed);
             let items = self.quarantine.load_ids(step).await?;
@@ -218,13 +233,21 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Settles what the last life of this node was sending when it died. Must be called before anything is replayed.
+    /// Settles what the last life of this node was sending when it died. Tables must be in force.
     ///
     /// # Errors
     ///
     /// `store-unavailable`, `no-durable-place`; then it has to be called again.
     pub async fn recover(&self) -> Result<u64, Problem> {
         let _one_at_a_time = self.replaying.lock().await;
+        self.settle_left_claims().await
+    }
+
+    /// Once, and before anything else is replayed: until then the spools keep what tells what went out.
+    async fn settle_left_claims(&self) -> Result<u64, Problem> {
+        if self.has_recovered.load(Ordering::Relaxed) {
+            return Ok(0);
+        }
         let left = self.quarantine.left_claims().await.map_err(|error| {
             tracing::warn!(%error, "the claims of the last run cannot be read");
             Problem::new(
@@ -232,21 +255,31 @@ impl Pipeline {
                 "the store cannot be reached; try again later",
             )
         })?;
-        let mut settled = 0;
+        let mut unsettled = Vec::new();
         for claim in left {
+            // Claimed to be discarded or moved: nothing of it was sent.
+            if claim.positions.is_empty() {
+                self.quarantine.release(claim).await?;
+                continue;
+            }
             let mut had = Had::new();
             for destination in self.destinations.iter() {
-                if let (Some(spool), Some(position)) = (
-                    destination.spool(),
-                    claim.positions.get(destination.name().as_str()),
-                ) {
+                let name = destination.name();
+                if let (Some(spool), Some(position)) =
+                    (destination.spool(), claim.positions.get(name.as_str()))
+                {
                     let found = crate::deliver::records_after(spool, *position).await;
-                    had.insert(destination.name().to_string(), found);
+                    had.insert(name.to_string(), found);
                 }
             }
+            unsettled.push((claim, had));
+        }
+        let mut settled = 0;
+        for (claim, had) in unsettled {
             settled += self.settle_claim(claim, &had, None).await?;
         }
         self.let_spools_go();
+        self.has_recovered.store(true, Ordering::Relaxed);
         Ok(settled)
     }
 

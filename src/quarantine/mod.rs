@@ -49,6 +49,8 @@ const LINGER: Duration = Duration::from_secs(10);
 const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
 /// After the store failed.
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// For bringing the rest to the store at the end.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
 /// An entry of the spool that is not read in this time has gone to the store meanwhile.
 const SPOOL_READ_TIME: Duration = Duration::from_secs(2);
 
@@ -362,11 +364,12 @@ impl Quarantine {
         self.hurried.notify_waiters();
         self.spool.close().await;
         let task = self.drain.lock().take();
-        if let Some(task) = task {
+        if let Some(mut task) = task {
             // The spool keeps what the store does not take in this time.
-            let abort = task.abort_handle();
-            if tokio::time::timeout(Duration::from_secs(5), task).await.is_err() {
-                abort.abort();
+            if tokio::time::timeout(CLOSE_TIME, &mut task).await.is_err() {
+                task.abort();
+                // What the abort makes of it does not matter: nothing after the last commit counts.
+                let _ = task.await;
             }
         }
     }

@@ -123,7 +123,6 @@ async fn what_cannot_go_yet_hides_nothing() {
     with_route(&mut gateway).await;
     post(&gateway, "late.stuck", 0..50).await;
     post(&gateway, "late.ready", 50..60).await;
-    // Registered while the gateway is away, as another node would: nothing has replayed it.
     let replay = async |after: Option<&Value>| {
         let mut body = json!({"limit": 20});
         if let Some(after) = after {

@@ -267,11 +267,11 @@ async fn a_node_without_its_store_serves_on_and_says_so() {
         (ready["ready"] == true && registry["ok"] == true && says_so).then_some(())
     })
     .await;
-    assert!(
-        metrics(&gateway)
-            .await
-            .contains("headworks_registry_store_failing 1")
-    );
+    let metrics = metrics(&gateway).await;
+    let failing = metrics
+        .lines()
+        .find(|line| line.starts_with("headworks_registry_store_failing"));
+    assert!(failing.is_some_and(|line| line.ends_with(" 1")), "{failing:?}");
     let event = |data: Value| json!({"type": "shop.order", "data": data}).to_string();
     let taken = gateway
         .post("/v1/events", "shop", "application/json", event(json!({})))
@@ -310,4 +310,52 @@ async fn metrics(gateway: &Gateway) -> String {
         .text()
         .await
         .expect("metrics are text")
+}
+
+/// Entries of a log that is old.
+const OLD_ENTRIES: u64 = 100_000;
+/// For a release build it is 1 s; a debug build reads JSON many times slower.
+const START: Duration = Duration::from_secs(if cfg!(debug_assertions) { 6 } else { 1 });
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_keeps_the_start_short() {
+    if !is_long() {
+        return;
+    }
+    let (folder, _) = folder();
+    write_old_log(folder.path());
+    let url = format!("file:{}", folder.path().display());
+    let store = headworks::store::Store::open(&url).expect("the store opens");
+    let first = Instant::now();
+    let registry = headworks::registry::Registry::open(store.clone())
+        .await
+        .expect("the log is read");
+    assert_eq!(registry.state().sequence, OLD_ENTRIES);
+    println!("{OLD_ENTRIES} entries without a snapshot: {:?}", first.elapsed());
+    eventually("a snapshot is written", async || {
+        let snapshots = store.list("registry/snapshots", None).await.expect("it is listed");
+        (!snapshots.is_empty()).then_some(())
+    })
+    .await;
+    drop(registry);
+    let again = Instant::now();
+    let registry = headworks::registry::Registry::open(store).await.expect("the log is read");
+    let took = again.elapsed();
+    assert_eq!(registry.state().sequence, OLD_ENTRIES);
+    println!("{OLD_ENTRIES} entries with a snapshot: {took:?}");
+    assert!(took < START, "{took:?}");
+}
+
+/// As the registry writes it: a thousand partners, each changed a hundred times.
+fn write_old_log(folder: &std::path::Path) {
+    let log = folder.join("registry/log");
+    std::fs::create_dir_all(&log).expect("the folder is made");
+    for sequence in 1..=OLD_ENTRIES {
+        let name = format!("p{}", sequence % 1000);
+        let entry = json!({
+            "sequence": sequence, "at": "2026-01-02T03:04:05Z", "by": "test", "change": "put_partner",
+            "name": name, "partner": {"description": format!("change {sequence}")},
+        });
+        std::fs::write(log.join(format!("{sequence:020}.json")), entry.to_string()).expect("an entry is written");
+    }
 }
