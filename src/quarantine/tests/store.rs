@@ -300,6 +300,7 @@ async fn what_nobody_needs_goes_and_small_batches_become_one() {
     quarantine.tidy(&mut dead).await.unwrap();
     assert_eq!(batches().await, 0);
     quarantine.close().await;
+    drop(quarantine);
     assert!(
         ids(&*open(folder.path()).await, &Filter::default())
             .await
