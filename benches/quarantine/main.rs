@@ -116,7 +116,7 @@ fn event(number: usize) -> Kept {
     let event = Decoded {
         partner: "haneul-app".parse().expect("a partner's name"),
         attributes: Attributes {
-            id: format!("019a4c5e-7b1c-7d2e-9f00-{number:012}"),
+            id: format!("019a4c5e-7b1c-7d2e-9f00-{number:012}").into(),
             source: "/apps/haneul".to_owned(),
             event_type: format!("late.type-{}", number % TYPES)
                 .parse()
@@ -124,7 +124,8 @@ fn event(number: usize) -> Kept {
             time: "2026-11-02T01:15:30.412Z".to_owned(),
             subject: None,
             app_version: Some("5.11.0".to_owned()),
-        },
+        }
+        .into(),
         data: Document::parse(Bytes::from(data), 64).expect("JSON"),
         received: now(),
         id_generated: false,

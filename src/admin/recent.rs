@@ -1,5 +1,7 @@
 //! `/v1/recent`.
 
+use std::sync::Arc;
+
 use axum::extract::State as Extract;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -34,7 +36,7 @@ pub struct Recent {
     size: u64,
     /// The event's CloudEvents attributes.
     #[schema(value_type = Object)]
-    attributes: Attributes,
+    attributes: Arc<Attributes>,
     /// As sent; what the type's `mask` names is `"***"`.
     #[schema(value_type = Object)]
     data: Box<RawValue>,
@@ -104,7 +106,7 @@ fn shown(event: &RecentEvent, state: &State) -> Result<Recent, Problem> {
         code: event.code,
         received: event.received,
         size: event.data.len() as u64,
-        attributes: event.attributes.clone(),
+        attributes: Arc::clone(&event.attributes),
         data,
     })
 }

@@ -18,7 +18,7 @@ const READ_BYTES: usize = 4 << 20;
 pub struct RecordIdentity {
     partner: PartnerName,
     source: String,
-    id: String,
+    id: std::sync::Arc<str>,
     received: Timestamp,
     route: RouteName,
 }

@@ -1,5 +1,7 @@
 //! How an item stands in the spool and in the store: a header in JSON, then the data, byte for byte as it was sent.
 
+use std::sync::Arc;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,7 +25,7 @@ const VERSION: u8 = 1;
 struct Header {
     id: Uuid,
     partner: PartnerName,
-    attributes: Attributes,
+    attributes: Arc<Attributes>,
     received: Timestamp,
     id_generated: bool,
     traceparent: Option<String>,

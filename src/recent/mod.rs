@@ -57,7 +57,7 @@ pub struct RecentEvent {
     /// Ascending in the order of receipt on this node, since it started.
     pub sequence: u64,
     pub partner: PartnerName,
-    pub attributes: Attributes,
+    pub attributes: Arc<Attributes>,
     /// As sent. To be shown only through [`masked`].
     pub data: Bytes,
     pub received: Timestamp,
@@ -207,7 +207,7 @@ impl Recent {
             event: RecentEvent {
                 sequence: 0,
                 partner: event.partner.clone(),
-                attributes: event.attributes.clone(),
+                attributes: Arc::clone(&event.attributes),
                 data: Bytes::copy_from_slice(event.data.root().raw().as_bytes()),
                 received: event.received,
                 status: Status::Accepted,

@@ -43,13 +43,14 @@ fn event(sent: &Sent<'_>) -> Decoded {
     Decoded {
         partner: sent.partner.parse().unwrap(),
         attributes: Attributes {
-            id: sent.id.clone(),
+            id: sent.id.clone().into(),
             source: "/app".to_owned(),
             event_type: "app.opened".parse().unwrap(),
             time: "2026-11-02T10:00:00Z".to_owned(),
             subject: None,
             app_version: sent.version.map(str::to_owned),
-        },
+        }
+        .into(),
         data: Document::parse(Bytes::from(sent.data.clone()), 64).unwrap(),
         received: Timestamp::from_millisecond(sent.at_ms).unwrap(),
         id_generated: false,
@@ -69,7 +70,10 @@ fn pass(recent: &Recent, sent: &Sent<'_>, outcome: &Outcome) -> bool {
 
 fn ids(recent: &Recent, filter: &RecentFilter) -> Vec<String> {
     let events = recent.events(filter, None, 1000);
-    events.iter().map(|event| event.attributes.id.clone()).collect()
+    events
+        .iter()
+        .map(|event| event.attributes.id.to_string())
+        .collect()
 }
 
 #[test]
@@ -156,9 +160,9 @@ fn each_filter_narrows() {
         assert!(ids(&recent, &filter).is_empty(), "{filter:?}");
     }
     let newest = recent.events(&RecentFilter::default(), None, 1);
-    assert_eq!(newest[0].attributes.id, "2");
+    assert_eq!(&*newest[0].attributes.id, "2");
     let older = recent.events(&RecentFilter::default(), Some(newest[0].sequence), 10);
-    assert_eq!(older[0].attributes.id, "1");
+    assert_eq!(&*older[0].attributes.id, "1");
 }
 
 #[test]

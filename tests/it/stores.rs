@@ -333,13 +333,18 @@ async fn a_snapshot_keeps_the_start_short() {
     assert_eq!(registry.state().sequence, OLD_ENTRIES);
     println!("{OLD_ENTRIES} entries without a snapshot: {:?}", first.elapsed());
     eventually("a snapshot is written", async || {
-        let snapshots = store.list("registry/snapshots", None).await.expect("it is listed");
+        let snapshots = store
+            .list("registry/snapshots", None)
+            .await
+            .expect("it is listed");
         (!snapshots.is_empty()).then_some(())
     })
     .await;
     drop(registry);
     let again = Instant::now();
-    let registry = headworks::registry::Registry::open(store).await.expect("the log is read");
+    let registry = headworks::registry::Registry::open(store)
+        .await
+        .expect("the log is read");
     let took = again.elapsed();
     assert_eq!(registry.state().sequence, OLD_ENTRIES);
     println!("{OLD_ENTRIES} entries with a snapshot: {took:?}");
@@ -356,6 +361,7 @@ fn write_old_log(folder: &std::path::Path) {
             "sequence": sequence, "at": "2026-01-02T03:04:05Z", "by": "test", "change": "put_partner",
             "name": name, "partner": {"description": format!("change {sequence}")},
         });
-        std::fs::write(log.join(format!("{sequence:020}.json")), entry.to_string()).expect("an entry is written");
+        std::fs::write(log.join(format!("{sequence:020}.json")), entry.to_string())
+            .expect("an entry is written");
     }
 }

@@ -17,13 +17,14 @@ fn pass(api: &Api, number: usize, version: &str, outcome: &Outcome) {
     let event = Decoded {
         partner: "shop".parse().expect("a name"),
         attributes: Attributes {
-            id: format!("event-{number}"),
+            id: format!("event-{number}").into(),
             source: "/shop".to_owned(),
             event_type: "order.paid".parse().expect("a type"),
             time: "2026-01-02T03:04:05Z".to_owned(),
             subject: None,
             app_version: Some(version.to_owned()),
-        },
+        }
+        .into(),
         data: Document::parse(Bytes::from(text), 64).expect("JSON"),
         received: now(),
         id_generated: false,

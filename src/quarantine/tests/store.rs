@@ -275,7 +275,7 @@ async fn what_nobody_needs_goes_and_small_batches_become_one() {
     for number in 0..70 {
         let quarantine = open(folder.path()).await;
         let item = kept(&number.to_string(), Code::SchemaUnknown);
-        waiting.push(item.event.attributes.id.clone());
+        waiting.push(item.event.attributes.id.to_string());
         keep(&quarantine, item).await;
         quarantine.close().await;
     }
