@@ -9,10 +9,10 @@ export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 WASM := wasm32-unknown-unknown
 
-.PHONY: help setup run test check fmt clippy doc deny plugins kafka bench clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins kafka bench clean
 
 help: ## Show this list.
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
 setup: ## Install what building and running takes, where it is missing.
 	@scripts/setup run
@@ -26,6 +26,10 @@ test: ## Run everything that must pass, a real Kafka included; does its own set-
 	$(MAKE) --no-print-directory fmt plugins kafka clippy doc
 	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo test --locked --workspace); fi
 	cargo test --locked --workspace --no-fail-fast
+
+test-long: ## Run the tests that take long, with a real MinIO; does its own set-up.
+	@scripts/setup long
+	HEADWORKS_LONG_TESTS=1 cargo test --locked --test it -- stores:: quarantine:: --nocapture
 
 check: setup fmt clippy doc deny ## Check format, lints, documentation and dependencies, without running a test.
 
@@ -61,6 +65,7 @@ bench: ## Run the benchmarks and print their ratios.
 	cargo bench --locked --bench stages
 	cargo bench --locked --bench schemas
 	cargo bench --locked --bench compatibility
+	cargo bench --locked --bench quarantine
 	cargo bench --locked --bench load
 
 clean: ## Remove what was built. Downloads stay in .cache, data in data.

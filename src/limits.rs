@@ -173,6 +173,9 @@ pub const RECENT_EVENT_SHARE: u64 = 64;
 /// Pointers of a type's `mask`.
 pub const MASK_POINTERS: usize = 100;
 
+/// Replays, done and under way, that the API shows.
+pub const REPLAYS_SHOWN: usize = 100;
+
 /// Stack of a plugin's own frames, taken from the calling thread's.
 pub const PLUGIN_STACK_BYTES: usize = 512 << 10;
 /// `configure` and the making of an instance may take this many times `plugin_time_ms`: runtimes of scripting languages

@@ -45,9 +45,8 @@ fn main() {
         events: 100,
         max_bytes: ByteSize(64 << 20),
     });
-    let mut sampled = (untouched.clone(), 0_i64);
-    sampled.0.attributes.app_version = Some("5.12.0".to_owned());
-
+    let mut sampled = untouched.clone();
+    Arc::make_mut(&mut sampled.attributes).app_version = Some("5.12.0".to_owned());
     let mut stages: Vec<Stage<'_>> = vec![
         (
             "parse",
@@ -79,14 +78,7 @@ fn main() {
         ),
         (
             "remember: copy an event",
-            Box::new(|| {
-                let (event, now_ms) = &mut sampled;
-                *now_ms += 1000;
-                event.received = Timestamp::from_millisecond(*now_ms).unwrap_or_default();
-                if let Some(sample) = recent.observe(event, &mut Memo::default()) {
-                    recent.remember(sample, &Outcome::Accepted);
-                }
-            }),
+            Box::new(|| remember(&recent, &mut sampled)),
         ),
         (
             "plugin: call, six edits, splice",
@@ -125,6 +117,14 @@ fn main() {
             costs[0],
             costs[ROUNDS - 1]
         );
+    }
+}
+
+/// Events so far apart that each is copied.
+fn remember(recent: &Recent, event: &mut Decoded) {
+    event.received += Duration::from_secs(1);
+    if let Some(sample) = recent.observe(event, &mut Memo::default()) {
+        recent.remember(sample, &Outcome::Accepted);
     }
 }
 

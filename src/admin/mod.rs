@@ -32,6 +32,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
+use uuid::Uuid;
 
 pub use openapi::document;
 pub use plugins::{PluginHealth, PluginStatus};
@@ -41,6 +42,7 @@ pub use upgrades::{read as read_upgrade, refusal as upgrade_refusal};
 use crate::{
     event::{DestinationName, PluginName},
     limits::Limits,
+    pipeline::Replay,
     problem::{Fault, Problem},
     quarantine::{Filter, Item, Report, WholeItem},
     recent::Recent,
@@ -83,6 +85,8 @@ pub struct Sweep {
     pub limit: u64,
     /// Only count.
     pub dry_run: bool,
+    /// Where the call before ended.
+    pub after: Option<Uuid>,
 }
 
 /// What the API has others do; `app` fills it in.
@@ -103,6 +107,8 @@ pub struct Actions {
     pub get_quarantined: Asynchronous<String, Result<Option<WholeItem>, Problem>>,
     pub replay: Asynchronous<Sweep, Result<Report, Problem>>,
     pub discard: Asynchronous<Sweep, Result<Report, Problem>>,
+    /// The newest first.
+    pub replays: Arc<dyn Fn() -> Vec<Replay> + Send + Sync>,
     pub readiness: Arc<dyn Fn() -> BoxFuture<'static, Readiness> + Send + Sync>,
     /// Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
@@ -184,6 +190,7 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(tokens::delete))
         .routes(routes!(changes::list))
         .routes(routes!(quarantine::list))
+        .routes(routes!(quarantine::replays))
         .routes(routes!(quarantine::get))
         .routes(routes!(quarantine::replay))
         .routes(routes!(quarantine::discard))

@@ -31,6 +31,7 @@ impl Gateway {
         let pipeline = || Arc::clone(&self.pipeline);
         let (named, listed, shown) = (pipeline(), pipeline(), pipeline());
         let (replayed, discarded, ready, running) = (pipeline(), pipeline(), pipeline(), pipeline());
+        let progress = pipeline();
         let (compiler, trial) = (Arc::clone(&self.transformer), Arc::clone(&self.transformer));
         let (registry, telemetry) = (self.registry.clone(), Arc::clone(&self.telemetry));
         Actions {
@@ -74,7 +75,7 @@ impl Gateway {
                 let pipeline = Arc::clone(&replayed);
                 async move {
                     pipeline
-                        .replay(&sweep.filter, limit(sweep.limit), sweep.dry_run)
+                        .replay(&sweep.filter, sweep.after, limit(sweep.limit), sweep.dry_run)
                         .await
                 }
                 .boxed()
@@ -88,6 +89,7 @@ impl Gateway {
                 }
                 .boxed()
             }),
+            replays: Arc::new(move || progress.replays()),
             readiness: Arc::new(move || {
                 let readiness = readiness::of(&ready, &registry);
                 async move { readiness }.boxed()

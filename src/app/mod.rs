@@ -2,9 +2,11 @@
 
 mod actions;
 mod drain;
+mod keeper;
+mod node;
 mod readiness;
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::{net::TcpListener, sync::watch};
@@ -123,7 +125,7 @@ impl Gateway {
     async fn start(settings: &Settings) -> Result<Gateway, AppError> {
         make_private_folder(&settings.data_dir)?;
         let telemetry = Telemetry::new().map_err(|error| AppError(error.to_string()))?;
-        let store = Store::open(&settings.store.url).map_err(|error| AppError(error.to_string()))?;
+        let store = Store::connect(&settings.store).map_err(|error| AppError(error.to_string()))?;
         let registry = Registry::open(store.clone())
             .await
             .map_err(|error| AppError(error.to_string()))?;
@@ -141,9 +143,12 @@ impl Gateway {
         })
         .map_err(|problem| failed("plugins")(problem.detail))?;
         let pipeline = start_pipeline(settings, store, &telemetry).await?;
-        let drain = drain::Drain::start(Arc::clone(&pipeline));
+        let mark = settings.data_dir.join("spool/replayed");
+        let drain = drain::Drain::start(Arc::clone(&pipeline), mark);
         follow(&registry, &pipeline, &transformer, &drain).await;
-        readiness::observe(&telemetry, &pipeline, &registry);
+        let retention = keeper::retention(&settings.quarantine);
+        let figures = keeper::start(pipeline.quarantine(), &registry, retention);
+        readiness::observe(&telemetry, &pipeline, &registry, figures);
         Ok(Gateway {
             registry,
             transformer,
@@ -182,14 +187,28 @@ async fn start_pipeline(
         Arc::clone(&budget),
     )
     .map_err(|error| failed("the quarantine's spool")(error.to_string()))?;
-    let quarantine = Quarantine::open(spool, store)
+    let node_path = folder.join("node");
+    let node = node::id(&node_path).map_err(|error| failed(node_path.display())(error.to_string()))?;
+    let quarantine = Quarantine::open_as(node, spool, store)
         .await
         .map_err(|error| AppError(error.to_string()))?;
+    let mut retained = BTreeMap::new();
+    for claim in quarantine
+        .left_claims()
+        .await
+        .map_err(|error| AppError(error.to_string()))?
+    {
+        for (destination, position) in claim.positions {
+            let least = retained.entry(destination).or_insert(position);
+            *least = position.min(*least);
+        }
+    }
     let destinations = Destinations::start(
         &settings.destinations,
         &folder.join("destinations"),
         budget,
         refused_handler(&quarantine),
+        &retained,
     )
     .map_err(|error| AppError(error.to_string()))?;
     Ok(Pipeline::new(

@@ -131,7 +131,12 @@ fn check(file: &Path) -> Result<(), Failure> {
     for warning in settings.warnings() {
         output::note(&format!("warning: {warning}"));
     }
-    let faults = crate::deliver::check(&settings.destinations);
+    let destinations = crate::deliver::check(&settings.destinations);
+    let faults: Vec<String> = destinations
+        .iter()
+        .map(ToString::to_string)
+        .chain(crate::store::check(&settings.store).map(|fault| fault.to_string()))
+        .collect();
     for fault in &faults {
         output::note(&format!("{}: {fault}", file.display()));
     }

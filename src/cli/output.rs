@@ -6,6 +6,7 @@ use std::{
 };
 
 use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::value::RawValue;
 
 use super::{arguments::Remote, failure::Failure};
@@ -80,6 +81,30 @@ pub fn note(text: &str) {
 pub fn progress(text: &str) {
     if io::stderr().is_terminal() {
         note(text);
+    }
+}
+
+/// How far long work is, on standard error where somebody watches.
+pub struct Bar(ProgressBar);
+
+impl Bar {
+    pub fn new(total: u64, what: &'static str) -> Bar {
+        // Hidden where standard error is no terminal.
+        let bar = ProgressBar::new(total);
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}  {per_sec}  {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(what);
+        Bar(bar)
+    }
+
+    pub fn set(&self, done: u64) {
+        self.0.set_position(done);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

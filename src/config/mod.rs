@@ -56,6 +56,7 @@ pub struct Settings {
     pub server: ServerSettings,
     pub store: StoreSettings,
     pub spool: SpoolSettings,
+    pub quarantine: QuarantineSettings,
     pub recent: RecentSettings,
     pub limits: Limits,
     pub destinations: Vec<DestinationSettings>,
@@ -72,13 +73,24 @@ pub struct ServerSettings {
 
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    /// `file:` and a path, relative to the working directory.
+    /// `file:` and a path, relative to the working directory; or a bucket: `s3://`, `gs://`, `az://`.
     pub url: String,
+    /// Of the bucket, by the names that its provider's tools use.
+    pub options: BTreeMap<String, Secret>,
 }
 
 #[derive(Clone, Debug)]
 pub struct SpoolSettings {
     /// Of all spools of this gateway together.
+    pub max_bytes: ByteSize,
+}
+
+/// What is kept of the events that wait.
+#[derive(Clone, Debug)]
+pub struct QuarantineSettings {
+    /// 0: for ever.
+    pub max_age_days: u32,
+    /// In the store; 0: as much as comes.
     pub max_bytes: ByteSize,
 }
 

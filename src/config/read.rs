@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, net::SocketAddr, ops::Range, path::PathBuf};
 
 use super::{
-    RecentSettings, ServerSettings, Settings, SpoolSettings, StoreSettings, TelemetrySettings, destination,
+    QuarantineSettings, RecentSettings, ServerSettings, Settings, SpoolSettings, StoreSettings,
+    TelemetrySettings, destination,
     error::{ConfigError, ConfigErrors, Place},
     overrides,
     section::{Faults, Section, ValueFault, choice, closest, shown, text},
@@ -95,8 +96,9 @@ pub fn whole(root: &Node, environment: &BTreeMap<String, String>, faults: &mut F
             .unwrap_or_else(|| DATA_DIR.to_owned()),
     );
     let server = server(section.section("server", faults), faults);
-    let store = store(section.section("store", faults), &data_dir, faults);
+    let store = store(section.section("store", faults), &data_dir, environment, faults);
     let spool = spool(section.section("spool", faults), faults);
+    let quarantine = quarantine(section.section("quarantine", faults), faults);
     let recent = recent(section.section("recent", faults), faults);
     let limits = limits(section.section("limits", faults), faults);
     let destinations = destination::list(section.get("destination"), &data_dir, environment, faults);
@@ -107,6 +109,7 @@ pub fn whole(root: &Node, environment: &BTreeMap<String, String>, faults: &mut F
         server,
         store,
         spool,
+        quarantine,
         recent,
         limits,
         destinations,
@@ -188,24 +191,42 @@ fn address(node: &Node, default: SocketAddr) -> Result<SocketAddr, ValueFault> {
     })
 }
 
-fn store(mut section: Section<'_>, data_dir: &std::path::Path, faults: &mut Faults) -> StoreSettings {
+fn store(
+    mut section: Section<'_>,
+    data_dir: &std::path::Path,
+    environment: &BTreeMap<String, String>,
+    faults: &mut Faults,
+) -> StoreSettings {
     let default = || format!("file:{}", data_dir.join("store").display());
     let url = section
         .read("url", faults, |node| {
             let url = text(node)?;
-            let meant = Some(format!("write \"{}\"", default()));
+            let meant = || Some(format!("write \"{}\"", default()));
             match url.split_once(':') {
                 Some(("file", path)) if !path.trim_start_matches('/').is_empty() => Ok(url.to_owned()),
-                Some(("file", _)) => Err(("names no folder".to_owned(), meant)),
-                Some((scheme @ ("s3" | "gs" | "az"), _)) => {
-                    Err((format!("{scheme}: is not in this version"), meant))
+                Some(("file", _)) => Err(("names no folder".to_owned(), meant())),
+                Some(("s3" | "s3a" | "gs" | "az" | "azure" | "adl" | "abfs" | "abfss", bucket)) => {
+                    match bucket.strip_prefix("//") {
+                        Some(bucket) if !bucket.is_empty() && !bucket.starts_with('/') => Ok(url.to_owned()),
+                        _ => Err((
+                            "names no bucket".to_owned(),
+                            Some("write \"s3://BUCKET/PATH\"".to_owned()),
+                        )),
+                    }
                 }
-                _ => Err((format!("{:?} is no store's URL", shown(url)), meant)),
+                _ => Err((format!("{:?} is no store's URL", shown(url)), meant())),
             }
         })
         .unwrap_or_else(default);
+    let options = destination::options(
+        &mut section,
+        &[],
+        "region = \"eu-central-1\"",
+        environment,
+        faults,
+    );
     section.finish(faults);
-    StoreSettings { url }
+    StoreSettings { url, options }
 }
 
 fn spool(mut section: Section<'_>, faults: &mut Faults) -> SpoolSettings {
@@ -219,6 +240,17 @@ fn spool(mut section: Section<'_>, faults: &mut Faults) -> SpoolSettings {
     }
     section.finish(faults);
     SpoolSettings { max_bytes }
+}
+
+fn quarantine(mut section: Section<'_>, faults: &mut Faults) -> QuarantineSettings {
+    // What was acknowledged is dropped only where the operator has said when.
+    let max_age_days = section.count("max_age_days", 0, faults);
+    let max_bytes = section.size("max_bytes", ByteSize(0), faults);
+    section.finish(faults);
+    QuarantineSettings {
+        max_age_days,
+        max_bytes,
+    }
 }
 
 fn recent(mut section: Section<'_>, faults: &mut Faults) -> RecentSettings {

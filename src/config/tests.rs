@@ -58,6 +58,8 @@ fn no_file_gives_the_defaults() {
     assert_eq!(settings.server.admin_listen.to_string(), "127.0.0.1:8081");
     assert_eq!(settings.store.url, "file:data/store");
     assert_eq!(settings.spool.max_bytes, ByteSize(10 << 30));
+    assert_eq!(settings.quarantine.max_age_days, 0);
+    assert_eq!(settings.quarantine.max_bytes, ByteSize(0));
     assert_eq!(settings.recent.events, 100);
     assert_eq!(settings.recent.max_bytes, ByteSize(64 << 20));
     assert_eq!(settings.limits, Limits::default());
@@ -81,6 +83,10 @@ shutdown_timeout_s = 5
 url = "file:elsewhere"
 
 [spool]
+max_bytes = "1TiB"
+
+[quarantine]
+max_age_days = 90
 max_bytes = "1TiB"
 
 [recent]
@@ -115,6 +121,8 @@ fn every_section_is_read() {
     assert_eq!(settings.server.shutdown_timeout_s, 5);
     assert_eq!(settings.store.url, "file:elsewhere");
     assert_eq!(settings.spool.max_bytes, ByteSize(1 << 40));
+    assert_eq!(settings.quarantine.max_age_days, 90);
+    assert_eq!(settings.quarantine.max_bytes, ByteSize(1 << 40));
     assert_eq!(settings.recent.events, 7);
     assert_eq!(settings.recent.max_bytes, ByteSize(1 << 30));
     assert_eq!(settings.limits.body_bytes, ByteSize(1 << 20));
@@ -216,8 +224,8 @@ fn columns_count_characters() {
         "store = { \"über\" = 1, \"u\" = 2 }",
         &[],
         "
-headworks.toml:1:11: store.über: unknown key (known in store: url)
-headworks.toml:1:23: store.u: unknown key (known in store: url)
+headworks.toml:1:11: store.über: unknown key (known in store: options, url)
+headworks.toml:1:23: store.u: unknown key (known in store: options, url)
 ",
     );
 }
@@ -254,7 +262,7 @@ kind = "file"
 path = "./out"
 
 [store]
-url = "s3://bucket"
+url = "s3:bucket"
 "#,
         &[],
         r#"
@@ -267,7 +275,7 @@ headworks.toml:11:22: destination.events.options."ssl.key.password": the secret'
 headworks.toml:12:13: destination.events.options."retries": is a float, and must be a string, an integer or a boolean
 headworks.toml:16:8: destination.marketing.kind: "kinesis" is not in this version (use "kafka" or "file")
 headworks.toml:27:8: destination.other.path: destination.one writes into this folder too (give each a folder of its own)
-headworks.toml:30:7: store.url: s3: is not in this version (write "file:data/store")
+headworks.toml:30:7: store.url: names no bucket (write "s3://BUCKET/PATH")
 "#,
     );
 }
@@ -430,7 +438,7 @@ fn every_key_has_its_place_in_the_documentation() {
         };
         let heading = matches!(
             key.as_str(),
-            "server" | "store" | "spool" | "recent" | "limits" | "destination" | "telemetry"
+            "server" | "store" | "spool" | "quarantine" | "recent" | "limits" | "destination" | "telemetry"
         );
         assert!(
             heading || documentation.contains(&row),

@@ -5,12 +5,14 @@ mod acknowledgement;
 mod attributes;
 mod codec;
 mod file;
+mod identity;
 mod kafka;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{
         Arc,
@@ -22,11 +24,12 @@ use std::{
 use futures::future::{BoxFuture, join_all};
 
 pub use acknowledgement::{Acknowledgement, Ticket};
+pub use identity::{RecordIdentity, records_after};
 
 use crate::{
     config::{DestinationKind, DestinationSettings},
     event::{DestinationName, Record},
-    spool::{AppendError, Budget, Damage, Pending, Spool, SpoolOptions},
+    spool::{AppendError, Budget, Damage, Pending, Sequence, Spool, SpoolOptions},
 };
 
 /// What became of one record.
@@ -127,6 +130,10 @@ pub trait Destination: Send + Sync {
     fn pending(&self) -> Pending;
     /// What was found damaged in the spool.
     fn damage(&self) -> Damage;
+    /// The spool itself, for whoever must know after a crash what it holds.
+    fn spool(&self) -> Option<&Spool> {
+        None
+    }
     /// Waits for what is in flight until `deadline`; what is not delivered stays in the spool. Records that come
     /// later have no place.
     fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()>;
@@ -166,12 +173,14 @@ pub struct Destinations {
 
 impl Destinations {
     /// Opens each destination's spool under `spool_directory` and starts to drain what is in it. Must be called
-    /// inside a tokio runtime; reads what the spools hold and so may take seconds.
+    /// inside a tokio runtime; reads what the spools hold and so may take seconds. `retained` are the positions, by
+    /// destination, after which a spool keeps what it has delivered until it is let go.
     pub fn start(
         settings: &[DestinationSettings],
         spool_directory: &Path,
         budget: Arc<Budget>,
         refused: RefusedHandler,
+        retained: &BTreeMap<String, Sequence>,
     ) -> Result<Destinations, StartError> {
         let mut destinations: Vec<Arc<dyn Destination>> = Vec::with_capacity(settings.len());
         for settings in settings {
@@ -181,7 +190,10 @@ impl Destinations {
             };
             let spool = Spool::open(
                 &spool_directory.join(settings.name.as_str()),
-                SpoolOptions::default(),
+                SpoolOptions {
+                    retain_after: retained.get(settings.name.as_str()).copied(),
+                    ..SpoolOptions::default()
+                },
                 Arc::clone(&budget),
             )
             .map_err(|error| failed(error.to_string()))?;

@@ -11,8 +11,10 @@
 //!      quarantine ◀─────────────────────┴─────────────┘
 //! ```
 
+mod beside;
 mod duplicates;
 mod replay;
+mod runs;
 mod steps;
 mod tables;
 
@@ -20,7 +22,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -30,6 +32,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use duplicates::Duplicates;
+pub use runs::Replay;
+use runs::Runs;
 use steps::{Step, Way};
 pub use tables::Tables;
 
@@ -62,6 +66,11 @@ pub struct Pipeline {
     stopping: AtomicBool,
     /// Replays follow one another: two of the same item would deliver it twice.
     replaying: tokio::sync::Mutex<()>,
+    /// What a crash left half sent is settled.
+    has_recovered: AtomicBool,
+    runs: Runs,
+    /// Requests, so that a replay sees whether live events pass.
+    live: AtomicU64,
 }
 
 /// A request whose head was taken: who sends, what the head says, and the registry as it was then.
@@ -89,6 +98,9 @@ impl Pipeline {
             telemetry,
             stopping: AtomicBool::new(false),
             replaying: tokio::sync::Mutex::new(()),
+            has_recovered: AtomicBool::new(false),
+            runs: Runs::default(),
+            live: AtomicU64::new(0),
         })
     }
 
@@ -112,6 +124,11 @@ impl Pipeline {
 
     pub fn recent(&self) -> &Arc<Recent> {
         &self.recent
+    }
+
+    /// The replays of this node, the newest first.
+    pub fn replays(&self) -> Vec<Replay> {
+        self.runs.shown()
     }
 
     /// Refuses every request from now on with `shutting-down`.
@@ -231,6 +248,7 @@ impl Ingest for Pipeline {
 
     async fn ingest(&self, admission: Admission, body: Bytes) -> Result<Answer, Problem> {
         let started = Instant::now();
+        self.live.fetch_add(1, Ordering::Relaxed);
         let every_result = admission.head.every_result;
         let (tables, partner, batch) = self.decode(admission, body)?;
         let results = self.run(&tables, batch.events).await?;

@@ -51,7 +51,7 @@ pub(super) struct Way<'a> {
 }
 
 /// Records of one route, ready to be sent.
-type Ready = Vec<(Arc<dyn Destination>, Record)>;
+pub(super) type Ready = Vec<(Arc<dyn Destination>, Record)>;
 
 /// What the routes made of an event.
 pub(super) struct Routed {

@@ -40,6 +40,8 @@ pub struct SpoolOptions {
     pub entry_bytes_max: usize,
     /// Appended and not yet written, in memory; beyond it appends fail as [`AppendError::Full`].
     pub queue_bytes_max: usize,
+    /// Entries after this one are kept, committed or not, until [`Spool::retain_after`] lets them go.
+    pub retain_after: Option<Sequence>,
 }
 
 impl Default for SpoolOptions {
@@ -48,6 +50,7 @@ impl Default for SpoolOptions {
             segment_bytes: 64 << 20,
             entry_bytes_max: 32 << 20,
             queue_bytes_max: 64 << 20,
+            retain_after: None,
         }
     }
 }
@@ -182,6 +185,8 @@ struct Shared {
     /// There is something to read, or nothing to wait for any more.
     progress: Notify,
     position: Mutex<Option<reader::Position>>,
+    /// [`SpoolOptions::retain_after`]; the greatest number where nothing is retained.
+    retain_after: AtomicU64,
     damage: DamageCounters,
 }
 
@@ -209,7 +214,8 @@ impl Spool {
         options.segment_bytes = options
             .segment_bytes
             .min((budget.max_bytes() / 16).max(SEGMENT_BYTES_MIN));
-        let recovered = recovery::recover(&*storage, directory)?;
+        let retain_after = options.retain_after.unwrap_or(Sequence::MAX);
+        let recovered = recovery::recover(&*storage, directory, retain_after)?;
         let cursor = cursor::Cursor::new(Arc::clone(&storage), directory);
         for segment in &recovered.state.segments {
             budget.take(segment.length);
@@ -223,6 +229,7 @@ impl Spool {
             work: Condvar::new(),
             progress: Notify::new(),
             position: Mutex::new(None),
+            retain_after: AtomicU64::new(retain_after),
             damage: recovered.damage,
         });
         let writer = writer::Writer::new(
@@ -314,6 +321,12 @@ impl Spool {
     /// What is appended and not committed.
     pub fn pending(&self) -> Pending {
         self.handle.shared.state.lock().pending
+    }
+
+    /// From now on entries after `sequence` can be read even when they are committed; without one, no longer.
+    pub fn retain_after(&self, sequence: Option<Sequence>) {
+        let retained = sequence.unwrap_or(Sequence::MAX);
+        self.handle.shared.retain_after.store(retained, Ordering::Relaxed);
     }
 
     /// Sequence of the last entry that is on the disk; 0 before the first.

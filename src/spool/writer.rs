@@ -1,6 +1,9 @@
 //! The one thread that writes: it takes all that is queued, writes it with one `fdatasync` and tells those who wait.
 
-use std::{io, mem, sync::Arc};
+use std::{
+    io, mem,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 
@@ -304,7 +307,8 @@ impl Writer {
         let mut removed = Vec::new();
         {
             let mut state = self.shared.state.lock();
-            let committed = state.committed.0;
+            let retained = self.shared.retain_after.load(Ordering::Relaxed);
+            let committed = state.committed.0.min(retained);
             while state
                 .segments
                 .front()

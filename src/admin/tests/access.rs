@@ -50,10 +50,11 @@ const ROLES: [(&str, Option<Role>); 33] = [
     ("replay_quarantine", Some(Role::Operator)),
     ("revoke_key", Some(Role::Operator)),
 ];
-const MORE_ROLES: [(&str, Option<Role>); 6] = [
+const MORE_ROLES: [(&str, Option<Role>); 7] = [
     ("delete_upgrade", Some(Role::Publisher)),
     ("get_upgrade", Some(Role::Viewer)),
     ("put_upgrade", Some(Role::Publisher)),
+    ("list_replays", Some(Role::Viewer)),
     ("list_recent", Some(Role::Viewer)),
     ("roll_back_plugin", Some(Role::Operator)),
     ("upload_plugin_version", Some(Role::Publisher)),

@@ -346,6 +346,7 @@ fn actions(
             }))
             .boxed()
         }),
+        replays: Arc::new(Vec::new),
         readiness: Arc::new(move || std::future::ready(readiness.lock().clone()).boxed()),
         metrics: Arc::new(|| "headworks_up 1\n".to_owned()),
     }

@@ -118,6 +118,10 @@ impl Destination for FileDestination {
         self.spool.damage()
     }
 
+    fn spool(&self) -> Option<&Spool> {
+        Some(&self.spool)
+    }
+
     fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.spool.close().await;

@@ -283,6 +283,11 @@ impl Gateway {
         key
     }
 
+    /// Sends under a key that another node made.
+    pub fn know_key(&mut self, partner: &str, key: &str) {
+        self.keys.insert(partner.to_owned(), key.to_owned());
+    }
+
     /// A request of a partner to the data port.
     pub fn send(&self, method: &str, path: &str, partner: &str) -> reqwest::RequestBuilder {
         let key = &self.keys[partner];

@@ -2,3 +2,4 @@
 
 pub mod gateway;
 pub mod kafka;
+pub mod s3;
