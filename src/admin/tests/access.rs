@@ -50,7 +50,8 @@ const ROLES: [(&str, Option<Role>); 33] = [
     ("replay_quarantine", Some(Role::Operator)),
     ("revoke_key", Some(Role::Operator)),
 ];
-const MORE_ROLES: [(&str, Option<Role>); 7] = [
+const MORE_ROLES: [(&str, Option<Role>); 8] = [
+    ("check_schema", Some(Role::Viewer)),
     ("delete_upgrade", Some(Role::Publisher)),
     ("get_upgrade", Some(Role::Viewer)),
     ("put_upgrade", Some(Role::Publisher)),
