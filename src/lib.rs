@@ -14,6 +14,7 @@ pub mod listener;
 pub mod pipeline;
 pub mod problem;
 pub mod quarantine;
+pub mod recent;
 pub mod registry;
 pub mod route;
 pub mod spool;

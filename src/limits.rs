@@ -142,6 +142,8 @@ pub const UPGRADE_PLACES: usize = 10_000;
 pub const UPGRADE_DEFAULT_BYTES: usize = 1 << 20;
 /// Events that are made up to try an upgrade on; those that the older schema does not accept do not count.
 pub const UPGRADE_INSTANCES: u64 = 500;
+/// Recent events that an upgrade is tried on beside them.
+pub const UPGRADE_RECENT_EVENTS: usize = 1000;
 /// Violations listed for one event; a batch of broken events must not make a large answer.
 pub const VIOLATIONS_LISTED: usize = 20;
 /// Characters of one violation's message.
@@ -163,6 +165,15 @@ pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 pub const DUPLICATE_WINDOW_S: u64 = 600;
 /// … and for this many events.
 pub const DUPLICATE_EVENTS: u64 = 1_000_000;
+
+/// Events of one partner, type and app version that are copied to be remembered, a second …
+pub const RECENT_SAMPLES_PER_S: u64 = 10;
+/// … and, after a pause, so many times the events that are remembered at once.
+pub const RECENT_BURST_FACTOR: u64 = 4;
+/// An event larger than this part of what all may hold is counted and not remembered.
+pub const RECENT_EVENT_SHARE: u64 = 64;
+/// Pointers of a type's `mask`.
+pub const MASK_POINTERS: usize = 100;
 
 /// Stack of a plugin's own frames, taken from the calling thread's.
 pub const PLUGIN_STACK_BYTES: usize = 512 << 10;

@@ -12,9 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use headworks::{
-    event::{Attributes, Body, Decoded, EventType, Validated},
+    config::RecentSettings,
+    event::{Attributes, Body, Decoded, EventType, Outcome, Validated},
     json::{Document, Edit, EditedDocument, NewValue},
-    limits::Limits,
+    limits::{ByteSize, Limits},
+    recent::{Memo, Recent},
     registry::model::{Digest, Schema, SchemaKey, State, TypeSchemas, Versioned},
     transform::{Prepared, TransformSettings, Transformer},
     validate::Schemas,
@@ -39,6 +41,13 @@ fn main() {
     let untouched = event(document.clone());
     let validated = schemas.check(untouched.clone()).expect("the sample is valid");
 
+    let recent = Recent::new(&RecentSettings {
+        events: 100,
+        max_bytes: ByteSize(64 << 20),
+    });
+    let mut sampled = (untouched.clone(), 0_i64);
+    sampled.0.attributes.app_version = Some("5.12.0".to_owned());
+
     let mut stages: Vec<Stage<'_>> = vec![
         (
             "parse",
@@ -60,6 +69,23 @@ fn main() {
             "  validate on serde_json's tree",
             Box::new(|| {
                 black_box(validator.is_valid(black_box(&value)));
+            }),
+        ),
+        (
+            "remember: count one of a busy stream",
+            Box::new(|| {
+                black_box(recent.observe(black_box(&untouched), &mut Memo::default()));
+            }),
+        ),
+        (
+            "remember: copy an event",
+            Box::new(|| {
+                let (event, now_ms) = &mut sampled;
+                *now_ms += 1000;
+                event.received = Timestamp::from_millisecond(*now_ms).unwrap_or_default();
+                if let Some(sample) = recent.observe(event, &mut Memo::default()) {
+                    recent.remember(sample, &Outcome::Accepted);
+                }
             }),
         ),
         (

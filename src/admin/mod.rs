@@ -13,6 +13,7 @@ mod plugins;
 mod precondition;
 mod probes;
 mod quarantine;
+mod recent;
 mod registration;
 mod routes;
 mod schemas;
@@ -40,6 +41,7 @@ use crate::{
     limits::Limits,
     problem::{Fault, Problem},
     quarantine::{Filter, Item, Report, WholeItem},
+    recent::Recent,
     registry::Registry,
     transform::ComponentFacts,
 };
@@ -106,6 +108,8 @@ pub struct Actions {
 pub struct AdminState {
     pub registry: Registry,
     pub limits: Arc<Limits>,
+    /// The last events of this node.
+    pub recent: Arc<Recent>,
     pub actions: Arc<Actions>,
 }
 
@@ -177,6 +181,7 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(quarantine::get))
         .routes(routes!(quarantine::replay))
         .routes(routes!(quarantine::discard))
+        .routes(routes!(recent::list))
         .routes(routes!(probes::healthz))
         .routes(routes!(probes::readyz))
         .routes(routes!(probes::metrics))

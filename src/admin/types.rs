@@ -17,6 +17,8 @@ use super::{
 };
 use crate::{
     event::EventType,
+    json::pointer_tokens,
+    limits::{ATTRIBUTE_BYTES, MASK_POINTERS},
     problem::{Problem, ProblemBody},
     registry::model::{Change, TypeEntry},
 };
@@ -102,7 +104,7 @@ fn read(value: &serde_json::Value) -> Result<TypeEntry, Problem> {
     let faults = Faults::default();
     let mut entry = TypeEntry::default();
     if let Some(members) =
-        Input::root(value, &faults).members(&["description", "compatibility", "unreadable_version"])
+        Input::root(value, &faults).members(&["description", "compatibility", "unreadable_version", "mask"])
     {
         let description = members.get("description").text(DESCRIPTION_CHARACTERS_MAX);
         entry.description = description.unwrap_or_default().to_owned();
@@ -114,6 +116,14 @@ fn read(value: &serde_json::Value) -> Result<TypeEntry, Problem> {
         entry.unreadable_version = unreadable_version
             .choice(&["latest", "quarantine"])
             .unwrap_or_default();
+        for pointer in members.get("mask").elements(MASK_POINTERS) {
+            if let Some(text) = pointer.text(ATTRIBUTE_BYTES) {
+                match pointer_tokens(text) {
+                    Ok(_) => entry.mask.push(text.to_owned()),
+                    Err(error) => pointer.fault(error.to_string()),
+                }
+            }
+        }
     }
     faults.into_result()?;
     Ok(entry)

@@ -21,6 +21,7 @@ impl Gateway {
         AdminState {
             registry: self.registry.clone(),
             limits: Arc::new(settings.limits.clone()),
+            recent: Arc::clone(self.pipeline.recent()),
             actions: Arc::new(self.actions(settings)),
         }
     }

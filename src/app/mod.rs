@@ -16,6 +16,7 @@ use crate::{
     listener::{self, Listener},
     pipeline::{Pipeline, Tables},
     quarantine::{Kept, Quarantine},
+    recent::Recent,
     registry::Registry,
     spool::{Budget, Spool, SpoolOptions},
     store::Store,
@@ -194,9 +195,26 @@ async fn start_pipeline(
     Ok(Pipeline::new(
         destinations,
         quarantine,
+        start_recent(settings),
         settings.limits.clone(),
         Arc::clone(telemetry),
     ))
+}
+
+/// How often partners make room for each other in the memory of recent events.
+const FAIRNESS_INTERVAL: Duration = Duration::from_secs(1);
+
+fn start_recent(settings: &Settings) -> Arc<Recent> {
+    let recent = Recent::new(&settings.recent);
+    let weak = Arc::downgrade(&recent);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(FAIRNESS_INTERVAL).await;
+            let Some(recent) = weak.upgrade() else { return };
+            recent.keep_fair();
+        }
+    });
+    recent
 }
 
 /// What a destination refuses after its event was acknowledged goes to quarantine, as the record that it is.

@@ -113,6 +113,12 @@ pub(super) fn observe(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, registry:
             vec![(compilations as u64, Vec::new())]
         },
     );
+    let recent = Arc::clone(pipeline.recent());
+    telemetry.observe(
+        "headworks.recent.size",
+        "Bytes of the recent events that are remembered",
+        move || vec![(recent.bytes(), Vec::new())],
+    );
     let registry = registry.clone();
     telemetry.observe(
         "headworks.registry.sequence",

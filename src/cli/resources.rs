@@ -115,6 +115,7 @@ pub fn type_entry(root: &Node, faults: &mut Faults) -> TypeEntry {
                 choice(node, &UNREADABLE_VERSIONS)
             })
             .unwrap_or_default(),
+        mask: section.read("mask", faults, texts).unwrap_or_default(),
     };
     section.finish(faults);
     entry

@@ -56,6 +56,7 @@ pub struct Settings {
     pub server: ServerSettings,
     pub store: StoreSettings,
     pub spool: SpoolSettings,
+    pub recent: RecentSettings,
     pub limits: Limits,
     pub destinations: Vec<DestinationSettings>,
     pub telemetry: TelemetrySettings,
@@ -78,6 +79,15 @@ pub struct StoreSettings {
 #[derive(Clone, Debug)]
 pub struct SpoolSettings {
     /// Of all spools of this gateway together.
+    pub max_bytes: ByteSize,
+}
+
+/// What is remembered of the events that pass.
+#[derive(Clone, Debug)]
+pub struct RecentSettings {
+    /// For each partner, type and app version; 0: none is remembered.
+    pub events: u32,
+    /// Of all of them together.
     pub max_bytes: ByteSize,
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, ops::Range, path::PathBuf};
 
 use super::{
-    ServerSettings, Settings, SpoolSettings, StoreSettings, TelemetrySettings, destination,
+    RecentSettings, ServerSettings, Settings, SpoolSettings, StoreSettings, TelemetrySettings, destination,
     error::{ConfigError, ConfigErrors, Place},
     overrides,
     section::{Faults, Section, ValueFault, choice, closest, shown, text},
@@ -22,6 +22,10 @@ const SHUTDOWN_TIMEOUT_S: u32 = 25;
 const SPOOL_BYTES: ByteSize = ByteSize(10 << 30);
 /// Below this a spool cannot hold what one segment and one large request need.
 const SPOOL_BYTES_MIN: ByteSize = ByteSize(64 << 20);
+const RECENT_EVENTS: u32 = 100;
+const RECENT_EVENTS_MAX: u32 = 10_000;
+const RECENT_BYTES: ByteSize = ByteSize(64 << 20);
+const RECENT_BYTES_MIN: ByteSize = ByteSize(1 << 20);
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const LOG_LEVEL: &str = "info";
@@ -93,6 +97,7 @@ pub fn whole(root: &Node, environment: &BTreeMap<String, String>, faults: &mut F
     let server = server(section.section("server", faults), faults);
     let store = store(section.section("store", faults), &data_dir, faults);
     let spool = spool(section.section("spool", faults), faults);
+    let recent = recent(section.section("recent", faults), faults);
     let limits = limits(section.section("limits", faults), faults);
     let destinations = destination::list(section.get("destination"), &data_dir, environment, faults);
     let telemetry = telemetry(section.section("telemetry", faults), faults);
@@ -102,6 +107,7 @@ pub fn whole(root: &Node, environment: &BTreeMap<String, String>, faults: &mut F
         server,
         store,
         spool,
+        recent,
         limits,
         destinations,
         telemetry,
@@ -213,6 +219,31 @@ fn spool(mut section: Section<'_>, faults: &mut Faults) -> SpoolSettings {
     }
     section.finish(faults);
     SpoolSettings { max_bytes }
+}
+
+fn recent(mut section: Section<'_>, faults: &mut Faults) -> RecentSettings {
+    let events = section.count("events", RECENT_EVENTS, faults);
+    let max_bytes = section.size("max_bytes", RECENT_BYTES, faults);
+    let bounds = [
+        (
+            "events",
+            events > RECENT_EVENTS_MAX,
+            format!("must not be above {RECENT_EVENTS_MAX}"),
+        ),
+        (
+            "max_bytes",
+            max_bytes < RECENT_BYTES_MIN,
+            format!("must be at least {RECENT_BYTES_MIN}"),
+        ),
+    ];
+    for (key, is_broken, message) in bounds {
+        if is_broken {
+            let place = section.place_of(key).clone();
+            faults.push(ConfigError::new(place, section.path(key), message));
+        }
+    }
+    section.finish(faults);
+    RecentSettings { events, max_bytes }
 }
 
 fn limits(mut section: Section<'_>, faults: &mut Faults) -> Limits {

@@ -58,6 +58,8 @@ fn no_file_gives_the_defaults() {
     assert_eq!(settings.server.admin_listen.to_string(), "127.0.0.1:8081");
     assert_eq!(settings.store.url, "file:data/store");
     assert_eq!(settings.spool.max_bytes, ByteSize(10 << 30));
+    assert_eq!(settings.recent.events, 100);
+    assert_eq!(settings.recent.max_bytes, ByteSize(64 << 20));
     assert_eq!(settings.limits, Limits::default());
     assert_eq!(settings.destinations.len(), 1);
     assert_eq!(settings.destinations[0].name.as_str(), "files");
@@ -80,6 +82,10 @@ url = "file:elsewhere"
 
 [spool]
 max_bytes = "1TiB"
+
+[recent]
+events = 7
+max_bytes = "1GiB"
 
 [limits]
 body_bytes = 1048576
@@ -109,6 +115,8 @@ fn every_section_is_read() {
     assert_eq!(settings.server.shutdown_timeout_s, 5);
     assert_eq!(settings.store.url, "file:elsewhere");
     assert_eq!(settings.spool.max_bytes, ByteSize(1 << 40));
+    assert_eq!(settings.recent.events, 7);
+    assert_eq!(settings.recent.max_bytes, ByteSize(1 << 30));
     assert_eq!(settings.limits.body_bytes, ByteSize(1 << 20));
     assert_eq!(settings.limits.depth, 32);
     let (brokers, options) = kafka(&settings, 0);
@@ -422,7 +430,7 @@ fn every_key_has_its_place_in_the_documentation() {
         };
         let heading = matches!(
             key.as_str(),
-            "server" | "store" | "spool" | "limits" | "destination" | "telemetry"
+            "server" | "store" | "spool" | "recent" | "limits" | "destination" | "telemetry"
         );
         assert!(
             heading || documentation.contains(&row),

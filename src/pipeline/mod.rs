@@ -42,6 +42,7 @@ use crate::{
     listener::Ingest,
     problem::{Code, Problem},
     quarantine::{Kept, Quarantine},
+    recent::Recent,
     telemetry::Telemetry,
     validate::Compiler,
 };
@@ -55,6 +56,7 @@ pub struct Pipeline {
     destinations: Destinations,
     quarantine: Arc<Quarantine>,
     duplicates: Duplicates,
+    recent: Arc<Recent>,
     limits: Limits,
     telemetry: Arc<Telemetry>,
     stopping: AtomicBool,
@@ -73,6 +75,7 @@ impl Pipeline {
     pub fn new(
         destinations: Destinations,
         quarantine: Arc<Quarantine>,
+        recent: Arc<Recent>,
         limits: Limits,
         telemetry: Arc<Telemetry>,
     ) -> Arc<Pipeline> {
@@ -81,6 +84,7 @@ impl Pipeline {
             destinations,
             quarantine,
             duplicates: Duplicates::new(),
+            recent,
             limits,
             telemetry,
             stopping: AtomicBool::new(false),
@@ -104,6 +108,10 @@ impl Pipeline {
 
     pub fn quarantine(&self) -> &Arc<Quarantine> {
         &self.quarantine
+    }
+
+    pub fn recent(&self) -> &Arc<Recent> {
+        &self.recent
     }
 
     /// Refuses every request from now on with `shutting-down`.

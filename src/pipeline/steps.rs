@@ -12,6 +12,7 @@ use crate::{
     json::EditedDocument,
     problem::Code,
     quarantine::Kept,
+    recent::Memo,
     registry::model::{Form, Policy},
     route::Route,
     spool::AppendError,
@@ -46,6 +47,7 @@ pub(super) struct Way<'a> {
     acknowledgement: &'a Acknowledgement,
     /// Of this request, before they are remembered for later ones.
     seen: std::collections::HashSet<Fingerprint>,
+    stream: Memo,
 }
 
 /// Records of one route, ready to be sent.
@@ -65,6 +67,7 @@ impl<'a> Way<'a> {
             tables,
             acknowledgement,
             seen: std::collections::HashSet::new(),
+            stream: Memo::default(),
         }
     }
 
@@ -82,7 +85,11 @@ impl<'a> Way<'a> {
                 event: None,
             };
         }
+        let sample = self.pipeline.recent.observe(&event, &mut self.stream);
         let (outcome, event) = self.process(index, event);
+        if let Some(sample) = sample {
+            self.pipeline.recent.remember(sample, &outcome);
+        }
         if let (Outcome::Rejected(_), Some(print)) = (&outcome, fingerprint) {
             self.seen.remove(&print);
         }

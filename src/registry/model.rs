@@ -184,6 +184,10 @@ pub struct TypeEntry {
     pub compatibility: Compatibility,
     #[serde(skip_serializing_if = "UnreadableVersion::is_default")]
     pub unreadable_version: UnreadableVersion,
+    /// JSON Pointers into the data: what is hidden where recent events are shown. `*` stands for every member or
+    /// element.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mask: Vec<String>,
 }
 
 /// Which schema: one event type, from one app version on, for one source or any.

@@ -50,9 +50,10 @@ const ROLES: [(&str, Option<Role>); 33] = [
     ("replay_quarantine", Some(Role::Operator)),
     ("revoke_key", Some(Role::Operator)),
 ];
-const MORE_ROLES: [(&str, Option<Role>); 5] = [
+const MORE_ROLES: [(&str, Option<Role>); 6] = [
     ("delete_upgrade", Some(Role::Publisher)),
     ("get_upgrade", Some(Role::Viewer)),
+    ("list_recent", Some(Role::Viewer)),
     ("put_upgrade", Some(Role::Publisher)),
     ("roll_back_plugin", Some(Role::Operator)),
     ("upload_plugin_version", Some(Role::Publisher)),

@@ -5,6 +5,7 @@ mod frame;
 mod openapi;
 mod plugins;
 mod quarantine;
+mod recent;
 mod resources;
 mod routes;
 mod schemas;
@@ -23,10 +24,12 @@ use super::{
     Actions, AdminServer, AdminState, Check, PluginHealth, PluginStatus, Preparation, Readiness, Sweep,
 };
 use crate::{
+    config::RecentSettings,
     event::DestinationName,
     limits::{ByteSize, Limits},
     problem::{Code, Problem},
     quarantine::{Quarantine, Report},
+    recent::Recent,
     registry::{
         Registry,
         model::{Change, Digest, Role, Token},
@@ -52,6 +55,7 @@ struct Api {
     client: reqwest::Client,
     registry: Registry,
     quarantine: Arc<Quarantine>,
+    recent: Arc<Recent>,
     calls: Arc<Mutex<Calls>>,
     readiness: Arc<Mutex<Readiness>>,
     /// Tokens by role.
@@ -125,6 +129,10 @@ impl Api {
             Store::open(&format!("file:{}/store", directory.path().display())).expect("the store opens");
         let registry = Registry::open(store.clone()).await.expect("the registry opens");
         let quarantine = quarantine(directory.path(), store).await;
+        let recent = Recent::new(&RecentSettings {
+            events: 100,
+            max_bytes: ByteSize(1 << 20),
+        });
         let calls = Arc::new(Mutex::new(Calls::default()));
         let readiness = Arc::new(Mutex::new(Readiness {
             ready: true,
@@ -141,6 +149,7 @@ impl Api {
                 component_bytes: ByteSize(3 << 20),
                 ..Limits::default()
             }),
+            recent: recent.clone(),
             actions: Arc::new(actions(&calls, &readiness, &quarantine)),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
@@ -157,6 +166,7 @@ impl Api {
                 .expect("a client"),
             registry,
             quarantine,
+            recent,
             calls,
             readiness,
             tokens,

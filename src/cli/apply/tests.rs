@@ -312,6 +312,7 @@ fn what_is_as_wanted_is_left_alone() {
 #[test]
 fn what_differs_changes_and_what_is_not_wanted_goes_last() {
     let described = TypeEntry {
+        mask: vec!["/user/email".to_owned()],
         description: "described".to_owned(),
         compatibility: Compatibility::Full,
         ..TypeEntry::default()
