@@ -46,7 +46,7 @@ fn main() {
         max_bytes: ByteSize(64 << 20),
     });
     let mut sampled = (untouched.clone(), 0_i64);
-    sampled.0.attributes.app_version = Some("5.12.0".to_owned());
+    Arc::make_mut(&mut sampled.0.attributes).app_version = Some("5.12.0".to_owned());
 
     let mut stages: Vec<Stage<'_>> = vec![
         (
