@@ -43,7 +43,7 @@ fn event(sent: &Sent<'_>) -> Decoded {
     Decoded {
         partner: sent.partner.parse().unwrap(),
         attributes: Arc::new(Attributes {
-            id: sent.id.clone(),
+            id: sent.id.as_str().into(),
             source: "/app".to_owned(),
             event_type: "app.opened".parse().unwrap(),
             time: "2026-11-02T10:00:00Z".to_owned(),
@@ -69,7 +69,10 @@ fn pass(recent: &Recent, sent: &Sent<'_>, outcome: &Outcome) -> bool {
 
 fn ids(recent: &Recent, filter: &RecentFilter) -> Vec<String> {
     let events = recent.events(filter, None, 1000);
-    events.iter().map(|event| event.attributes.id.clone()).collect()
+    events
+        .iter()
+        .map(|event| event.attributes.id.to_string())
+        .collect()
 }
 
 #[test]
@@ -156,9 +159,9 @@ fn each_filter_narrows() {
         assert!(ids(&recent, &filter).is_empty(), "{filter:?}");
     }
     let newest = recent.events(&RecentFilter::default(), None, 1);
-    assert_eq!(newest[0].attributes.id, "2");
+    assert_eq!(&*newest[0].attributes.id, "2");
     let older = recent.events(&RecentFilter::default(), Some(newest[0].sequence), 10);
-    assert_eq!(older[0].attributes.id, "1");
+    assert_eq!(&*older[0].attributes.id, "1");
 }
 
 #[test]

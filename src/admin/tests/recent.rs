@@ -1,5 +1,7 @@
 //! Recent events: lists, filters, and what is hidden.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -16,14 +18,14 @@ fn pass(api: &Api, number: usize, version: &str, outcome: &Outcome) {
     let text = format!("{{ \"n\": {number}.50, \"user\": {{\"mail\": \"a@b.c\"}} }}");
     let event = Decoded {
         partner: "shop".parse().expect("a name"),
-        attributes: Attributes {
-            id: format!("event-{number}"),
+        attributes: Arc::new(Attributes {
+            id: format!("event-{number}").into(),
             source: "/shop".to_owned(),
             event_type: "order.paid".parse().expect("a type"),
             time: "2026-01-02T03:04:05Z".to_owned(),
             subject: None,
             app_version: Some(version.to_owned()),
-        },
+        }),
         data: Document::parse(Bytes::from(text), 64).expect("JSON"),
         received: now(),
         id_generated: false,
