@@ -142,6 +142,8 @@ pub const UPGRADE_PLACES: usize = 10_000;
 pub const UPGRADE_DEFAULT_BYTES: usize = 1 << 20;
 /// Events that are made up to try an upgrade on; those that the older schema does not accept do not count.
 pub const UPGRADE_INSTANCES: u64 = 500;
+/// Recent events that an upgrade is tried on beside them.
+pub const UPGRADE_RECENT_EVENTS: usize = 1000;
 /// Violations listed for one event; a batch of broken events must not make a large answer.
 pub const VIOLATIONS_LISTED: usize = 20;
 /// Characters of one violation's message.

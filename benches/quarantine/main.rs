@@ -240,6 +240,7 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
             topic: Some("late".to_owned()),
             key: Some("/key".to_owned()),
         }],
+        form: Default::default(),
     };
     let name = "all".parse().expect("a route's name");
     commit(&registry, Change::PutRoute { name, route }).await;

@@ -111,7 +111,8 @@ fn shown(event: &RecentEvent, state: &State) -> Result<Recent, Problem> {
     })
 }
 
-fn mask_of<'s>(state: &'s State, event_type: &EventType) -> &'s [String] {
+/// What is hidden of the type's events where they are shown.
+pub(super) fn mask_of<'s>(state: &'s State, event_type: &EventType) -> &'s [String] {
     state
         .types
         .get(event_type)

@@ -16,12 +16,16 @@ use super::{
     input::{Faults, Input},
     listing::Query,
     precondition::{Precondition, Put},
+    recent::mask_of,
     registration::Known,
     schemas::find,
 };
 use crate::{
-    limits::{ATTRIBUTE_BYTES, UPGRADE_STEPS},
+    event::AppVersion,
+    json::Document,
+    limits::{ATTRIBUTE_BYTES, DEPTH_CEILING, UPGRADE_RECENT_EVENTS, UPGRADE_STEPS},
     problem::{Code, Fault, Problem, ProblemBody},
+    recent::{RecentFilter, masked},
     registry::model::{Change, State, Upgrade, UpgradeStep},
     validate::{Compiled, Counterexample, check_step, check_upgrade},
 };
@@ -84,7 +88,16 @@ pub async fn put(
     loop {
         let state = admin.registry.fresh_state().await?;
         let (older, newer) = pair(&state, &event_type, &since, source.clone())?;
-        let checked = check(Arc::clone(&older), Arc::clone(&newer), upgrade.clone()).await?;
+        let recent = recent(&admin, &state, &older, &newer);
+        let mask = mask_of(&state, &older.value.0.event_type).to_vec();
+        let checked = check(
+            Arc::clone(&older),
+            Arc::clone(&newer),
+            upgrade.clone(),
+            recent,
+            mask,
+        )
+        .await?;
         let (wanted, precondition) = (upgrade.clone(), precondition.clone());
         let (older_then, newer_then) = (Arc::clone(&older), Arc::clone(&newer));
         let (event_type, since, source) = (event_type.clone(), since.clone(), source.clone());
@@ -282,14 +295,57 @@ fn step(input: &Input<'_>) -> Option<UpgradeStep> {
     })
 }
 
+/// The last events that the older schema was for.
+fn recent(admin: &AdminState, state: &State, older: &Known, newer: &Known) -> Vec<Document> {
+    let key = &older.value.0;
+    let filter = RecentFilter {
+        event_type: Some(key.event_type.to_string()),
+        source: key.source.clone(),
+        ..RecentFilter::default()
+    };
+    let (from, to) = (
+        AppVersion::parse(&key.since),
+        AppVersion::parse(&newer.value.0.since),
+    );
+    let has_own = |source: &str| {
+        let of_type = state.schemas.get(&key.event_type);
+        of_type.is_some_and(|of_type| {
+            of_type
+                .schemas
+                .iter()
+                .any(|known| known.value.0.source.as_deref() == Some(source))
+        })
+    };
+    let events = admin.recent.events(&filter, None, UPGRADE_RECENT_EVENTS);
+    events
+        .iter()
+        .filter(|event| {
+            let version = event
+                .attributes
+                .app_version
+                .as_deref()
+                .and_then(AppVersion::parse);
+            version.is_some() && version >= from && version < to
+        })
+        .filter(|event| key.source.is_some() || !has_own(&event.attributes.source))
+        .filter_map(|event| Document::parse(event.data.clone(), DEPTH_CEILING).ok())
+        .collect()
+}
+
 /// Trying takes longer than a thread that serves others may be held.
-async fn check(older: Known, newer: Known, upgrade: Upgrade) -> Result<usize, Problem> {
+async fn check(
+    older: Known,
+    newer: Known,
+    upgrade: Upgrade,
+    recent: Vec<Document>,
+    mask: Vec<String>,
+) -> Result<usize, Problem> {
     let tried = tokio::task::spawn_blocking(move || {
         let compiled = |known: &Known| {
             Compiled::new(&known.value.1.text).map_err(|cause| Problem::new(Code::SchemaInvalid, cause))
         };
         let (older, newer) = (compiled(&older)?, compiled(&newer)?);
-        check_upgrade(&older, &newer, &upgrade, []).map_err(|found| refusal(*found))
+        check_upgrade(&older, &newer, &upgrade, recent).map_err(|found| refusal(*found, &mask))
     });
     tried.await.unwrap_or_else(|error| {
         tracing::error!(%error, "the trial of an upgrade broke off");
@@ -297,28 +353,37 @@ async fn check(older: Known, newer: Known, upgrade: Upgrade) -> Result<usize, Pr
     })
 }
 
-/// `upgrade-refused`, with the event.
-pub fn refusal(found: Counterexample) -> Problem {
-    let shown = |value: &Value| -> String {
-        let text = value.to_string();
+/// `upgrade-refused`, with the event. Of a recent one, what `mask` names is hidden, and what became of it is not shown:
+/// a step may have moved what is hidden.
+pub fn refusal(found: Counterexample, mask: &[String]) -> Problem {
+    let shown = |text: &str| -> String {
         match text.char_indices().nth(SHOWN_CHARACTERS_MAX) {
             Some((end, _)) => format!("{}…", &text[..end]),
-            None => text,
+            None => text.to_owned(),
         }
     };
-    let result = found
-        .result
-        .as_ref()
-        .map(|result| format!(", which becomes {}", shown(result)));
-    let detail = format!(
-        "{}: the event {}{}",
-        found.cause,
-        shown(&found.event),
-        result.unwrap_or_default()
-    );
+    let hides = found.is_recent && !mask.is_empty();
+    let event = found.event.to_string();
+    let detail = if hides {
+        let event = masked(&event.into(), mask);
+        let place = "an upgrade's step or its result fails";
+        format!(
+            "{place}: the recent event {}",
+            shown(&String::from_utf8_lossy(&event))
+        )
+    } else {
+        let kind = if found.is_recent { "recent event" } else { "event" };
+        let result = found.result.as_ref().map(|result| shown(&result.to_string()));
+        let result = result.map_or_else(String::new, |result| format!(", which becomes {result}"));
+        format!("{}: the {kind} {}{result}", found.cause, shown(&event))
+    };
     let errors = found.errors.into_iter().map(|error| Fault {
         pointer: error.pointer,
-        message: error.message,
+        message: if hides {
+            "the result breaks the newer schema here".to_owned()
+        } else {
+            error.message
+        },
         keyword: Some(error.keyword),
     });
     Problem::new(Code::UpgradeRefused, detail).with_errors(errors.collect())

@@ -27,6 +27,8 @@ pub struct UpgradeError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counterexample {
     pub event: Value,
+    /// It came from a sender, and was not made up.
+    pub is_recent: bool,
     /// What the steps made of it; none where a step itself failed.
     pub result: Option<Value>,
     /// A sentence on the failure.
@@ -260,7 +262,7 @@ pub fn check_upgrade(
     let mut checked = 0;
     let valid = |document: &Document| older.violations(document).is_none();
     for event in recent.into_iter().filter(valid) {
-        try_one(newer, steps, &event)?;
+        try_one(newer, steps, &event, true)?;
         checked += 1;
     }
     let schema = older.schema().unwrap_or_default();
@@ -270,17 +272,23 @@ pub fn check_upgrade(
             continue;
         };
         if valid(&event) {
-            try_one(newer, steps, &event)?;
+            try_one(newer, steps, &event, false)?;
             checked += 1;
         }
     }
     Ok(checked)
 }
 
-fn try_one(newer: &Compiled, steps: &Upgrade, event: &Document) -> Result<(), Box<Counterexample>> {
+fn try_one(
+    newer: &Compiled,
+    steps: &Upgrade,
+    event: &Document,
+    is_recent: bool,
+) -> Result<(), Box<Counterexample>> {
     let failed = |result, cause: String, errors| {
         Err(Box::new(Counterexample {
             event: event.root().to_value(),
+            is_recent,
             result,
             cause,
             errors,

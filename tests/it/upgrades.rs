@@ -116,6 +116,50 @@ async fn what_no_upgrade_brings_there_waits_for_one_that_does() {
 }
 
 #[tokio::test]
+async fn an_upgrade_is_tried_on_recent_events_and_shows_them_masked() {
+    let mut gateway = Gateway::start().await;
+    let open = json!({"type": "object", "properties": {"uid": {"type": "integer"}}, "required": ["uid"]});
+    let closed = json!({
+        "type": "object",
+        "properties": {"id": {"type": "integer"}},
+        "required": ["id"],
+        "additionalProperties": false,
+    });
+    gateway.put("/v1/schemas/note.taken/1", open).await;
+    gateway.put("/v1/schemas/note.taken/2", closed).await;
+    gateway
+        .put("/v1/types/note.taken", json!({"mask": ["/phone"]}))
+        .await;
+    with_routes(&mut gateway, "note.taken").await;
+    let data = json!({"uid": 7, "phone": "010-0000-1234", "extra": true});
+    send(&gateway, "note.taken", "1.5", "a", &data).await;
+    // The newest form, which the upgrade is not for.
+    send(&gateway, "note.taken", "2.0", "b", &json!({"id": 7})).await;
+
+    let path = "/v1/schemas/note.taken/2/upgrade";
+    let rename = json!({"rename": "/uid", "to": "id"});
+    let refused = eventually("the event is remembered", async || {
+        let answer = gateway.admin("PUT", path, Some(json!({"steps": [rename]}))).await;
+        (answer.status == 422).then_some(answer)
+    })
+    .await;
+    assert_eq!(refused.json()["code"], "upgrade-refused");
+    assert!(
+        refused.text.contains("recent event") && refused.text.contains("***"),
+        "{}",
+        refused.text
+    );
+    assert!(!refused.text.contains("010-0000-1234"), "{}", refused.text);
+    let steps = json!({"steps": [rename, {"remove": "/phone"}, {"remove": "/extra"}]});
+    gateway.put(path, steps).await;
+    let latest = gateway.wait_for_records("latest", 2).await;
+    assert!(
+        latest.iter().any(|record| record["id"] == "a"),
+        "the one that had waited: {latest:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_version_that_cannot_be_read_is_counted_and_kept_where_the_type_says_so() {
     let mut gateway = Gateway::start().await;
     gateway

@@ -68,7 +68,7 @@ fn one(reader: &mut Reader, schemas: &[LocalSchema], file: UpgradeFile) -> Optio
         (Ok(older), Ok(newer)) => match check_upgrade(&older, &newer, &upgrade, []) {
             Ok(_) => Some(LocalUpgrade { key, upgrade }),
             Err(found) => {
-                note(reader, &path, upgrade_refusal(*found));
+                note(reader, &path, upgrade_refusal(*found, &[]));
                 None
             }
         },
