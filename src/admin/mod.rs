@@ -38,7 +38,7 @@ use crate::{
     limits::Limits,
     problem::{Fault, Problem},
     quarantine::{Filter, Item, Report, WholeItem},
-    registry::Registry,
+    registry::{Registry, seal::Sealer},
     transform::ComponentFacts,
 };
 
@@ -87,6 +87,8 @@ pub struct Actions {
     pub compile: Asynchronous<Bytes, Result<ComponentFacts, Problem>>,
     /// Runs a plugin version's `configure`.
     pub prepare: Asynchronous<Preparation, Result<(), Problem>>,
+    /// When this node last saw a key.
+    pub key_used: Arc<dyn Fn(&str) -> Option<jiff::Timestamp> + Send + Sync>,
     pub plugin_health: Arc<dyn Fn(&PluginName) -> PluginHealth + Send + Sync>,
     /// May take long.
     pub check_schema: SchemaCheck,
@@ -104,6 +106,7 @@ pub struct Actions {
 pub struct AdminState {
     pub registry: Registry,
     pub limits: Arc<Limits>,
+    pub sealer: Sealer,
     pub actions: Arc<Actions>,
 }
 

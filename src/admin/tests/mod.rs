@@ -30,6 +30,7 @@ use crate::{
         Registry,
         model::{Change, Digest, Role, Token},
         now,
+        seal::Sealer,
         secret::{NewSecret, TOKEN_PREFIX},
     },
     spool::{Budget, Spool, SpoolOptions},
@@ -50,6 +51,7 @@ struct Api {
     url: String,
     client: reqwest::Client,
     registry: Registry,
+    sealer: Sealer,
     quarantine: Arc<Quarantine>,
     calls: Arc<Mutex<Calls>>,
     readiness: Arc<Mutex<Readiness>>,
@@ -133,6 +135,7 @@ impl Api {
         for role in [Role::Viewer, Role::Publisher, Role::Operator, Role::Admin] {
             tokens.push((role, token(&registry, role).await));
         }
+        let sealer = Sealer::from_file(&directory.path().join("sealing-key")).expect("a sealing key");
         let state = AdminState {
             registry: registry.clone(),
             limits: Arc::new(Limits {
@@ -140,6 +143,7 @@ impl Api {
                 component_bytes: ByteSize(3 << 20),
                 ..Limits::default()
             }),
+            sealer: sealer.clone(),
             actions: Arc::new(actions(&calls, &readiness, &quarantine)),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
@@ -155,6 +159,7 @@ impl Api {
                 .build()
                 .expect("a client"),
             registry,
+            sealer,
             quarantine,
             calls,
             readiness,
@@ -281,6 +286,7 @@ fn actions(
             prepares.lock().prepared.push(call);
             std::future::ready(prepared(&wanted)).boxed()
         }),
+        key_used: Arc::new(|_| Some(jiff::Timestamp::UNIX_EPOCH)),
         plugin_health: Arc::new(|_| PluginHealth {
             status: PluginStatus::Inactive,
             detail: None,
