@@ -1,7 +1,7 @@
 //! What each stage of an event's way costs, in CPU time of one thread, beside the same work done with `serde_json`.
 //!
 //! Each round runs every stage once for a while, in turn, so that a slow minute of the machine hits all alike; the
-//! median counts. `cargo bench --bench stages`
+//! median counts. `cargo bench --bench stages [-- WORD]`, with a word only the stages whose names hold it: for a profiler.
 
 use std::{
     hint::black_box,
@@ -75,6 +75,12 @@ fn main() {
             Box::new(|| drop(black_box(edit_in_serde_json(&text)))),
         ),
     ];
+    if let Some(word) = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with("--"))
+    {
+        stages.retain(|(name, _)| name.contains(&word));
+    }
     let mut figures: Vec<Vec<f64>> = stages.iter().map(|_| Vec::new()).collect();
     for _ in 0..ROUNDS {
         for ((_, stage), costs) in stages.iter_mut().zip(&mut figures) {
@@ -168,14 +174,14 @@ fn state() -> State {
 fn event(data: Document) -> Decoded {
     Decoded {
         partner: "haneul-app".parse().expect("the name is a partner's"),
-        attributes: Attributes {
-            id: "019a4c5e-7b1c-7d2e-9f00-0123456789ab".to_owned(),
+        attributes: Arc::new(Attributes {
+            id: "019a4c5e-7b1c-7d2e-9f00-0123456789ab".into(),
             source: "/apps/haneul".to_owned(),
             event_type: event_type(),
             time: "2026-11-02T01:15:30.412Z".to_owned(),
             subject: None,
             app_version: Some("5.11.0".to_owned()),
-        },
+        }),
         data,
         received: Timestamp::UNIX_EPOCH,
         id_generated: false,

@@ -7,6 +7,7 @@
 
 mod control;
 mod drain;
+mod flights;
 mod link;
 mod message;
 mod options;
