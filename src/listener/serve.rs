@@ -69,6 +69,8 @@ struct Server<I> {
     pace: Pace,
     budget: Budget,
     protocol: auto::Builder<TokioExecutor>,
+    /// Where ALPN has chosen it.
+    http2: auto::Builder<TokioExecutor>,
     stop: Stop,
     tls: Option<Arc<Tls>>,
     pressure: Pressure,
@@ -122,6 +124,7 @@ pub(super) async fn run<I: Ingest>(
     let server = Arc::new(Server {
         ingest,
         protocol: protocol(&settings),
+        http2: protocol(&settings).http2_only(),
         patience: Patience {
             header: Duration::from_secs(limits.header_time_s.into()),
             keep_alive: settings.keep_alive,
@@ -230,13 +233,18 @@ async fn connection<I: Ingest>(
         address,
         certificate: stream.certificate(),
     };
+    let protocol = if stream.is_http2() {
+        &server.http2
+    } else {
+        &server.protocol
+    };
     let exchange = Arc::new(Exchange::default());
     let socket = Socket::new(stream, Arc::clone(&exchange), server.patience);
     let service = {
         let server = Arc::clone(&server);
         service_fn(move |request| respond_to(Arc::clone(&server), Arc::clone(&exchange), peer, request))
     };
-    let mut connection = pin!(server.protocol.serve_connection(TokioIo::new(socket), service));
+    let mut connection = pin!(protocol.serve_connection(TokioIo::new(socket), service));
     let mut draining = pin!(server.stop.draining.notified());
     let mut aborting = pin!(server.stop.aborting.notified());
     let mut is_registered = false;

@@ -117,6 +117,7 @@ struct Linger {
 
 impl Socket {
     pub(super) fn new(stream: Stream, exchange: Arc<Exchange>, patience: Patience) -> Socket {
+        let is_http2 = stream.is_http2();
         Socket {
             stream,
             exchange,
@@ -124,7 +125,7 @@ impl Socket {
             phase: Phase::New,
             since: Instant::now(),
             answered: 0,
-            is_http2: false,
+            is_http2,
             line_bytes: Some(0),
             timer: None,
             write_stalled_since: None,
@@ -134,7 +135,7 @@ impl Socket {
             guard: Guard::new(),
             cut: None,
             is_refused: false,
-            opening: Some(0),
+            opening: (!is_http2).then_some(0),
         }
     }
 

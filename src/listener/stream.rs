@@ -31,6 +31,16 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Both ends have agreed on HTTP/2, so that nothing else may come.
+    pub(super) fn is_http2(&self) -> bool {
+        match self {
+            Stream::Plain(_) => false,
+            Stream::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,

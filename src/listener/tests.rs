@@ -2,6 +2,7 @@
 
 mod answers;
 mod connections;
+mod floods;
 mod limits;
 mod options;
 mod tls;

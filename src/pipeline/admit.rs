@@ -284,9 +284,12 @@ impl Admission {
             Sender::InBody(caller, heads) => {
                 let known = in_body(&tables, &caller, heads, body, limits)?;
                 tables.rates.check(&known.identity.partner)?;
+                tables.rates.charge(&known.identity.partner, 1, body.len());
                 return Ok((tables, known));
             }
         };
+        // What cannot be read costs its bytes as well.
+        tables.rates.charge(&identity.partner, 1, body.len());
         let wants_image = head.wants_image;
         let (content, served) = if head.is_enveloped() {
             let opened = decode::open(*head, body, limits)?;

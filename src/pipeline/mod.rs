@@ -274,7 +274,7 @@ impl Ingest for Pipeline {
 fn known_already(event: Result<Decoded, Undecoded>) -> EventResult {
     match event {
         Ok(event) => EventResult {
-            id: Some(event.attributes.id),
+            id: Some(Arc::clone(&event.attributes.id)),
             outcome: Outcome::Duplicate,
         },
         Err(Undecoded { id, reason }) => EventResult {
@@ -292,7 +292,6 @@ impl Pipeline {
         content: Content,
         body: Bytes,
     ) -> Result<Batch, Problem> {
-        let bytes = body.len();
         let partner = &identity.partner;
         let context = Context {
             partner: partner.clone(),
@@ -305,13 +304,16 @@ impl Pipeline {
             Content::Plain(head) => decode::decode(*head, body, &context)?,
             Content::Enveloped(opened) => opened.decode(&context)?,
         };
-        tables.rates.charge(partner, batch.events.len(), bytes);
+        tables
+            .rates
+            .charge(partner, batch.events.len().saturating_sub(1), 0);
         if let Some(id) = &identity.webhook_id
             && batch.single
             && let Some(Ok(event)) = batch.events.first_mut()
             && event.id_generated
         {
-            event.attributes.id.clone_from(id);
+            // Nobody else has it yet: nothing is copied.
+            Arc::make_mut(&mut event.attributes).id = id.as_str().into();
             event.id_generated = false;
         }
         if !identity.may_send_all() {
@@ -335,7 +337,7 @@ fn forbid(event: &mut Result<Decoded, Undecoded>, identity: &Identity) {
                 decoded.attributes.event_type
             ),
         );
-        let id = Some(std::mem::take(&mut decoded.attributes.id));
+        let id = Some(decoded.attributes.id.clone());
         *event = Err(Undecoded { id, reason });
     }
 }

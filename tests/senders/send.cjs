@@ -36,7 +36,8 @@ const senders = {
   async mixpanel() {
     const Mixpanel = load('mixpanel')
     const { protocol, host } = new URL(url)
-    const client = Mixpanel.init(key, { host, protocol: protocol.slice(0, -1), keepAlive: false })
+    // Without `verbose` it takes only the text "1" for a success.
+    const client = Mixpanel.init(key, { host, protocol: protocol.slice(0, -1), keepAlive: false, verbose: true })
     const track = (name, properties) =>
       new Promise((resolve, reject) => client.track(name, properties, (error) => (error ? reject(error) : resolve())))
     await track('Order Completed', { distinct_id: 'u-1', total: 12.5, $app_version_string: '5.2.0' })

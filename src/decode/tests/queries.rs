@@ -186,7 +186,7 @@ fn a_form_is_converted_as_a_query_is_and_all_of_it_is_data() {
         .with("ce-id", "e-1")
         .event();
     assert_eq!(
-        (named.attributes.event_type.as_str(), named.attributes.id.as_str()),
+        (named.attributes.event_type.as_str(), &*named.attributes.id),
         ("click", "e-1")
     );
     assert_eq!(sent("a=1&a[b]=2").refused(), Code::QueryMalformed);

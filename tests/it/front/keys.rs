@@ -252,109 +252,130 @@ async fn keys_in_two_places_must_agree_and_a_secret_one_stays_out_of_urls() {
     }
 }
 
+const SERVICE_SECRET: &str = "a secret that the service made";
+
+/// One webhook of a service that signs in its own way.
+struct Service {
+    name: &'static str,
+    body: &'static str,
+    event_type: &'static str,
+    id: &'static str,
+}
+
+const SERVICES: [Service; 3] = [
+    Service {
+        name: "github",
+        body: r#"{"repository":{"full_name":"acme/shop"}}"#,
+        event_type: "push",
+        id: "d-1",
+    },
+    Service {
+        name: "stripe",
+        body: r#"{"id":"evt_1","type":"charge.succeeded","created":1700000000}"#,
+        event_type: "charge.succeeded",
+        id: "evt_1",
+    },
+    Service {
+        name: "slack",
+        body: r#"{"event_id":"Ev1","event_time":1700000000,"event":{"type":"message","user":"U1"}}"#,
+        event_type: "message",
+        id: "Ev1",
+    },
+];
+
+impl Service {
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, SERVICE_SECRET.as_bytes());
+        let sign = |text: String| hex::encode(hmac::sign(&secret, text.as_bytes()));
+        let (body, now_s) = (self.body, now_s());
+        match self.name {
+            "github" => vec![
+                ("x-github-event", self.event_type.to_owned()),
+                ("x-github-delivery", self.id.to_owned()),
+                ("x-hub-signature-256", format!("sha256={}", sign(body.to_owned()))),
+            ],
+            "stripe" => vec![(
+                "stripe-signature",
+                format!("t={now_s},v1={}", sign(format!("{now_s}.{body}"))),
+            )],
+            _ => vec![
+                ("x-slack-request-timestamp", now_s.to_string()),
+                (
+                    "x-slack-signature",
+                    format!("v0={}", sign(format!("v0:{now_s}:{body}"))),
+                ),
+            ],
+        }
+    }
+}
+
 #[tokio::test]
 async fn services_that_sign_in_their_own_way_deliver_directly() {
     let gateway = with_orders().await;
-    let sign = |secret: &str, text: &str| {
-        let secret = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-        hex::encode(hmac::sign(&secret, text.as_bytes()))
-    };
-    let secret = "a secret that the service made";
-    for (name, body, headers, event_type, id) in [
-        (
-            "github",
-            r#"{"repository":{"full_name":"acme/shop"}}"#,
-            vec![
-                ("x-github-event", "push".to_owned()),
-                ("x-github-delivery", "d-1".to_owned()),
-                (
-                    "x-hub-signature-256",
-                    format!(
-                        "sha256={}",
-                        sign(secret, r#"{"repository":{"full_name":"acme/shop"}}"#)
-                    ),
-                ),
-            ],
-            "push",
-            "d-1",
-        ),
-        (
-            "stripe",
-            r#"{"id":"evt_1","type":"charge.succeeded","created":1700000000}"#,
-            vec![(
-                "stripe-signature",
-                format!(
-                    "t={0},v1={1}",
-                    now_s(),
-                    sign(
-                        secret,
-                        &format!(
-                            r#"{}.{{"id":"evt_1","type":"charge.succeeded","created":1700000000}}"#,
-                            now_s()
-                        )
-                    )
-                ),
-            )],
-            "charge.succeeded",
-            "evt_1",
-        ),
-        (
-            "slack",
-            r#"{"event_id":"Ev1","event_time":1700000000,"event":{"type":"message","user":"U1"}}"#,
-            vec![
-                ("x-slack-request-timestamp", now_s().to_string()),
-                (
-                    "x-slack-signature",
-                    format!(
-                        "v0={}",
-                        sign(
-                            secret,
-                            &format!(
-                                r#"v0:{}:{{"event_id":"Ev1","event_time":1700000000,"event":{{"type":"message","user":"U1"}}}}"#,
-                                now_s()
-                            )
-                        )
-                    ),
-                ),
-            ],
-            "message",
-            "Ev1",
-        ),
-    ] {
+    for service in &SERVICES {
+        let name = service.name;
         gateway
             .put(&format!("/v1/partners/{name}"), json!({"envelope": name}))
             .await;
-        gateway
-            .put(&format!("/v1/schemas/{event_type}/1.0.0"), json!({}))
-            .await;
+        let schema = format!("/v1/schemas/{}/1.0.0", service.event_type);
+        gateway.put(&schema, json!({})).await;
+        let wanted = json!({"kind": "signing", "secret": SERVICE_SECRET});
         let made = gateway
-            .admin(
-                "POST",
-                &format!("/v1/partners/{name}/keys"),
-                Some(json!({"kind": "signing", "secret": secret})),
-            )
+            .admin("POST", &format!("/v1/partners/{name}/keys"), Some(wanted))
             .await
             .expect(201);
         let path = format!("/{name}?key_id={}", text(&made["id"]));
+        let headers = service.headers();
         let headers: Vec<(&str, &str)> = headers
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        let taken = post(&gateway, &path, &headers, body).await;
+        let taken = post(&gateway, &path, &headers, service.body).await;
         assert_eq!(taken.status / 100, 2, "{name}: {}", taken.text);
-        let forged = post(&gateway, &path, &headers, &format!("{body} ")).await;
+        let forged = post(&gateway, &path, &headers, &format!("{} ", service.body)).await;
         assert_eq!(forged.expect(401)["code"], "signature-invalid", "{name}");
-        let records = gateway.wait_for_records("orders", 1).await;
-        let found = records
-            .iter()
-            .any(|record| record["id"] == id && record["type"] == event_type);
-        if !found {
-            let all = gateway.wait_for_records("orders", records.len() + 1).await;
-            assert!(
-                all.iter()
-                    .any(|record| record["id"] == id && record["type"] == event_type),
-                "{name}: {all:?}"
-            );
-        }
+        let unsigned = post(&gateway, &path, &[], service.body).await;
+        assert_eq!(unsigned.status, 401, "{name}");
     }
+    let records = gateway.wait_for_records("orders", SERVICES.len()).await;
+    for Service {
+        name, event_type, id, ..
+    } in &SERVICES
+    {
+        let is_it = |record: &&Value| record["id"] == *id && record["type"] == *event_type;
+        let found = records.iter().find(is_it);
+        assert!(
+            found.is_some_and(|record| record["hwpartner"] == *name),
+            "{name}: {records:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_asks_first_reads_its_challenge_back() {
+    let gateway = with_orders().await;
+    gateway
+        .put("/v1/partners/slack", json!({"envelope": "slack"}))
+        .await;
+    let wanted = json!({"kind": "signing", "secret": SERVICE_SECRET});
+    let made = gateway
+        .admin("POST", "/v1/partners/slack/keys", Some(wanted))
+        .await
+        .expect(201);
+    let service = Service {
+        name: "slack",
+        body: r#"{"type":"url_verification","challenge":"3eZbrw1a"}"#,
+        event_type: "",
+        id: "",
+    };
+    let headers = service.headers();
+    let headers: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let path = format!("/slack?key_id={}", text(&made["id"]));
+    let answer = post(&gateway, &path, &headers, service.body).await;
+    assert_eq!((answer.status, answer.text.as_str()), (200, "3eZbrw1a"));
+    assert_eq!(answer.headers["content-type"], "text/plain");
+    assert!(gateway.quarantine().await.is_empty());
 }

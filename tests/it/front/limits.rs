@@ -82,7 +82,7 @@ async fn what_is_refused_is_refused_before_its_body_is_sent() {
     assert_eq!(send(&gateway, "greedy", 500).await.status, 202);
     let key = gateway.key("greedy");
     let address = gateway.data_address();
-    let status = |authorization: String| {
+    let status = move |authorization: String| {
         let mut stream = std::net::TcpStream::connect(address).expect("connected");
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
