@@ -9,7 +9,7 @@ export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 WASM := wasm32-unknown-unknown
 
-.PHONY: help setup run test test-long check fmt clippy doc deny plugins kafka bench clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins kafka senders bench clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -23,7 +23,7 @@ run: setup ## Build, start the gateway with the examples, print commands to try.
 
 test: ## Run everything that must pass, a real Kafka included; does its own set-up.
 	@scripts/setup test
-	$(MAKE) --no-print-directory fmt plugins kafka clippy doc
+	$(MAKE) --no-print-directory fmt plugins kafka senders clippy doc
 	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo test --locked --workspace); fi
 	cargo test --locked --workspace --no-fail-fast
 
@@ -58,6 +58,9 @@ plugins: ## Build the plugins for WASM.
 
 kafka: ## Fetch the Apache Kafka that tests and benchmarks deliver to.
 	@if [ -x tests/kafka/fetch.sh ]; then tests/kafka/fetch.sh; fi
+
+senders: ## Fetch the SDKs of other services that tests point at the gateway.
+	@tests/senders/fetch.sh
 
 bench: ## Run the benchmarks and print their ratios.
 	@scripts/setup test

@@ -20,6 +20,8 @@ pub struct Limits {
     pub body_idle_s: u32,
     pub body_min_bytes_per_s: u32,
     pub connections: u32,
+    /// Of one IPv4 address, or one IPv6 network of 64 bits.
+    pub connections_per_address: u32,
     pub schema_bytes: ByteSize,
     /// All compiled schemas together; those that no event needed for long are compiled again when one does.
     pub compiled_schema_bytes: ByteSize,
@@ -47,6 +49,7 @@ impl Default for Limits {
             body_idle_s: 10,
             body_min_bytes_per_s: 1024,
             connections: 20_000,
+            connections_per_address: 4096,
             schema_bytes: ByteSize(MIB),
             compiled_schema_bytes: ByteSize(192 * MIB),
             component_bytes: ByteSize(64 * MIB),
@@ -91,6 +94,7 @@ impl Limits {
             ("header_time_s", self.header_time_s),
             ("body_idle_s", self.body_idle_s),
             ("connections", self.connections),
+            ("connections_per_address", self.connections_per_address),
             ("plugin_time_ms", self.plugin_time_ms),
             ("plugin_outputs", self.plugin_outputs),
         ] {
@@ -165,6 +169,18 @@ pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 pub const DUPLICATE_WINDOW_S: u64 = 600;
 /// … and for this many events.
 pub const DUPLICATE_EVENTS: u64 = 1_000_000;
+/// How long work may wait for a worker before requests are refused as overload.
+pub const QUEUE_TIME_MS: u64 = 500;
+/// How far a signature's time may lie from now, before or after.
+pub const WEBHOOK_TOLERANCE_S: u64 = 300;
+/// A `webhook-id`.
+pub const WEBHOOK_ID_BYTES: usize = 256;
+/// Webhook ids remembered; a sender who is faster than this within twice the tolerance is known for less long.
+pub const WEBHOOK_IDS: u64 = 1_000_000;
+/// Signatures of one request: a secret that is being replaced makes two.
+pub const SIGNATURES: usize = 8;
+/// An event's type.
+pub const EVENT_TYPE_BYTES: usize = 200;
 
 /// Events of one partner, type and app version that are copied to be remembered, a second …
 pub const RECENT_SAMPLES_PER_S: u64 = 10;

@@ -63,6 +63,7 @@ codes! {
     KeyMissing "key-missing" 401 No "The request carries no key";
     KeyInvalid "key-invalid" 401 No "The key is not valid";
     KeyConflict "key-conflict" 401 No "Two places hold different keys";
+    SignatureInvalid "signature-invalid" 401 No "The signature is not valid";
     KeyForbidden "key-forbidden" 403 No "The key may not do this";
     PathUnknown "path-unknown" 404 No "There is nothing at this path";
     MethodNotAllowed "method-not-allowed" 405 No "This path does not take this method";
@@ -159,6 +160,21 @@ pub struct Problem {
     pub compatibility: Option<Box<serde_json::Value>>,
     /// For `Allow`: the methods that the path takes.
     pub allow: Option<&'static str>,
+    /// For `RateLimit`: which limit was reached.
+    pub rate: Option<RateState>,
+}
+
+/// A rate limit that was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateState {
+    /// What is counted.
+    pub name: &'static str,
+    /// What may come at once …
+    pub quota: u64,
+    /// … within so many seconds.
+    pub window_s: u64,
+    /// Until there is room again.
+    pub reset_s: u32,
 }
 
 /// The body of `application/problem+json`.
@@ -190,6 +206,7 @@ impl Problem {
             },
             compatibility: None,
             allow: None,
+            rate: None,
         }
     }
 

@@ -17,7 +17,7 @@ use headworks::{
     event::{Attributes, Decoded, Reason},
     json::Document,
     limits::{ByteSize, Limits},
-    pipeline::{Pipeline, Tables},
+    pipeline::{Pipeline, Tables, WebhookIds},
     problem::Code,
     quarantine::{Filter, Kept, Quarantine},
     recent::Recent,
@@ -25,6 +25,7 @@ use headworks::{
         Registry,
         model::{Change, Digest, Route, RouteMatch, RouteTarget, Schema, SchemaKey},
         now,
+        seal::Sealer,
     },
     spool::{Budget, Spool, SpoolOptions},
     store::Store,
@@ -271,8 +272,24 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         compiler: env!("CARGO_BIN_EXE_headworks").into(),
     })
     .expect("the engine starts");
-    let pipeline = Pipeline::new(destinations, quarantine, recent, Limits::default(), telemetry);
-    let tables = Tables::build(registry.state(), &Tables::default(), &registry, &transformer).await;
+    let webhook_ids = WebhookIds::open(folder).expect("the folder can be written");
+    let sealer = Sealer::from_file(&folder.join("sealing-key")).expect("the folder can be written");
+    let pipeline = Pipeline::new(
+        destinations,
+        quarantine,
+        recent,
+        webhook_ids,
+        Limits::default(),
+        telemetry,
+    );
+    let tables = Tables::build(
+        registry.state(),
+        &Tables::default(),
+        &registry,
+        &transformer,
+        &sealer,
+    )
+    .await;
     pipeline.install(tables);
     pipeline
 }

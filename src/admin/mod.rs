@@ -46,7 +46,7 @@ use crate::{
     problem::{Fault, Problem},
     quarantine::{Filter, Item, Report, WholeItem},
     recent::Recent,
-    registry::Registry,
+    registry::{Registry, seal::Sealer},
     transform::ComponentFacts,
     validate::compatibility::{Report as SchemaReport, child::Pair},
 };
@@ -98,6 +98,8 @@ pub struct Actions {
     pub compile: Asynchronous<Bytes, Result<ComponentFacts, Problem>>,
     /// Runs a plugin version's `configure`.
     pub prepare: Asynchronous<Preparation, Result<(), Problem>>,
+    /// When this node last saw a key.
+    pub key_used: Arc<dyn Fn(&str) -> Option<jiff::Timestamp> + Send + Sync>,
     pub plugin_health: Arc<dyn Fn(&PluginName) -> PluginHealth + Send + Sync>,
     /// May take long.
     pub check_schema: SchemaCheck,
@@ -121,6 +123,7 @@ pub struct AdminState {
     pub limits: Arc<Limits>,
     /// The last events of this node.
     pub recent: Arc<Recent>,
+    pub sealer: Sealer,
     pub actions: Arc<Actions>,
 }
 

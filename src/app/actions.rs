@@ -22,6 +22,7 @@ impl Gateway {
             registry: self.registry.clone(),
             limits: Arc::new(settings.limits.clone()),
             recent: Arc::clone(self.pipeline.recent()),
+            sealer: self.sealer.clone(),
             actions: Arc::new(self.actions(settings)),
         }
     }
@@ -29,7 +30,7 @@ impl Gateway {
     fn actions(&self, settings: &Settings) -> Actions {
         let schema_bytes_max = settings.limits.schema_bytes.as_usize();
         let pipeline = || Arc::clone(&self.pipeline);
-        let (named, listed, shown) = (pipeline(), pipeline(), pipeline());
+        let (named, listed, shown, seen) = (pipeline(), pipeline(), pipeline(), pipeline());
         let (replayed, discarded, ready, running) = (pipeline(), pipeline(), pipeline(), pipeline());
         let progress = pipeline();
         let (compiler, trial) = (Arc::clone(&self.transformer), Arc::clone(&self.transformer));
@@ -60,6 +61,7 @@ impl Gateway {
                 async move { compiler.compile(component).await }.boxed()
             }),
             prepare: Arc::new(move |preparation| try_out(Arc::clone(&trial), preparation).boxed()),
+            key_used: Arc::new(move |id| seen.tables().keys.last_used(id)),
             plugin_health: Arc::new(move |plugin| health(&running, plugin)),
             list_quarantine: Arc::new(move |query| {
                 let quarantine = Arc::clone(listed.quarantine());

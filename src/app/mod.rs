@@ -15,11 +15,11 @@ use crate::{
     admin::AdminServer,
     config::Settings,
     deliver::{Destinations, RefusedHandler},
-    listener::{self, Listener},
-    pipeline::{Pipeline, Tables},
+    listener::{self, Listener, Tls, TlsFiles},
+    pipeline::{Pipeline, Tables, WebhookIds},
     quarantine::{Kept, Quarantine},
     recent::Recent,
-    registry::Registry,
+    registry::{Registry, seal::Sealer},
     spool::{Budget, Spool, SpoolOptions},
     store::Store,
     telemetry::{self, Telemetry},
@@ -56,7 +56,8 @@ pub fn serve(settings: Settings) -> Result<(), AppError> {
 
 async fn run(settings: Settings) -> Result<(), AppError> {
     let timeout = Duration::from_secs(settings.server.shutdown_timeout_s.into());
-    let data_settings = listener::Settings::new(settings.limits.clone(), timeout);
+    let mut data_settings = listener::Settings::new(settings.limits.clone(), timeout);
+    data_settings.tls = tls(&settings)?;
     let data_listener = Listener::bind(settings.server.listen, data_settings).map_err(|error| {
         failed(format_args!("server.listen = {}", settings.server.listen))(error.to_string())
     })?;
@@ -100,6 +101,20 @@ async fn run(settings: Settings) -> Result<(), AppError> {
     Ok(())
 }
 
+fn tls(settings: &Settings) -> Result<Option<Arc<Tls>>, AppError> {
+    let Some(files) = settings.server.tls.clone() else {
+        return Ok(None);
+    };
+    let files = TlsFiles {
+        certificate: files.certificate,
+        key: files.key,
+        client_ca: files.client_ca,
+    };
+    Tls::load(files)
+        .map(Some)
+        .map_err(|error| failed("server.tls")(error.to_string()))
+}
+
 /// SIGTERM or SIGINT.
 async fn ended() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -119,6 +134,7 @@ struct Gateway {
     pipeline: Arc<Pipeline>,
     telemetry: Arc<Telemetry>,
     drain: drain::Drain,
+    sealer: Sealer,
 }
 
 impl Gateway {
@@ -145,7 +161,8 @@ impl Gateway {
         let pipeline = start_pipeline(settings, store, &telemetry).await?;
         let mark = settings.data_dir.join("spool/replayed");
         let drain = drain::Drain::start(Arc::clone(&pipeline), mark);
-        follow(&registry, &pipeline, &transformer, &drain).await;
+        let sealer = sealer(settings)?;
+        follow(&registry, &pipeline, &transformer, &drain, &sealer).await;
         let retention = keeper::retention(&settings.quarantine);
         let figures = keeper::start(pipeline.quarantine(), &registry, retention);
         readiness::observe(&telemetry, &pipeline, &registry, figures);
@@ -155,6 +172,7 @@ impl Gateway {
             pipeline,
             telemetry,
             drain,
+            sealer,
         })
     }
 
@@ -163,6 +181,14 @@ impl Gateway {
         self.pipeline.destinations().shutdown(timeout).await;
         self.pipeline.quarantine().close().await;
     }
+}
+
+fn sealer(settings: &Settings) -> Result<Sealer, AppError> {
+    match &settings.keys.sealing_key {
+        Some(key) => Sealer::new(key.reveal()),
+        None => Sealer::from_file(&settings.data_dir.join("sealing-key")),
+    }
+    .map_err(|error| failed("keys.sealing_key")(error.to_string()))
 }
 
 fn make_private_folder(path: &Path) -> Result<(), AppError> {
@@ -211,10 +237,13 @@ async fn start_pipeline(
         &retained,
     )
     .map_err(|error| AppError(error.to_string()))?;
+    let webhook_ids =
+        WebhookIds::open(&settings.data_dir).map_err(|error| failed("the webhook ids")(error.to_string()))?;
     Ok(Pipeline::new(
         destinations,
         quarantine,
         start_recent(settings),
+        webhook_ids,
         settings.limits.clone(),
         Arc::clone(telemetry),
     ))
@@ -266,17 +295,19 @@ async fn follow(
     pipeline: &Arc<Pipeline>,
     transformer: &Arc<Transformer>,
     drain: &drain::Drain,
+    sealer: &Sealer,
 ) {
     let (blobs, pipeline, transformer) = (registry.clone(), Arc::clone(pipeline), Arc::clone(transformer));
-    let drain = drain.clone();
+    let (drain, sealer) = (drain.clone(), sealer.clone());
     registry
         .set_applier(move |state| {
             let (blobs, pipeline, transformer) =
                 (blobs.clone(), Arc::clone(&pipeline), Arc::clone(&transformer));
-            let drain = drain.clone();
+            let (drain, sealer) = (drain.clone(), sealer.clone());
             async move {
                 let previous = pipeline.tables();
-                let tables = Tables::build(Arc::clone(&state), &previous, &blobs, &transformer).await;
+                let tables =
+                    Tables::build(Arc::clone(&state), &previous, &blobs, &transformer, &sealer).await;
                 pipeline.install(tables);
                 drain.changed(&previous.state, &state);
             }

@@ -296,6 +296,15 @@ pub enum KeyCommand {
         partner: PartnerName,
         #[arg(long, value_enum, default_value_t = KeyKind::Secret)]
         kind: KeyKind,
+        /// When it stops being a key, such as 2027-01-31T00:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        expires: Option<Timestamp>,
+        /// A type that it may send, or a prefix such as "order.*"; may be repeated. Without it: any.
+        #[arg(long = "type", value_name = "TYPE")]
+        types: Vec<String>,
+        /// For kind signing: the file with the secret that the sender signs with, where the sender has made it.
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
     },
     /// List a partner's live keys, without their secrets.
     List { partner: PartnerName },

@@ -13,8 +13,8 @@ use crate::{
     },
     event::PluginName,
     registry::model::{
-        Compatibility, Form, Partner, Policy, RateLimit, Route, RouteMatch, RouteTarget, TypeEntry,
-        UnreadableVersion,
+        Compatibility, Digest, DigestError, Form, Partner, Policy, RateLimit, Route, RouteMatch, RouteTarget,
+        TypeEntry, UnreadableVersion,
     },
 };
 
@@ -88,6 +88,9 @@ pub fn partner(root: &Node, faults: &mut Faults) -> Partner {
         envelope: section.get("envelope").map(Node::to_json),
         rate_limit: section.has("rate_limit").then(RateLimit::default),
         origins: section.read("origins", faults, texts).unwrap_or_default(),
+        client_certificates: section
+            .read("client_certificates", faults, digests)
+            .unwrap_or_default(),
     };
     let mut limits = section.section("rate_limit", faults);
     let rate_limit = partner.rate_limit.map(|_| RateLimit {
@@ -218,6 +221,17 @@ impl Bounds for u32 {
 
 impl Bounds for u64 {
     const MOST: u64 = i64::MAX as u64;
+}
+
+fn digests(node: &Node) -> Result<Vec<Digest>, ValueFault> {
+    texts(node)?
+        .iter()
+        .enumerate()
+        .map(|(index, text)| {
+            text.parse()
+                .map_err(|error: DigestError| (format!("[{index}] {error}"), None))
+        })
+        .collect()
 }
 
 fn texts(node: &Node) -> Result<Vec<String>, ValueFault> {

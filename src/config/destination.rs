@@ -281,7 +281,11 @@ fn fixed(options: &[FixedOption], key: &str, value: &Secret) -> Option<ValueFaul
 }
 
 /// The text of an option: a string, an integer, a boolean, `{ file = "…" }` or `{ env = "…" }`.
-fn secret(node: &Node, key: &str, environment: &BTreeMap<String, String>) -> Result<Secret, ValueFault> {
+pub(super) fn secret(
+    node: &Node,
+    key: &str,
+    environment: &BTreeMap<String, String>,
+) -> Result<Secret, ValueFault> {
     let members = match &node.value {
         Value::Text(text) => return Ok(Secret::new(text.clone())),
         Value::Integer(number) => return Ok(Secret::new(number.to_string())),

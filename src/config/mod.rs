@@ -59,6 +59,7 @@ pub struct Settings {
     pub quarantine: QuarantineSettings,
     pub recent: RecentSettings,
     pub limits: Limits,
+    pub keys: KeySettings,
     pub destinations: Vec<DestinationSettings>,
     pub telemetry: TelemetrySettings,
 }
@@ -69,6 +70,23 @@ pub struct ServerSettings {
     pub admin_listen: SocketAddr,
     /// How long requests under way may take once the gateway is told to stop.
     pub shutdown_timeout_s: u32,
+    /// Of the data port; absent: plain HTTP.
+    pub tls: Option<TlsSettings>,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Who signs the certificates of senders that have one.
+    pub client_ca: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+pub struct KeySettings {
+    /// Seals what signing keys sign with; 32 bytes in base64. Absent: a file of `data_dir`.
+    pub sealing_key: Option<Secret>,
 }
 
 #[derive(Clone, Debug)]

@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, ops::Range, path::PathBuf};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use super::{
-    QuarantineSettings, RecentSettings, ServerSettings, Settings, SpoolSettings, StoreSettings,
-    TelemetrySettings, destination,
+    KeySettings, QuarantineSettings, RecentSettings, ServerSettings, Settings, SpoolSettings, StoreSettings,
+    TelemetrySettings, TlsSettings, destination,
     error::{ConfigError, ConfigErrors, Place},
     overrides,
     section::{Faults, Section, ValueFault, choice, closest, shown, text},
@@ -27,6 +29,7 @@ const RECENT_EVENTS: u32 = 100;
 const RECENT_EVENTS_MAX: u32 = 10_000;
 const RECENT_BYTES: ByteSize = ByteSize(64 << 20);
 const RECENT_BYTES_MIN: ByteSize = ByteSize(1 << 20);
+const SEALING_KEY_BYTES: usize = 32;
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const LOG_LEVEL: &str = "info";
@@ -101,6 +104,7 @@ pub fn whole(root: &Node, environment: &BTreeMap<String, String>, faults: &mut F
     let quarantine = quarantine(section.section("quarantine", faults), faults);
     let recent = recent(section.section("recent", faults), faults);
     let limits = limits(section.section("limits", faults), faults);
+    let keys = keys(section.section("keys", faults), environment, faults);
     let destinations = destination::list(section.get("destination"), &data_dir, environment, faults);
     let telemetry = telemetry(section.section("telemetry", faults), faults);
     section.finish(faults);
@@ -112,6 +116,7 @@ pub fn whole(root: &Node, environment: &BTreeMap<String, String>, faults: &mut F
         quarantine,
         recent,
         limits,
+        keys,
         destinations,
         telemetry,
     }
@@ -140,18 +145,39 @@ fn server(mut section: Section<'_>, faults: &mut Faults) -> ServerSettings {
         );
     }
     let shutdown_timeout_s = section.count("shutdown_timeout_s", SHUTDOWN_TIMEOUT_S, faults);
-    if let Some(node) = section.get("tls") {
-        faults.push(
-            ConfigError::new(node.place.clone(), section.path("tls"), "is not in this version")
-                .suggesting("leave it out, and end TLS in front of the gateway"),
-        );
-    }
+    let tls = tls(&mut section, faults);
     section.finish(faults);
     ServerSettings {
         listen,
         admin_listen,
         shutdown_timeout_s,
+        tls,
     }
+}
+
+fn tls(server: &mut Section<'_>, faults: &mut Faults) -> Option<TlsSettings> {
+    let path = server.path("tls");
+    let node = server.get("tls")?;
+    let mut section = Section::of(node, path.clone(), path, faults)?;
+    let certificate = section.text("certificate", faults);
+    let key = section.text("key", faults);
+    let client_ca = section.text("client_ca", faults);
+    section.require(
+        "certificate",
+        "name the file with the certificate and its chain, in PEM",
+        faults,
+    );
+    section.require(
+        "key",
+        "name the file with the certificate's private key, in PEM",
+        faults,
+    );
+    section.finish(faults);
+    Some(TlsSettings {
+        certificate: certificate?.into(),
+        key: key?.into(),
+        client_ca: client_ca.map(PathBuf::from),
+    })
 }
 
 fn collide(one: SocketAddr, two: SocketAddr) -> bool {
@@ -291,6 +317,11 @@ fn limits(mut section: Section<'_>, faults: &mut Faults) -> Limits {
         body_idle_s: section.count("body_idle_s", default.body_idle_s, faults),
         body_min_bytes_per_s: section.count("body_min_bytes_per_s", default.body_min_bytes_per_s, faults),
         connections: section.count("connections", default.connections, faults),
+        connections_per_address: section.count(
+            "connections_per_address",
+            default.connections_per_address,
+            faults,
+        ),
         schema_bytes: section.size("schema_bytes", default.schema_bytes, faults),
         compiled_schema_bytes: section.size("compiled_schema_bytes", default.compiled_schema_bytes, faults),
         component_bytes: section.size("component_bytes", default.component_bytes, faults),
@@ -315,6 +346,28 @@ fn limits(mut section: Section<'_>, faults: &mut Faults) -> Limits {
     }
     section.finish(faults);
     limits
+}
+
+fn keys(
+    mut section: Section<'_>,
+    environment: &BTreeMap<String, String>,
+    faults: &mut Faults,
+) -> KeySettings {
+    let sealing_key = section.read("sealing_key", faults, |node| {
+        let key = destination::secret(node, "sealing_key", environment)?;
+        match STANDARD.decode(key.reveal().trim()) {
+            Ok(bytes) if bytes.len() == SEALING_KEY_BYTES => Ok(key),
+            _ => Err((
+                format!("is no sealing key: it is {SEALING_KEY_BYTES} bytes in base64"),
+                Some(
+                    "make one with `openssl rand -base64 32`, and keep it in a file: { file = \"…\" }"
+                        .to_owned(),
+                ),
+            )),
+        }
+    });
+    section.finish(faults);
+    KeySettings { sealing_key }
 }
 
 fn telemetry(mut section: Section<'_>, faults: &mut Faults) -> TelemetrySettings {

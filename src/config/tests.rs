@@ -149,7 +149,7 @@ fn every_fault_is_reported_at_once() {
 listen = "localhost:8080"
 admin_listen = 8081
 shutdown_timeout = 3
-tls = { certificate = "a", key = "b" }
+tls = { certificate = "a" }
 
 [spool]
 max_bytes = "10GB"
@@ -186,7 +186,7 @@ headworks.toml:1:1: data_dri: unknown key (did you mean `data_dir`?)
 headworks.toml:4:10: server.listen: "localhost:8080" is no address (did you mean "127.0.0.1:8080"?)
 headworks.toml:5:16: server.admin_listen: is an integer, and must be an address (did you mean "127.0.0.1:8081"?)
 headworks.toml:6:1: server.shutdown_timeout: unknown key (did you mean `shutdown_timeout_s`?)
-headworks.toml:7:7: server.tls: is not in this version (leave it out, and end TLS in front of the gateway)
+headworks.toml:7:7: server.tls.key: is missing (name the file with the certificate's private key, in PEM)
 headworks.toml:10:13: spool.max_bytes: "10GB" is no size: write a whole number with B, KiB, MiB, GiB or TiB, such as "16MiB" (did you mean "10GiB"?)
 headworks.toml:13:14: limits.event_bytes: must not be above body_bytes (512KiB)
 headworks.toml:14:9: limits.depth: is a string, and must be a whole number (write 64 without quotation marks)
@@ -438,7 +438,15 @@ fn every_key_has_its_place_in_the_documentation() {
         };
         let heading = matches!(
             key.as_str(),
-            "server" | "store" | "spool" | "quarantine" | "recent" | "limits" | "destination" | "telemetry"
+            "server"
+                | "store"
+                | "spool"
+                | "quarantine"
+                | "recent"
+                | "limits"
+                | "keys"
+                | "destination"
+                | "telemetry"
         );
         assert!(
             heading || documentation.contains(&row),

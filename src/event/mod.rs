@@ -188,6 +188,12 @@ pub struct EventResult {
     pub outcome: Outcome,
 }
 
+impl EventResult {
+    pub fn is_rejected(&self) -> bool {
+        matches!(self.outcome, Outcome::Rejected(_))
+    }
+}
+
 /// The events of one request, each decoded or rejected in its place.
 #[derive(Debug)]
 pub struct Batch {
@@ -209,5 +215,34 @@ pub struct Answer {
     pub single: bool,
     /// `Prefer: return=representation`: list accepted events too.
     pub every_result: bool,
+    /// The results only say what would happen: nothing was kept.
+    pub dry_run: bool,
+    /// Where no event was rejected, this is answered in the place of the outcomes.
+    pub instead: Option<Instead>,
     pub results: Vec<EventResult>,
+}
+
+impl Answer {
+    /// A text that the sender wants to read back; nothing was sent with it.
+    pub fn echo(text: String) -> Answer {
+        Answer {
+            single: true,
+            every_result: false,
+            dry_run: false,
+            instead: Some(Instead {
+                status: 200,
+                content_type: "text/plain".into(),
+                body: text.into(),
+            }),
+            results: Vec::new(),
+        }
+    }
+}
+
+/// An answer that the sender's program understands better than the outcomes of its events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instead {
+    pub status: u16,
+    pub content_type: Arc<str>,
+    pub body: Bytes,
 }

@@ -3,13 +3,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use super::{envelopes::Envelopes, rates::Rates};
 use crate::{
     authenticate::Keys,
     decode::Hints,
     event::{EventType, PartnerName, PluginName, RouteName},
     registry::{
         Registry,
-        model::{Policy, Route, State},
+        model::{Key, Policy, Route, SigningSecret, State},
+        seal::Sealer,
     },
     route::Routes,
     transform::{Prepared, Transformer},
@@ -23,6 +25,8 @@ pub struct Tables {
     pub keys: Keys,
     pub schemas: Schemas,
     pub routes: Routes,
+    pub(super) envelopes: Envelopes,
+    pub(super) rates: Rates,
     partners: HashMap<PartnerName, PartnerEntry>,
     bindings: HashMap<RouteName, Bound>,
 }
@@ -67,6 +71,7 @@ impl Tables {
         previous: &Tables,
         registry: &Registry,
         transformer: &Arc<Transformer>,
+        sealer: &Sealer,
     ) -> Tables {
         let partners = state
             .partners
@@ -101,7 +106,9 @@ impl Tables {
         let (schemas, fresh) = Schemas::change(&state, &previous.schemas);
         fresh.compile().await;
         Tables {
-            keys: Keys::build(&state),
+            keys: Keys::build(&state, &previous.keys, |key| open(sealer, key)),
+            envelopes: Envelopes::build(&state),
+            rates: Rates::build(&state, &previous.rates),
             schemas,
             routes: Routes::build(&state),
             partners,
@@ -154,6 +161,19 @@ impl Tables {
             })
             .collect()
     }
+}
+
+/// A signing key's secret; without it the key verifies nothing.
+fn open(sealer: &Sealer, key: &Key) -> Option<SigningSecret> {
+    let opened = sealer.open(&key.id, key.signing_secret.as_ref()?);
+    if opened.is_none() {
+        tracing::error!(
+            key = key.id,
+            "a signing key cannot be opened: it was sealed with another sealing key; give this node the same one \
+             (keys.sealing_key), or make the signing key anew"
+        );
+    }
+    opened
 }
 
 fn fallback_source(partner: &PartnerName) -> Arc<str> {

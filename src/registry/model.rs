@@ -1,6 +1,8 @@
 //! What the registry holds: plain, immutable data, the same in the log, in memory and in the admin API. No compiled
 //! form and no I/O: stages build theirs from it.
 
+pub mod envelope;
+
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use jiff::Timestamp;
@@ -101,6 +103,10 @@ pub struct Partner {
     /// Origins that publishable keys of this partner may send from; empty: any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<String>,
+    /// SHA-256 of the client certificates that this partner's requests must come with; empty: none is needed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub client_certificates: Vec<Digest>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -111,10 +117,8 @@ pub enum KeyKind {
     Signing,
 }
 
-/// What a sender signs with (`whsec_…`). The signature is checked with it, so it is kept whole, unlike other secrets;
-/// `Debug` prints `***`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// What a sender signs with (`whsec_…`), in the open; never written anywhere. `Debug` prints `***`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SigningSecret(String);
 
 impl SigningSecret {
@@ -134,6 +138,21 @@ impl fmt::Debug for SigningSecret {
     }
 }
 
+/// A signing secret, sealed: the signature is checked with it, so it is kept whole, unlike other secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SealedSecret(String);
+
+impl SealedSecret {
+    pub fn new(text: String) -> SealedSecret {
+        SealedSecret(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A partner's key. Of the secret only its SHA-256 is known, but for signing keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
@@ -145,8 +164,13 @@ pub struct Key {
     pub sha256: Digest,
     /// Signing keys have one, no others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signing_secret: Option<SigningSecret>,
+    pub signing_secret: Option<SealedSecret>,
     pub created: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// Types that it may send, `order.*` a prefix; empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub types: Vec<String>,
 }
 
 /// What is enforced between the versions of a type.

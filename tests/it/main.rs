@@ -5,6 +5,7 @@ mod command_line;
 mod crash;
 mod delivery;
 mod error_pages;
+mod front;
 mod harness;
 mod live;
 mod plugins;

@@ -34,6 +34,7 @@ use crate::{
         Registry,
         model::{Change, Digest, Role, Token},
         now,
+        seal::Sealer,
         secret::{NewSecret, TOKEN_PREFIX},
     },
     spool::{Budget, Spool, SpoolOptions},
@@ -54,6 +55,7 @@ struct Api {
     url: String,
     client: reqwest::Client,
     registry: Registry,
+    sealer: Sealer,
     quarantine: Arc<Quarantine>,
     recent: Arc<Recent>,
     calls: Arc<Mutex<Calls>>,
@@ -142,6 +144,7 @@ impl Api {
         for role in [Role::Viewer, Role::Publisher, Role::Operator, Role::Admin] {
             tokens.push((role, token(&registry, role).await));
         }
+        let sealer = Sealer::from_file(&directory.path().join("sealing-key")).expect("a sealing key");
         let state = AdminState {
             registry: registry.clone(),
             limits: Arc::new(Limits {
@@ -150,6 +153,7 @@ impl Api {
                 ..Limits::default()
             }),
             recent: recent.clone(),
+            sealer: sealer.clone(),
             actions: Arc::new(actions(&calls, &readiness, &quarantine)),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
@@ -165,6 +169,7 @@ impl Api {
                 .build()
                 .expect("a client"),
             registry,
+            sealer,
             quarantine,
             recent,
             calls,
@@ -304,6 +309,7 @@ fn actions(
             prepares.lock().prepared.push(call);
             std::future::ready(prepared(&wanted)).boxed()
         }),
+        key_used: Arc::new(|_| Some(jiff::Timestamp::UNIX_EPOCH)),
         plugin_health: Arc::new(|_| PluginHealth {
             status: PluginStatus::Inactive,
             detail: None,

@@ -34,6 +34,8 @@ fn key(id: &str, partner: &str) -> Key {
         kind: KeyKind::Secret,
         sha256: Digest::of(id.as_bytes()),
         signing_secret: None,
+        expires: None,
+        types: Vec::new(),
         created: AT,
     }
 }

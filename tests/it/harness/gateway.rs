@@ -214,6 +214,11 @@ impl Gateway {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
+    /// The key that [`Gateway::partner`] made.
+    pub fn key(&self, partner: &str) -> String {
+        self.keys[partner].clone()
+    }
+
     pub fn data_address(&self) -> SocketAddr {
         self.data
     }
