@@ -164,6 +164,8 @@ pub const COMPILE_MEMORY_BYTES: u64 = 512 * MIB;
 pub const COMPILE_WALL_S: u64 = 60;
 /// A compiled form.
 pub const COMPILED_BYTES: u64 = 512 * MIB;
+/// Components, and as many compiled forms, that `headworks plugin` keeps of builds before.
+pub const KEPT_BUILDS: usize = 40;
 /// Compilations at the same time.
 pub const COMPILES_AT_ONCE: usize = 2;
 
