@@ -334,8 +334,12 @@ pub enum PluginCommand {
     },
     /// Build a plugin and run its cases through the gateway's own host, on this machine.
     Test {
-        #[arg(value_name = "DIR", default_value = ".")]
-        directory: PathBuf,
+        /// The folder of a plugin's source, or a component.
+        #[arg(value_name = "DIR|FILE", default_value = ".")]
+        path: PathBuf,
+        /// The folder of the cases; by default `cases` in DIR, or beside FILE.
+        #[arg(long, value_name = "DIR")]
+        cases: Option<PathBuf>,
         /// Without a gateway; this version knows no other way.
         #[arg(long, required = true)]
         local: bool,

@@ -15,21 +15,23 @@ use crate::limits;
 
 /// The hidden argument that makes the binary call [`run`].
 pub const ARGUMENT: &str = "compile-component";
-/// The second argument of the process whose limits are set.
+/// The second argument of the process whose limits are set. Before that it is the processor time, in seconds.
 const LIMITED: &str = "--limited";
 
 /// Compiles the component on standard input and writes its compiled form to standard output; what is wrong with it
 /// goes to standard error. To be called by `main` before anything else when the first argument is [`ARGUMENT`].
 pub fn run() -> ExitCode {
-    if std::env::args_os()
-        .nth(2)
-        .is_some_and(|argument| argument == LIMITED)
-    {
+    let second = std::env::args().nth(2);
+    if second.as_deref() == Some(LIMITED) {
         return compile();
     }
+    let cpu_s = second.and_then(|seconds| seconds.parse().ok());
+    let cpu_s = cpu_s
+        .unwrap_or(limits::COMPILE_CPU_S)
+        .min(limits::COMPILE_CPU_S_CEILING);
     // The limits come first and the process begins anew: an allocator takes room before `main` that no limit set
     // later would bind.
-    let started_anew = set_limits().map(|()| {
+    let started_anew = set_limits(cpu_s).map(|()| {
         Command::new("/proc/self/exe")
             .args([ARGUMENT, LIMITED])
             .env_clear()
@@ -61,7 +63,7 @@ fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn set_limits() -> io::Result<()> {
+fn set_limits(cpu_s: u64) -> io::Result<()> {
     let bound = |resource, value| {
         let limit = Rlimit {
             current: Some(value),
@@ -69,7 +71,7 @@ fn set_limits() -> io::Result<()> {
         };
         setrlimit(resource, limit).map_err(io::Error::from)
     };
-    bound(Resource::Cpu, limits::COMPILE_CPU_S)?;
+    bound(Resource::Cpu, cpu_s)?;
     // Of private writable memory: all that a process can fill. Address space alone costs nobody anything.
     bound(Resource::Data, limits::COMPILE_MEMORY_BYTES)?;
     bound(Resource::Core, 0)?;

@@ -23,9 +23,10 @@ const ERROR_BYTES: u64 = 16 << 10;
 
 /// Compiles `component` in a child process.
 pub(super) async fn compile(compiler: &Path, component: &[u8]) -> Result<Vec<u8>, Problem> {
-    let wall = Duration::from_secs(limits::COMPILE_WALL_S);
-    match tokio::time::timeout(wall, run_child(compiler, component)).await {
-        Ok(Ok(done)) => done.into_compiled(),
+    let cpu_s = limits::compile_cpu_s(component.len() as u64);
+    let wall = Duration::from_secs(cpu_s * limits::COMPILE_WALL_FACTOR);
+    match tokio::time::timeout(wall, run_child(compiler, component, cpu_s)).await {
+        Ok(Ok(done)) => done.into_compiled(cpu_s),
         Ok(Err(error)) => {
             tracing::error!(compiler = %compiler.display(), %error, "the compiling process cannot be run");
             Err(Problem::new(
@@ -33,10 +34,7 @@ pub(super) async fn compile(compiler: &Path, component: &[u8]) -> Result<Vec<u8>
                 "the component could not be compiled: the gateway's log says why",
             ))
         }
-        Err(_) => Err(too_costly(&format!(
-            "took longer than {} s",
-            limits::COMPILE_WALL_S
-        ))),
+        Err(_) => Err(too_costly(&format!("took longer than {} s", wall.as_secs()))),
     }
 }
 
@@ -47,9 +45,10 @@ struct Done {
 }
 
 /// Dropping the future kills the child.
-async fn run_child(compiler: &Path, component: &[u8]) -> std::io::Result<Done> {
+async fn run_child(compiler: &Path, component: &[u8], cpu_s: u64) -> std::io::Result<Done> {
     let mut process = Command::new(compiler)
         .arg(child::ARGUMENT)
+        .arg(cpu_s.to_string())
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::piped())
@@ -83,7 +82,7 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, bytes_max: u64) -> std::io::
 }
 
 impl Done {
-    fn into_compiled(self) -> Result<Vec<u8>, Problem> {
+    fn into_compiled(self, cpu_s: u64) -> Result<Vec<u8>, Problem> {
         if self.compiled.len() as u64 > limits::COMPILED_BYTES {
             return Err(too_costly(&format!(
                 "made more than {} of native code",
@@ -95,8 +94,7 @@ impl Done {
         }
         if self.status.signal().is_some() {
             return Err(too_costly(&format!(
-                "took more than {} s of processor time or {} of memory",
-                limits::COMPILE_CPU_S,
+                "took more than {cpu_s} s of processor time or {} of memory",
                 ByteSize(limits::COMPILE_MEMORY_BYTES)
             )));
         }

@@ -106,7 +106,8 @@ class Document:
 
     def to_json(self) -> str:
         """The document as JSON text."""
-        return self._flushed().to_json()
+        text: str = self._flushed().to_json()
+        return text
 
     def _flushed(self) -> Any:
         if self._handle is None:

@@ -4,7 +4,7 @@ event, component and configuration, raises with a sentence instead."""
 from __future__ import annotations
 
 # What the standard library imports only when it is needed: later nothing can be imported.
-import _strptime  # noqa: F401
+import _strptime  # type: ignore[import-not-found]  # noqa: F401
 import atexit  # noqa: F401
 import builtins
 import datetime
@@ -19,6 +19,7 @@ import encodings.utf_8_sig  # noqa: F401
 import encodings.utf_16  # noqa: F401
 import encodings.utf_16_le  # noqa: F401
 import encodings.utf_32  # noqa: F401
+import hashlib  # noqa: F401
 import io
 import linecache  # noqa: F401
 import os
@@ -57,7 +58,7 @@ class _SameInstances(type):
     """What the C code makes is of the class that was there before."""
 
     def __instancecheck__(cls, instance: object) -> bool:
-        return isinstance(instance, cls.__base__)
+        return cls.__base__ is not None and isinstance(instance, cls.__base__)
 
 
 class _Datetime(datetime.datetime, metaclass=_SameInstances):
@@ -72,7 +73,7 @@ class _Random(random.Random):
     def __new__(cls, seed: Any = None) -> _Random:
         if seed is None:
             raise RuntimeError(RANDOMNESS)
-        return super().__new__(cls, seed)
+        return super().__new__(cls, seed)  # type: ignore[call-arg]
 
     def seed(self, a: Any = None, version: int = 2) -> None:
         if a is None:
@@ -97,20 +98,22 @@ def forbid() -> None:
         cls.__module__ = "datetime"
         setattr(datetime, name, cls)
     os.urandom = random._urandom = _refuse(RANDOMNESS)  # type: ignore[attr-defined]
-    random.Random = _Random  # type: ignore[misc]
+    random.Random = _Random  # type: ignore[misc, assignment]
     random.seed = _refuse("`random` is seeded by the event's id: use random.Random(seed) for a sequence of your own")
 
 
 def seal(write: Callable[[str, str], None]) -> None:
     """After the plugin was imported: files, output, and imports."""
-    builtins.open = io.open = _refuse(FILES)  # type: ignore[assignment]
+    # Imports what it needs at its first call.
+    _seed("")
+    builtins.open = io.open = _refuse(FILES)
     for name in "open stat lstat listdir scandir mkdir remove rename getcwd".split():
         if hasattr(os, name):
             setattr(os, name, _refuse(FILES))
     sys.stdout = _LogWriter(write, "info")
     sys.stderr = _LogWriter(write, "warn")
     sys.path.clear()
-    sys.meta_path[:] = [_NoImport]  # type: ignore[list-item]
+    sys.meta_path[:] = [_NoImport]
 
 
 def seed(text: str) -> None:

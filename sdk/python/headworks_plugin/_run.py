@@ -47,12 +47,12 @@ def count(counter: str, amount: int) -> None:
     _host.count(counter, amount)
 
 
-class WitWorld(wit_world.WitWorld):
+class WitWorld(wit_world.WitWorld):  # type: ignore[misc]
     _plugin: Any = None
 
     def configure(self, config: str) -> None:
-        _guard.seed("")
         try:
+            _guard.seed("")
             type(self)._plugin = _configured(headworks_plugin._registered, json.loads(config))
         except Exception as error:
             raise Err(_refusal(error)) from None
@@ -60,8 +60,8 @@ class WitWorld(wit_world.WitWorld):
             _end()
 
     def transform(self, event: types.Event) -> list[types.Output]:
-        _guard.seed(event.id)
         try:
+            _guard.seed(event.id)
             given = type(self)._plugin.transform(
                 Event(
                     event.id,
@@ -116,7 +116,7 @@ _SCALARS = {"str": str, "int": int, "float": float, "bool": bool, "list": list, 
 def _check_member(name: str, annotation: Any, config: dict[str, Any]) -> None:
     """Checks what is annotated as a plain type; the rest is the class's own affair."""
     wanted = _SCALARS.get(annotation) if isinstance(annotation, str) else annotation
-    if name not in config or wanted not in _SCALARS.values():
+    if name not in config or not isinstance(wanted, type) or wanted not in _SCALARS.values():
         return
     found = type(config[name])
     if wanted is float and found is int:

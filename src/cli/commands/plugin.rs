@@ -71,7 +71,11 @@ pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -
         }
         PluginCommand::Build { path } => built(&plugin_project::build(&path)?, *output),
         // `--local` is required: there is no other way yet.
-        PluginCommand::Test { directory, local: _ } => test(&directory, *output).await,
+        PluginCommand::Test {
+            path,
+            cases,
+            local: _,
+        } => test(&path, cases.as_deref(), *output).await,
         PluginCommand::Dev { directory } => dev(&directory, *output).await,
         PluginCommand::Push { name, path, activate } => {
             let client = Client::new(remote)?;
@@ -207,9 +211,9 @@ fn transformer() -> Result<(Arc<Transformer>, Option<tempfile::TempDir>), Failur
 }
 
 /// Runs the plugin's cases through the gateway's own host.
-async fn test(directory: &Path, output: Output) -> Result<(), Failure> {
+async fn test(path: &Path, cases: Option<&Path>, output: Output) -> Result<(), Failure> {
     let (transformer, _folder) = transformer()?;
-    let report = plugin_project::test_local(directory, &transformer).await?;
+    let report = plugin_project::test_local(path, cases, &transformer).await?;
     if output.is_json() {
         let cases: Vec<_> = report
             .cases
@@ -244,7 +248,9 @@ fn show_round(round: &Round<'_>, directory: &Path, output: Output) -> Result<(),
         Ok(report) => {
             if output.is_json() {
                 let changed: Vec<_> = round.changed.iter().map(|(case, _)| case).collect();
-                return output::line(&json!({ "passed": report.is_passed(), "changed": changed }).to_string());
+                return output::line(
+                    &json!({ "passed": report.is_passed(), "changed": changed }).to_string(),
+                );
             }
             print(report)?;
         }
@@ -259,10 +265,7 @@ fn show_round(round: &Round<'_>, directory: &Path, output: Output) -> Result<(),
             output::line(&format!("  {}", output::printable(line)))?;
         }
     }
-    output::line(&format!(
-        "watching {}; Ctrl-C ends it",
-        directory.display()
-    ))
+    output::line(&format!("watching {}; Ctrl-C ends it", directory.display()))
 }
 
 fn print(report: &Report) -> Result<(), Failure> {

@@ -50,10 +50,20 @@ pub struct CaseReport {
     event: Option<Validated>,
 }
 
-/// Builds the plugin in `directory` and runs its cases in the gateway's own host.
-pub async fn test_local(directory: &Path, transformer: &Transformer) -> Result<Report, ProjectError> {
-    let built = build(directory)?;
-    let cases = run_cases(&built, &directory.join("cases"), transformer).await?;
+/// Builds the plugin at `path` and runs its cases in the gateway's own host: those in `folder`, or in `cases` beside
+/// its source.
+pub async fn test_local(
+    path: &Path,
+    folder: Option<&Path>,
+    transformer: &Transformer,
+) -> Result<Report, ProjectError> {
+    let built = build(path)?;
+    let beside = if path.is_dir() {
+        path.join("cases")
+    } else {
+        path.with_file_name("cases")
+    };
+    let cases = run_cases(&built, folder.unwrap_or(&beside), transformer).await?;
     Ok(Report { built, cases })
 }
 

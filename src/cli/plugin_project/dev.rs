@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::Path,
     sync::mpsc::{self, RecvTimeoutError},
     time::Duration,
 };
@@ -49,7 +49,7 @@ pub async fn dev(
         .map_err(|error| ProjectError::Watch(error.to_string()))?;
     let mut before: Option<BTreeMap<String, Value>> = None;
     loop {
-        let report = test_local(directory, transformer).await;
+        let report = test_local(directory, None, transformer).await;
         let mut changed = Vec::new();
         if let Ok(report) = &report {
             let now: BTreeMap<_, _> = report
@@ -95,7 +95,7 @@ fn next_save(events: &mpsc::Receiver<()>) -> bool {
     }
 }
 
-fn is_source(root: &Path, path: &PathBuf) -> bool {
+fn is_source(root: &Path, path: &Path) -> bool {
     path.strip_prefix(root).is_ok_and(|path| {
         path.iter().all(|part| {
             let part = part.to_string_lossy();

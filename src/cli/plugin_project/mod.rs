@@ -34,7 +34,10 @@ pub enum ProjectError {
     #[error("{path} is not empty: choose another folder", path = .0.display())]
     NotEmpty(PathBuf),
     #[error("a {language}'s name begins with a letter: {tool} takes no other")]
-    NameBeginsWithDigit { language: &'static str, tool: &'static str },
+    NameBeginsWithDigit {
+        language: &'static str,
+        tool: &'static str,
+    },
     #[error(
         "{path} is no plugin's folder: it holds neither Cargo.toml (Rust) nor package.json (JavaScript), \
          pyproject.toml (Python) or go.mod (Go). Make one with `headworks plugin new --language rust|js|python|go NAME`",
@@ -42,17 +45,29 @@ pub enum ProjectError {
     )]
     NoProject(PathBuf),
     #[error("{path} holds both {one} and {other}: a plugin's folder is of one language", path = .path.display())]
-    LanguagesMixed { path: PathBuf, one: &'static str, other: &'static str },
+    LanguagesMixed {
+        path: PathBuf,
+        one: &'static str,
+        other: &'static str,
+    },
     #[error("{path}: {fault}", path = .path.display())]
     ManifestMalformed { path: PathBuf, fault: String },
     #[error("{path} holds no {wanted}", path = .path.display())]
     NoEntry { path: PathBuf, wanted: &'static str },
     #[error("{manifest} does not name headworks-plugin: {advice}")]
-    NoSdk { manifest: &'static str, advice: &'static str },
+    NoSdk {
+        manifest: &'static str,
+        advice: &'static str,
+    },
     #[error("{tool} is not installed: {install}")]
     ToolMissing { tool: &'static str, install: String },
     #[error("{tool} is of version {found}, and {wanted} is needed: {install}")]
-    ToolVersion { tool: &'static str, found: String, wanted: &'static str, install: String },
+    ToolVersion {
+        tool: &'static str,
+        found: String,
+        wanted: &'static str,
+        install: String,
+    },
     #[error("the Rust target {target} is missing: rustup target add {target}", target = build::RUST_TARGET)]
     TargetMissing,
     #[error("Cargo.toml of {0} builds no component: add `[lib]` with `crate-type = [\"cdylib\"]`")]
@@ -61,7 +76,7 @@ pub enum ProjectError {
     BuildFailed(&'static str),
     #[error("cargo said what cannot be understood: {0}")]
     CargoUnclear(String),
-    #[error("{path} is no core WebAssembly module", path = .0.display())]
+    #[error("{path} is no WebAssembly", path = .0.display())]
     NoCoreModule(PathBuf),
     #[error("the folder cannot be watched: {0}")]
     Watch(String),

@@ -139,9 +139,7 @@ impl Kit {
 
     /// The SDK's path as the project names it, and the files of the copy where one was made.
     fn place(&self, directory: &Path) -> Result<(String, Vec<PathBuf>), ProjectError> {
-        let repository = directory
-            .ancestors()
-            .find(|ancestor| is_repository(ancestor));
+        let repository = directory.ancestors().find(|ancestor| is_repository(ancestor));
         if let Some(repository) = repository {
             let path = relative(directory, repository).join(self.in_repository);
             return Ok((path.display().to_string(), Vec::new()));

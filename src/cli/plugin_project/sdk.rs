@@ -57,7 +57,9 @@ pub(super) fn alone(manifest: &str) -> String {
         ("license", env!("CARGO_PKG_LICENSE")),
         ("repository", env!("CARGO_PKG_REPOSITORY")),
     ];
-    inherited.into_iter().fold(manifest.to_owned(), |text, (key, value)| {
-        text.replace(&format!("{key}.workspace = true"), &format!("{key} = {value:?}"))
-    })
+    inherited
+        .into_iter()
+        .fold(manifest.to_owned(), |text, (key, value)| {
+            text.replace(&format!("{key}.workspace = true"), &format!("{key} = {value:?}"))
+        })
 }

@@ -1,4 +1,5 @@
 //! Parts that several tests share.
 
+pub mod console;
 pub mod gateway;
 pub mod kafka;

@@ -6,24 +6,33 @@ use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::{Resolve, WorldId};
 
 use super::{Built, finish};
-use crate::cli::plugin_project::{ProjectError, io_error, sdk};
+use crate::{
+    cli::plugin_project::{ProjectError, io_error, sdk},
+    limits::Limits,
+    transform,
+};
 
+const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 /// What Go's runtime imports, whatever the plugin does.
 const PREVIEW1: &str = "wasi_snapshot_preview1";
 
-/// Makes the component `NAME.component.wasm` of the core module `NAME.wasm`.
+/// Makes the component `NAME.component.wasm` of the core module `NAME.wasm`; a component is left as it is.
 pub(super) fn build(path: &Path) -> Result<Built, ProjectError> {
-    let module = fs::read(path).map_err(io_error(path))?;
-    if !module.starts_with(b"\0asm\x01\0\0\0") {
+    let bytes = fs::read(path).map_err(io_error(path))?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = name.iter().flat_map(|name| name.split('.')).next();
+    let name = name.unwrap_or("plugin").to_owned();
+    if bytes.starts_with(COMPONENT) {
+        let facts = transform::examine(&bytes, Limits::default().component_bytes)?;
+        let path = path.to_owned();
+        return Ok(Built { name, path, facts });
+    }
+    if !bytes.starts_with(CORE_MODULE) {
         return Err(ProjectError::NoCoreModule(path.to_owned()));
     }
-    let component = encode(&with_contract(module)?, false)?;
-    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    finish(
-        name.unwrap_or_else(|| "plugin".to_owned()),
-        path.with_extension("component.wasm"),
-        &component,
-    )
+    let component = encode(&with_contract(bytes)?, false)?;
+    finish(name, path.with_extension("component.wasm"), &component)
 }
 
 /// Makes a component of a core module that carries the contract. `for_go` joins the adapter that answers what Go's

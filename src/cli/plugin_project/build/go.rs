@@ -48,7 +48,9 @@ pub(super) fn build(directory: &Path) -> Result<Built, ProjectError> {
         .unwrap_or_default()
         .to_owned();
     let version = run(
-        command(directory).args(["env", "GOVERSION"]).stderr(Stdio::inherit()),
+        command(directory)
+            .args(["env", "GOVERSION"])
+            .stderr(Stdio::inherit()),
         GO,
     )?;
     let version = String::from_utf8_lossy(&version);
@@ -115,7 +117,8 @@ fn compile(directory: &Path) -> Result<Vec<u8>, ProjectError> {
     run(
         command(directory)
             .args(["build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false"])
-            .args(["-ldflags=-s -w", "-o"])
+            // The names of functions stay: they are what the gateway can tell of a trap.
+            .args(["-ldflags=-w", "-o"])
             .arg(&module)
             .arg(".")
             .envs([("GOOS", "wasip1"), ("GOARCH", "wasm"), ("CGO_ENABLED", "0")])

@@ -6,7 +6,10 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{Built, core_module, finish, tools::{Tool, run}};
+use super::{
+    Built, core_module, finish,
+    tools::{Tool, run},
+};
 use crate::cli::plugin_project::{ProjectError, io_error};
 
 /// Has no WASI: what is built for it cannot import what no plugin may.
