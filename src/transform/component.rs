@@ -99,14 +99,10 @@ impl Language {
         }
     }
 
-    /// From a field and a value of a `producers` section. The languages of an interpreter's plugins are told by the
-    /// tool, which speaks last.
+    /// From a value of a `producers` section. What interpreters run is not told there.
     fn of(value: &str) -> Option<Language> {
         let value = value.to_ascii_lowercase();
         let known = [
-            ("componentize-py", Language::Python),
-            ("componentize-qjs", Language::Js),
-            ("componentize-js", Language::Js),
             ("rustc", Language::Rust),
             ("go cmd/compile", Language::Go),
             ("tinygo", Language::Go),
@@ -115,16 +111,6 @@ impl Language {
         known
             .into_iter()
             .find_map(|(name, language)| value.contains(name).then_some(language))
-    }
-
-    /// An interpreter is made of Rust and C.
-    fn outranks(self, other: Option<Language>) -> bool {
-        let rank = |language| match language {
-            Language::C => 0,
-            Language::Rust | Language::Go => 1,
-            Language::Js | Language::Python => 2,
-        };
-        other.is_none_or(|other| rank(self) > rank(other))
     }
 }
 
@@ -193,7 +179,8 @@ impl Surface {
         let values = fields.into_iter().flatten().flat_map(|field| field.values);
         for value in values.flatten() {
             let language = Language::of(value.name);
-            if language.is_some_and(|language| language.outranks(self.language)) {
+            // A C library is in most of them.
+            if language.is_some() && matches!(self.language, None | Some(Language::C)) {
                 self.language = language;
             }
         }
@@ -241,7 +228,19 @@ impl Surface {
         ))
     }
 
+    /// Interpreters are told by what they export beside the contract.
+    fn language(&self) -> Option<Language> {
+        if self.exports.iter().any(|name| name == "init") {
+            Some(Language::Js)
+        } else if self.other_exports.iter().any(|name| name == "exports") {
+            Some(Language::Python)
+        } else {
+            self.language
+        }
+    }
+
     fn advice_against_wasi(&self) -> String {
+        let found = self.language();
         let languages = [
             Language::Rust,
             Language::Js,
@@ -251,7 +250,7 @@ impl Surface {
         ];
         let by_hand: Vec<_> = languages
             .into_iter()
-            .filter(|language| self.language.is_none_or(|known| known == *language))
+            .filter(|language| found.is_none_or(|known| known == *language))
             .map(Language::build_without_wasi)
             .collect();
         format!(
