@@ -32,7 +32,6 @@ async fn follow(page: &str) {
     symlink(env!("CARGO_BIN_EXE_headworks"), programs.join("headworks")).expect("a link can be made");
     fs::create_dir_all(gateway.path("sdk")).expect("a folder can be made");
     symlink(repository().join("sdk/c"), gateway.path("sdk/c")).expect("a link can be made");
-    share_compiled(&gateway);
     let mut shell = Shell {
         gateway: &gateway,
         variables: format!("PATH=\"{}:$PATH\"\n", programs.display()),
@@ -51,6 +50,9 @@ async fn follow(page: &str) {
             command: command.clone(),
             output: without_measures(output),
         };
+        if command.starts_with("headworks plugin push") {
+            share_compiled(&gateway);
+        }
         let started = Instant::now();
         loop {
             let printed = shell.run(command);
