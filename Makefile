@@ -9,7 +9,7 @@ export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 WASM := wasm32-unknown-unknown
 
-.PHONY: help setup run test test-long check fmt clippy doc deny plugins kafka senders bench clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka senders bench clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -23,7 +23,7 @@ run: setup ## Build, start the gateway with the examples, print commands to try.
 
 test: ## Run everything that must pass, a real Kafka included; does its own set-up.
 	@scripts/setup test
-	$(MAKE) --no-print-directory fmt plugins kafka senders clippy doc
+	$(MAKE) --no-print-directory fmt plugins kafka senders clippy doc sdks
 	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo test --locked --workspace); fi
 	cargo test --locked --workspace --no-fail-fast
 
@@ -55,6 +55,12 @@ deny: ## Check the dependencies' licences and sources; their advisories where th
 
 plugins: ## Build the plugins for WASM.
 	@if [ -f plugins/Cargo.toml ]; then cd plugins && cargo build --locked --release --target $(WASM); fi
+
+sdks: ## Check the plugin SDKs' types and format; the tests run their cases.
+	@unformatted="$$(gofmt -l sdk/go sdk/conformance/go)"; [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted" >&2; exit 1; }
+	(cd sdk/go && go vet ./... && GOOS=wasip1 GOARCH=wasm go vet ./...)
+	sdk/js/node_modules/.bin/tsc --project sdk/conformance/js
+	.cache/python/bin/mypy --strict --no-error-summary --cache-dir .cache/mypy --config-file sdk/python/pyproject.toml sdk/python/headworks_plugin
 
 kafka: ## Fetch the Apache Kafka that tests and benchmarks deliver to.
 	@if [ -x tests/kafka/fetch.sh ]; then tests/kafka/fetch.sh; fi

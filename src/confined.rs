@@ -12,7 +12,7 @@ use std::{
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
-/// The second argument of the process whose limits are set.
+/// The second argument of the process whose limits are set. Before that it is the processor time, in seconds.
 const LIMITED: &str = "--limited";
 /// Bytes of the child's standard error that are kept.
 const ERROR_BYTES: u64 = 16 << 10;
@@ -47,18 +47,21 @@ impl Ended {
     }
 }
 
-/// In the child: does `work` within the bounds. To be called by `main` before anything else where the first argument is
+/// In the child: does `work` within the bounds, or within less processor time where the parent gave it less. To be called by `main` before anything else where the first argument is
 /// `argument`.
 pub fn confine(argument: &str, bounds: &Bounds, work: impl FnOnce() -> ExitCode) -> ExitCode {
-    if std::env::args_os()
-        .nth(2)
-        .is_some_and(|argument| argument == LIMITED)
-    {
+    let second = std::env::args().nth(2);
+    if second.as_deref() == Some(LIMITED) {
         return work();
     }
+    let asked_cpu_s = second.and_then(|seconds| seconds.parse().ok());
+    let bounds = Bounds {
+        cpu_s: asked_cpu_s.unwrap_or(bounds.cpu_s).min(bounds.cpu_s),
+        ..*bounds
+    };
     // The limits come first and the process begins anew: an allocator takes room before `main` that no limit set
     // later would bind.
-    let started_anew = set_limits(bounds).map(|()| {
+    let started_anew = set_limits(&bounds).map(|()| {
         Command::new("/proc/self/exe")
             .args([argument, LIMITED])
             .env_clear()
@@ -105,7 +108,7 @@ pub async fn run(program: &Path, argument: &str, input: &[u8], bounds: &Bounds) 
 
 async fn run_child(program: &Path, argument: &str, input: &[u8], bounds: &Bounds) -> io::Result<Ended> {
     let mut process = tokio::process::Command::new(program)
-        .arg(argument)
+        .args([argument, &bounds.cpu_s.to_string()])
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::piped())

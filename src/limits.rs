@@ -215,14 +215,22 @@ pub const PLUGIN_COUNTERS: usize = 100;
 pub const PLUGIN_COUNTER_NAME_CHARACTERS: usize = 64;
 /// Characters of the text with which a plugin rejects an event or fails.
 pub const PLUGIN_FAILURE_CHARACTERS: usize = 2000;
-/// CPU time of one compilation.
+/// CPU time of one compilation, for a component of at most [`COMPILE_BYTES_AT_ONCE`] …
 pub const COMPILE_CPU_S: u64 = 10;
+pub const COMPILE_BYTES_AT_ONCE: u64 = 5 * MIB;
+/// … and for each further MiB: interpreters are large and their code is ordinary.
+pub const COMPILE_CPU_S_PER_MIB: u64 = 2;
+/// However large it is.
+pub const COMPILE_CPU_S_CEILING: u64 = 60;
 /// Private memory of one compilation.
 pub const COMPILE_MEMORY_BYTES: u64 = 512 * MIB;
-/// Real time of one compilation, on a machine that has other things to do.
-pub const COMPILE_WALL_S: u64 = 60;
+/// Real time of one compilation as a multiple of its CPU time. Processor time is what binds; this ends only a child that
+/// a very busy machine hardly lets run.
+pub const COMPILE_WALL_FACTOR: u64 = 20;
 /// A compiled form.
 pub const COMPILED_BYTES: u64 = 512 * MIB;
+/// Components, and as many compiled forms, that `headworks plugin` keeps of builds before.
+pub const KEPT_BUILDS: usize = 40;
 /// Compilations at the same time.
 pub const COMPILES_AT_ONCE: usize = 2;
 
@@ -247,6 +255,19 @@ const _: () =
 const _: () = assert!(BODY_BYTES_CEILING < u32::MAX as u64);
 const _: () = assert!(SCHEMA_DEPTH <= DEPTH_CEILING);
 const _: () = assert!(COMPARE_TIME_MS < COMPARE_WALL_S * 1000);
+
+/// CPU time that compiling a component of this size may take.
+pub const fn compile_cpu_s(component_bytes: u64) -> u64 {
+    let further_mib = component_bytes
+        .saturating_sub(COMPILE_BYTES_AT_ONCE)
+        .div_ceil(MIB);
+    let allowed = COMPILE_CPU_S.saturating_add(further_mib.saturating_mul(COMPILE_CPU_S_PER_MIB));
+    if allowed < COMPILE_CPU_S_CEILING {
+        allowed
+    } else {
+        COMPILE_CPU_S_CEILING
+    }
+}
 
 /// A number of bytes, written `"16MiB"`, `"40KiB"`, `"10GiB"`, `"512B"` or as a plain integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

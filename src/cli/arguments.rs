@@ -399,16 +399,26 @@ pub enum PluginCommand {
     },
     /// Build a plugin's component.
     Build {
-        #[arg(value_name = "DIR", default_value = ".")]
-        directory: PathBuf,
+        /// The folder of a plugin's source, or a core module, as a C compiler makes it.
+        #[arg(value_name = "DIR|FILE", default_value = ".")]
+        path: PathBuf,
     },
     /// Build a plugin and run its cases through the gateway's own host, on this machine.
     Test {
-        #[arg(value_name = "DIR", default_value = ".")]
-        directory: PathBuf,
+        /// The folder of a plugin's source, or a component.
+        #[arg(value_name = "DIR|FILE", default_value = ".")]
+        path: PathBuf,
+        /// The folder of the cases; by default `cases` in DIR, or beside FILE.
+        #[arg(long, value_name = "DIR")]
+        cases: Option<PathBuf>,
         /// Without a gateway; this version knows no other way.
         #[arg(long, required = true)]
         local: bool,
+    },
+    /// Build a plugin and run its cases, now and at each save; show what each save changed. Ctrl-C ends it.
+    Dev {
+        #[arg(value_name = "DIR", default_value = ".")]
+        directory: PathBuf,
     },
     /// Upload a component as the plugin's next version.
     Push {

@@ -17,17 +17,21 @@ use crate::{
 /// The hidden argument that makes the binary call [`run`].
 pub const ARGUMENT: &str = "compile-component";
 
-pub(super) const BOUNDS: Bounds = Bounds {
-    cpu_s: limits::COMPILE_CPU_S,
-    memory_bytes: limits::COMPILE_MEMORY_BYTES,
-    wall_s: limits::COMPILE_WALL_S,
-    output_bytes: limits::COMPILED_BYTES,
-};
+/// What compiling a component of this size may use.
+pub(super) const fn bounds(component_bytes: u64) -> Bounds {
+    let cpu_s = limits::compile_cpu_s(component_bytes);
+    Bounds {
+        cpu_s,
+        memory_bytes: limits::COMPILE_MEMORY_BYTES,
+        wall_s: cpu_s * limits::COMPILE_WALL_FACTOR,
+        output_bytes: limits::COMPILED_BYTES,
+    }
+}
 
 /// Compiles the component on standard input and writes its compiled form to standard output; what is wrong with it
 /// goes to standard error. To be called by `main` before anything else when the first argument is [`ARGUMENT`].
 pub fn run() -> ExitCode {
-    confine(ARGUMENT, &BOUNDS, compile)
+    confine(ARGUMENT, &bounds(u64::MAX), compile)
 }
 
 fn compile() -> ExitCode {

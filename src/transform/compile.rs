@@ -4,19 +4,17 @@ use std::path::Path;
 
 use super::{child, fault};
 use crate::{
-    confined::{self, Ended},
+    confined::{self, Bounds, Ended},
     limits::{self, ByteSize},
     problem::{Code, Problem},
 };
 
 /// Compiles `component` in a child process.
 pub(super) async fn compile(compiler: &Path, component: &[u8]) -> Result<Vec<u8>, Problem> {
-    match confined::run(compiler, child::ARGUMENT, component, &child::BOUNDS).await {
-        Ok(Some(ended)) => compiled(ended),
-        Ok(None) => Err(too_costly(&format!(
-            "took longer than {} s",
-            limits::COMPILE_WALL_S
-        ))),
+    let bounds = child::bounds(component.len() as u64);
+    match confined::run(compiler, child::ARGUMENT, component, &bounds).await {
+        Ok(Some(ended)) => compiled(ended, &bounds),
+        Ok(None) => Err(too_costly(&format!("took longer than {} s", bounds.wall_s))),
         Err(error) => {
             tracing::error!(compiler = %compiler.display(), %error, "the compiling process cannot be run");
             Err(Problem::new(
@@ -27,7 +25,7 @@ pub(super) async fn compile(compiler: &Path, component: &[u8]) -> Result<Vec<u8>
     }
 }
 
-fn compiled(ended: Ended) -> Result<Vec<u8>, Problem> {
+fn compiled(ended: Ended, bounds: &Bounds) -> Result<Vec<u8>, Problem> {
     if ended.output.len() as u64 > limits::COMPILED_BYTES {
         return Err(too_costly(&format!(
             "made more than {} of native code",
@@ -40,7 +38,7 @@ fn compiled(ended: Ended) -> Result<Vec<u8>, Problem> {
     if ended.was_killed() {
         return Err(too_costly(&format!(
             "took more than {} s of processor time or {} of memory",
-            limits::COMPILE_CPU_S,
+            bounds.cpu_s,
             ByteSize(limits::COMPILE_MEMORY_BYTES)
         )));
     }

@@ -1,5 +1,6 @@
 //! Parts that several tests share.
 
+pub mod console;
 pub mod gateway;
 pub mod kafka;
 pub mod s3;
