@@ -9,7 +9,7 @@ export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 WASM := wasm32-unknown-unknown
 
-.PHONY: help setup run test check fmt clippy doc deny plugins kafka bench clean
+.PHONY: help setup run test check fmt clippy doc deny plugins kafka kinesis bench clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -23,7 +23,7 @@ run: setup ## Build, start the gateway with the examples, print commands to try.
 
 test: ## Run everything that must pass, a real Kafka included; does its own set-up.
 	@scripts/setup test
-	$(MAKE) --no-print-directory fmt plugins kafka clippy doc
+	$(MAKE) --no-print-directory fmt plugins kafka kinesis clippy doc
 	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo test --locked --workspace); fi
 	cargo test --locked --workspace --no-fail-fast
 
@@ -54,6 +54,9 @@ plugins: ## Build the plugins for WASM.
 
 kafka: ## Fetch the Apache Kafka that tests and benchmarks deliver to.
 	@if [ -x tests/kafka/fetch.sh ]; then tests/kafka/fetch.sh; fi
+
+kinesis: ## Fetch the Kinesis emulator that tests deliver to.
+	@if [ -x tests/kinesis/fetch.sh ]; then tests/kinesis/fetch.sh; fi
 
 bench: ## Run the benchmarks and print their ratios.
 	@scripts/setup test

@@ -2,9 +2,10 @@
 
 mod actions;
 mod drain;
+mod folder;
 mod readiness;
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::{net::TcpListener, sync::watch};
@@ -111,6 +112,8 @@ async fn ended() -> io::Result<()> {
 
 /// All parts of a running gateway but its sockets.
 struct Gateway {
+    /// Held as long as the gateway lives.
+    _data_folder: folder::DataFolder,
     registry: Registry,
     transformer: Arc<Transformer>,
     pipeline: Arc<Pipeline>,
@@ -120,7 +123,7 @@ struct Gateway {
 
 impl Gateway {
     async fn start(settings: &Settings) -> Result<Gateway, AppError> {
-        make_private_folder(&settings.data_dir)?;
+        let data_folder = folder::DataFolder::open(&settings.data_dir)?;
         let telemetry = Telemetry::new().map_err(|error| AppError(error.to_string()))?;
         let store = Store::open(&settings.store.url).map_err(|error| AppError(error.to_string()))?;
         let registry = Registry::open(store.clone())
@@ -142,8 +145,9 @@ impl Gateway {
         let pipeline = start_pipeline(settings, store, &telemetry).await?;
         let drain = drain::Drain::start(Arc::clone(&pipeline));
         follow(&registry, &pipeline, &transformer, &drain).await;
-        readiness::observe(&telemetry, &pipeline, &registry);
+        readiness::observe(&telemetry, &pipeline, &registry, &transformer);
         Ok(Gateway {
+            _data_folder: data_folder,
             registry,
             transformer,
             pipeline,
@@ -159,15 +163,6 @@ impl Gateway {
     }
 }
 
-fn make_private_folder(path: &Path) -> Result<(), AppError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| failed(format_args!("data_dir = {}", path.display()))(error.to_string()))
-}
-
 async fn start_pipeline(
     settings: &Settings,
     store: Store,
@@ -177,7 +172,10 @@ async fn start_pipeline(
     let budget = Budget::new(settings.spool.max_bytes.0);
     let spool = Spool::open(
         &folder.join("quarantine"),
-        SpoolOptions::default(),
+        SpoolOptions {
+            owner: Quarantine::owner,
+            ..SpoolOptions::default()
+        },
         Arc::clone(&budget),
     )
     .map_err(|error| failed("the quarantine's spool")(error.to_string()))?;

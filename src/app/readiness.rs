@@ -8,6 +8,7 @@ use crate::{
     pipeline::Pipeline,
     registry::Registry,
     telemetry::Telemetry,
+    transform::{CounterReading, Transformer},
 };
 
 /// Whether this node can take events now, and on what that hangs. A destination that is down does not count against
@@ -59,7 +60,13 @@ pub(super) fn of(pipeline: &Pipeline, registry: &Registry) -> Readiness {
 }
 
 /// Metrics of what is read rather than counted.
-pub(super) fn observe(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, registry: &Registry) {
+pub(super) fn observe(
+    telemetry: &Telemetry,
+    pipeline: &Arc<Pipeline>,
+    registry: &Registry,
+    transformer: &Arc<Transformer>,
+) {
+    accounts(telemetry, pipeline, transformer);
     let per_destination = |read: fn(&dyn crate::deliver::Destination) -> u64| {
         let pipeline = Arc::clone(pipeline);
         move || {
@@ -103,5 +110,53 @@ pub(super) fn observe(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, registry:
         "headworks.registry.sequence",
         "The last registry change in force",
         move || vec![(registry.state().sequence, Vec::new())],
+    );
+}
+
+/// Where each record is. One instrument, so that all of a destination's numbers are of one moment.
+fn accounts(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, transformer: &Arc<Transformer>) {
+    let accounted = Arc::clone(pipeline);
+    telemetry.observe(
+        "headworks.destination.records",
+        "Records since the start: accepted + recovered = delivered + waiting + refused + no_place + in_flight + \
+         unaccounted",
+        move || {
+            let mut readings = Vec::new();
+            for destination in accounted.destinations().iter() {
+                let counts = destination.counts();
+                for (state, records) in [
+                    ("accepted", counts.accepted),
+                    ("recovered", counts.recovered),
+                    ("delivered", counts.delivered),
+                    ("waiting", counts.waiting),
+                    ("refused", counts.refused),
+                    ("no_place", counts.no_place),
+                    ("in_flight", counts.in_flight),
+                    ("unaccounted", counts.unaccounted),
+                ] {
+                    let labels = vec![
+                        ("destination", destination.name().to_string()),
+                        ("state", state.to_owned()),
+                    ];
+                    readings.push((records, labels));
+                }
+            }
+            readings
+        },
+    );
+    let transformer = Arc::clone(transformer);
+    telemetry.observe_total(
+        "headworks.plugin.counter",
+        "What plugins count themselves",
+        move || {
+            let reading = |reading: CounterReading| {
+                let labels = vec![
+                    ("plugin", reading.plugin.to_string()),
+                    ("counter", reading.counter.to_string()),
+                ];
+                (reading.value, labels)
+            };
+            transformer.counters().into_iter().map(reading).collect()
+        },
     );
 }

@@ -80,7 +80,8 @@ impl Quarantine {
         let payload = form::encode(&kept);
         let this = Arc::clone(self);
         let waiting = payload.clone();
-        self.spool.append(payload, move |result| {
+        let owner = Arc::clone(kept.event.partner.as_shared());
+        self.spool.append(&owner, payload, move |result| {
             let result = result.map(|sequence| {
                 this.index.lock().insert(
                     &kept,
@@ -92,6 +93,11 @@ impl Quarantine {
             });
             done(result);
         });
+    }
+
+    /// Whose an entry of the quarantine's spool is.
+    pub fn owner(entry: &[u8]) -> Option<&str> {
+        form::partner(entry)
     }
 
     /// Events that wait.
@@ -250,7 +256,7 @@ impl Quarantine {
             return false;
         }
         self.refresh.lock().await.batches.insert(name.to_string());
-        if let Err(error) = self.spool.commit(last, Bytes::new()).await {
+        if let Err(error) = self.spool.commit(last, Bytes::new(), payloads.len() as u64).await {
             tracing::warn!(%error, "the quarantine's cursor could not be written; its events stand in the store twice");
         }
         let mut index = self.index.lock();
@@ -318,4 +324,15 @@ fn unavailable(error: StoreError) -> Problem {
         Code::StoreUnavailable,
         "the store cannot be reached; try again later",
     )
+}
+
+/// An entry of the quarantine's spool as the JSON that the admin API shows.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn export(entry: &Bytes) -> Result<String, String> {
+    let kept = form::decode(entry).map_err(|error| error.to_string())?;
+    let whole = kept.whole().map_err(|error| error.to_string())?;
+    serde_json::to_string(&whole).map_err(|error| error.to_string())
 }

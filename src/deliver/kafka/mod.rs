@@ -12,7 +12,6 @@ mod message;
 mod options;
 #[cfg(test)]
 mod tests;
-mod window;
 
 use std::{
     collections::BTreeMap,
@@ -38,8 +37,8 @@ use self::{
     options::Options,
 };
 use super::{
-    Counters, Delivery, Destination, DestinationState, RefusedHandler, Ticket, count, spool_record,
-    state::SharedState,
+    Counters, Counts, Delivery, Destination, DestinationState, RefusedHandler, Ticket, count, spool_record,
+    state::SharedState, window,
 };
 use crate::{
     config::Secret,
@@ -142,8 +141,8 @@ impl Destination for KafkaDestination {
         self.core.send(record, ticket);
     }
 
-    fn counters(&self) -> &Counters {
-        &self.core.counters
+    fn counts(&self) -> Counts {
+        self.core.counters.read(&self.core.spool)
     }
 
     fn pending(&self) -> Pending {

@@ -1,4 +1,11 @@
 //! Parts that several tests share.
 
+pub mod accounts;
 pub mod gateway;
 pub mod kafka;
+pub mod kinesis;
+
+/// Whether tests should run at the figures of the promises rather than at a size for every day.
+pub fn long() -> bool {
+    std::env::var_os("HEADWORKS_TEST_LONG").is_some()
+}
