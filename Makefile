@@ -18,7 +18,7 @@ setup: ## Install what building and running takes, where it is missing.
 	@scripts/setup run
 
 run: setup ## Build, start the gateway with the examples, print commands to try. Ctrl-C stops it.
-	@cargo build --release --locked --bin headworks
+	@cargo build --profile quick --locked --bin headworks
 	exec scripts/run
 
 test: ## Run everything that must pass, a real Kafka included; does its own set-up.

@@ -168,14 +168,14 @@ fn state() -> State {
 fn event(data: Document) -> Decoded {
     Decoded {
         partner: "haneul-app".parse().expect("the name is a partner's"),
-        attributes: Attributes {
-            id: "019a4c5e-7b1c-7d2e-9f00-0123456789ab".to_owned(),
+        attributes: Arc::new(Attributes {
+            id: "019a4c5e-7b1c-7d2e-9f00-0123456789ab".into(),
             source: "/apps/haneul".to_owned(),
             event_type: event_type(),
             time: "2026-11-02T01:15:30.412Z".to_owned(),
             subject: None,
             app_version: Some("5.11.0".to_owned()),
-        },
+        }),
         data,
         received: Timestamp::UNIX_EPOCH,
         id_generated: false,

@@ -1,6 +1,6 @@
 //! The CloudEvents attributes of an event: where they come from, what they must be, and what stands in for them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode;
@@ -275,8 +275,8 @@ impl<'c> Defaults<'c> {
     }
 
     /// The id that an event would have; for events that cannot be decoded.
-    pub(super) fn known_id(&self, own: Option<&str>) -> Option<String> {
-        own.or(self.given.id.as_deref()).map(str::to_owned)
+    pub(super) fn known_id(&self, own: Option<&str>) -> Option<Arc<str>> {
+        own.or(self.given.id.as_deref()).map(Arc::from)
     }
 
     pub(super) fn resolve(&mut self, own: Given<'_>) -> Result<Resolved, Undecoded> {
@@ -294,7 +294,7 @@ impl<'c> Defaults<'c> {
             own.map(Cow::into_owned)
                 .or_else(|| shared.as_deref().map(str::to_owned))
         };
-        let id = first(own.id, &self.given.id);
+        let id = own.id.as_deref().or(self.given.id.as_deref()).map(Arc::from);
         Ok(Resolved {
             id_generated: id.is_none(),
             attributes: Attributes {
@@ -331,6 +331,7 @@ impl<'c> Defaults<'c> {
 }
 
 /// A UUIDv7. Events of one millisecond need no order by id, so no counter is shared between threads.
-fn new_id() -> String {
-    Uuid::new_v7(uuid::Timestamp::now(NoContext)).to_string()
+fn new_id() -> Arc<str> {
+    let id = Uuid::new_v7(uuid::Timestamp::now(NoContext));
+    Arc::from(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }

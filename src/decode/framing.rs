@@ -1,6 +1,6 @@
 //! From a body to its events. A body that is one JSON text is parsed once; each event's data is a part of that parse.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
@@ -325,7 +325,7 @@ pub(super) fn bounded(
     }
     Ok(Decoded {
         partner: context.partner.clone(),
-        attributes: resolved.attributes,
+        attributes: Arc::new(resolved.attributes),
         data: document.subdocument(data),
         received: context.received,
         id_generated: resolved.id_generated,

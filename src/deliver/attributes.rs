@@ -1,5 +1,7 @@
 //! What stands beside a record's value, in the words of CloudEvents 1.0.
 
+use std::{cell::RefCell, fmt::Write as _};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 
@@ -15,9 +17,20 @@ pub(super) fn content_type(record: &Record) -> &'static str {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds.
-pub(super) fn milliseconds(time: Timestamp) -> String {
-    format!("{time:.3}")
+/// Hands on `time` in RFC 3339, in UTC with milliseconds. All events of a request have one time of receipt, so each
+/// thread keeps the last text that it wrote.
+pub(super) fn with_milliseconds<T>(time: Timestamp, take: impl FnOnce(&str) -> T) -> T {
+    thread_local! {
+        static LAST: RefCell<(Timestamp, String)> = const { RefCell::new((Timestamp::UNIX_EPOCH, String::new())) };
+    }
+    LAST.with_borrow_mut(|(last, text)| {
+        if text.is_empty() || *last != time {
+            *last = time;
+            text.clear();
+            write!(text, "{time:.3}").expect("a string takes text");
+        }
+        take(text)
+    })
 }
 
 /// Attributes that a plugin's header may not stand in for.
@@ -74,7 +87,7 @@ pub(super) fn write_json_line(line: &mut Vec<u8>, record: &Record) {
     if let Some(plugin) = &about.plugin {
         member("hwplugin", plugin);
     }
-    member("hwreceived", &milliseconds(about.received));
+    with_milliseconds(about.received, |received| member("hwreceived", received));
     if let Some(traceparent) = &about.traceparent {
         member("traceparent", traceparent);
     }

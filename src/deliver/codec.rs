@@ -90,14 +90,14 @@ pub(super) fn decode(entry: &Bytes) -> Result<Record, DecodeError> {
     }
     let flags = reader.byte()?;
     let about = RecordAttributes {
-        attributes: Attributes {
-            id: reader.text()?,
+        attributes: Arc::new(Attributes {
+            id: reader.text()?.into(),
             source: reader.text()?,
             event_type: reader.parsed("event type")?,
             time: reader.text()?,
             subject: reader.optional()?,
             app_version: reader.optional()?,
-        },
+        }),
         partner: reader.parsed("partner")?,
         schema: reader.text()?.into(),
         plugin: reader.optional()?.map(Into::into),

@@ -10,14 +10,14 @@ use crate::event::{Attributes, Record, RecordAttributes};
 pub(super) fn record(topic: &str, id: &str, value: &str) -> Record {
     Record {
         about: Arc::new(RecordAttributes {
-            attributes: Attributes {
-                id: id.to_owned(),
+            attributes: Arc::new(Attributes {
+                id: id.into(),
                 source: "/partners/shop".to_owned(),
                 event_type: "order.placed".parse().expect("a type"),
                 time: "2026-03-04T05:06:07Z".to_owned(),
                 subject: Some("customer \"7\"".to_owned()),
                 app_version: Some("5.2.0".to_owned()),
-            },
+            }),
             partner: "shop".parse().expect("a name"),
             schema: "order.placed@5.0.0".into(),
             plugin: Some("orders@3".into()),
@@ -98,7 +98,14 @@ proptest! {
         let [subject, app_version, plugin, traceparent, key] = optional;
         let mut record = record("t", "i", "");
         record.about = Arc::new(RecordAttributes {
-            attributes: Attributes { id, source, time, subject, app_version, ..record.about.attributes.clone() },
+            attributes: Arc::new(Attributes {
+                id: id.into(),
+                source,
+                time,
+                subject,
+                app_version,
+                ..(*record.about.attributes).clone()
+            }),
             schema: schema.into(),
             plugin: plugin.map(Into::into),
             received: jiff::Timestamp::new(second / 100, nanosecond).expect("in range"),

@@ -20,7 +20,8 @@ use crate::{
 /// The CloudEvents 1.0 attributes of an event, plus `appversion`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attributes {
-    pub id: String,
+    /// Shared with the result that the sender is told.
+    pub id: Arc<str>,
     pub source: String,
     #[serde(rename = "type")]
     pub event_type: EventType,
@@ -37,7 +38,7 @@ pub struct Attributes {
 #[derive(Clone, Debug)]
 pub struct Decoded {
     pub partner: PartnerName,
-    pub attributes: Attributes,
+    pub attributes: Arc<Attributes>,
     pub data: Document,
     pub received: Timestamp,
     /// The gateway made the id: it can be no duplicate.
@@ -112,7 +113,7 @@ pub struct Record {
 /// The attributes that stand beside a record's value, the same for all records of one event and route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordAttributes {
-    pub attributes: Attributes,
+    pub attributes: Arc<Attributes>,
     pub partner: PartnerName,
     /// `TYPE@SINCE`.
     pub schema: Arc<str>,
@@ -164,7 +165,7 @@ pub enum Outcome {
 /// so malformed that it has none).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventResult {
-    pub id: Option<String>,
+    pub id: Option<Arc<str>>,
     pub outcome: Outcome,
 }
 
@@ -179,7 +180,7 @@ pub struct Batch {
 /// An event that could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undecoded {
-    pub id: Option<String>,
+    pub id: Option<Arc<str>>,
     pub reason: Reason,
 }
 

@@ -75,7 +75,7 @@ impl Ingest for Probe {
             .split(' ')
             .enumerate()
             .map(|(index, word)| EventResult {
-                id: (word != "nameless").then(|| format!("e-{index}")),
+                id: (word != "nameless").then(|| format!("e-{index}").into()),
                 outcome: outcome(word, body.len()),
             })
             .collect();

@@ -20,7 +20,7 @@ use crate::{
 
 /// Where one event stands when all its records have been handed over.
 pub(super) struct Step {
-    pub id: Option<String>,
+    pub id: Option<Arc<str>>,
     pub outcome: Outcome,
     /// To be remembered once the event is durable.
     pub fingerprint: Option<Fingerprint>,
@@ -29,7 +29,7 @@ pub(super) struct Step {
 }
 
 impl Step {
-    pub fn rejected(id: Option<String>, reason: Reason) -> Step {
+    pub fn rejected(id: Option<Arc<str>>, reason: Reason) -> Step {
         Step {
             id,
             outcome: Outcome::Rejected(reason),

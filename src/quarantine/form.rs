@@ -1,6 +1,6 @@
 //! How an item stands in the spool and in the store: a header in JSON, then the data, byte for byte as it was sent.
 
-use std::io::Read as _;
+use std::{io::Read as _, sync::Arc};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
@@ -24,7 +24,7 @@ const BATCH_BYTES_MAX: u64 = 1 << 30;
 struct Header {
     id: Uuid,
     partner: PartnerName,
-    attributes: Attributes,
+    attributes: Arc<Attributes>,
     received: Timestamp,
     id_generated: bool,
     traceparent: Option<String>,

@@ -77,7 +77,7 @@ impl Kept {
         let attributes = &self.event.attributes;
         Item {
             id: self.id.to_string(),
-            event_id: attributes.id.clone(),
+            event_id: attributes.id.to_string(),
             partner: self.event.partner.to_string(),
             event_type: attributes.event_type.to_string(),
             source: attributes.source.clone(),

@@ -17,14 +17,14 @@ const DATA: &str = "{ \"a\" :\n 1.50 }";
 fn kept(id: &str, code: Code) -> Kept {
     let event = Decoded {
         partner: "haneul-app".parse().unwrap(),
-        attributes: Attributes {
-            id: id.to_owned(),
+        attributes: Arc::new(Attributes {
+            id: id.into(),
             source: "/app".to_owned(),
             event_type: "app.opened".parse().unwrap(),
             time: "2026-11-02T10:00:00Z".to_owned(),
             subject: None,
             app_version: Some("5.2".to_owned()),
-        },
+        }),
         data: Document::parse(Bytes::from_static(DATA.as_bytes()), 64).unwrap(),
         received: Timestamp::UNIX_EPOCH,
         id_generated: false,

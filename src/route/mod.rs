@@ -184,7 +184,7 @@ fn scalar(value: NewValue) -> Option<Arc<str>> {
 fn attribute(about: &RecordAttributes, name: &str) -> Option<Arc<str>> {
     let attributes = &about.attributes;
     match name {
-        "id" => Some(attributes.id.as_str().into()),
+        "id" => Some(Arc::clone(&attributes.id)),
         "source" => Some(attributes.source.as_str().into()),
         "type" => Some(Arc::clone(attributes.event_type.as_shared())),
         "subject" => attributes.subject.as_deref().map(Arc::from),

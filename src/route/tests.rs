@@ -24,14 +24,14 @@ fn routes(list: &[(&str, serde_json::Value)]) -> Routes {
 fn event(event_type: &str) -> Decoded {
     Decoded {
         partner: "haneul-app".parse().unwrap(),
-        attributes: Attributes {
-            id: "e-1".to_owned(),
+        attributes: Arc::new(Attributes {
+            id: "e-1".into(),
             source: "/app/ios".to_owned(),
             event_type: event_type.parse().unwrap(),
             time: "2026-11-02T10:00:00Z".to_owned(),
             subject: None,
             app_version: Some("5.2".to_owned()),
-        },
+        }),
         data: Document::parse(Bytes::from_static(br#"{"user":{"id":7},"list":[1]}"#), 64).unwrap(),
         received: Timestamp::UNIX_EPOCH,
         id_generated: false,

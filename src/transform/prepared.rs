@@ -260,7 +260,7 @@ impl Prepared {
                         target: "headworks::plugin",
                         plugin = &*self.label,
                         partner = decoded.partner.as_str(),
-                        event_id = decoded.attributes.id,
+                        event_id = &*decoded.attributes.id,
                         "{}",
                         line.message
                     )

@@ -42,14 +42,14 @@ fn state(schemas: &[(&str, Option<&str>, &str)]) -> State {
 fn event(app_version: Option<&str>, data: &str) -> Decoded {
     Decoded {
         partner: "haneul-app".parse().unwrap(),
-        attributes: Attributes {
-            id: "1".to_owned(),
+        attributes: Arc::new(Attributes {
+            id: "1".into(),
             source: "/app".to_owned(),
             event_type: "app.opened".parse().unwrap(),
             time: "2026-11-02T10:00:00Z".to_owned(),
             subject: None,
             app_version: app_version.map(str::to_owned),
-        },
+        }),
         data: Document::parse(Bytes::copy_from_slice(data.as_bytes()), 64).unwrap(),
         received: Timestamp::UNIX_EPOCH,
         id_generated: false,

@@ -35,14 +35,14 @@ pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 pub fn record(topic: &str, key: Option<&str>, id: &str, value: impl Into<Bytes>) -> Record {
     Record {
         about: Arc::new(RecordAttributes {
-            attributes: Attributes {
-                id: id.to_owned(),
+            attributes: Arc::new(Attributes {
+                id: id.into(),
                 source: "/partners/shop".to_owned(),
                 event_type: "order.placed".parse().expect("a type"),
                 time: "2026-03-04T05:06:07Z".to_owned(),
                 subject: None,
                 app_version: Some("5.2.0".to_owned()),
-            },
+            }),
             partner: "shop".parse().expect("a name"),
             schema: "order.placed@5.0.0".into(),
             plugin: None,
@@ -71,7 +71,9 @@ impl Refusals {
                 if !tried.swap(true, Ordering::SeqCst) {
                     return false;
                 }
-                refusals.lock().push((record.about.attributes.id.clone(), detail));
+                refusals
+                    .lock()
+                    .push((record.about.attributes.id.to_string(), detail));
                 true
             })
         })

@@ -1,5 +1,7 @@
 //! Quarantine: lists and items of the real one, and what replay and discard are asked for.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -16,14 +18,14 @@ fn kept(number: usize, event_type: &str, code: Code) -> Kept {
     let text = format!("{{ \"n\": {number} }}");
     let event = Decoded {
         partner: "shop".parse().expect("a name"),
-        attributes: Attributes {
-            id: format!("event-{number}"),
+        attributes: Arc::new(Attributes {
+            id: format!("event-{number}").into(),
             source: "/shop".to_owned(),
             event_type: event_type.parse().expect("a type"),
             time: "2026-01-02T03:04:05Z".to_owned(),
             subject: None,
             app_version: Some("5.2".to_owned()),
-        },
+        }),
         data: Document::parse(Bytes::from(text), 64).expect("JSON"),
         received: now(),
         id_generated: false,

@@ -179,8 +179,8 @@ impl Case {
 fn event_of(file: EventFile) -> Result<Validated, String> {
     let data = Bytes::copy_from_slice(file.data.get().as_bytes());
     let decoded = Decoded {
-        attributes: Attributes {
-            id: file.id,
+        attributes: Arc::new(Attributes {
+            id: file.id.into(),
             source: file
                 .source
                 .unwrap_or_else(|| format!("/partners/{}", file.partner)),
@@ -191,7 +191,7 @@ fn event_of(file: EventFile) -> Result<Validated, String> {
             time: file.time,
             subject: file.subject,
             app_version: file.app_version,
-        },
+        }),
         partner: file
             .partner
             .parse()

@@ -14,7 +14,7 @@ fn one_event_brings_its_attributes() {
         let event = post("/v1/events", content_type, body).event();
         assert_eq!(text(&event), r#"{"total":1e2}"#);
         let attributes = &event.attributes;
-        assert_eq!(attributes.id, "e-1");
+        assert_eq!(&*attributes.id, "e-1");
         assert_eq!(attributes.source, "/shop");
         assert_eq!(attributes.event_type.as_str(), "order.paid");
         assert_eq!(attributes.subject.as_deref(), Some("o/7"));
@@ -127,7 +127,7 @@ fn attributes_come_from_the_event_then_headers_then_the_path() {
     };
     let event = all(post("/v1/events/path.type", JSON, r#"{"id":"data"}"#)).event();
     assert_eq!(event.attributes.event_type.as_str(), "h.type");
-    assert_eq!(event.attributes.id, "h");
+    assert_eq!(&*event.attributes.id, "h");
     assert_eq!(event.attributes.source, "/h");
     assert_eq!(event.attributes.subject.as_deref(), Some("h sé"));
     assert_eq!(event.attributes.app_version.as_deref(), Some("1 \"2"));
@@ -142,7 +142,7 @@ fn attributes_come_from_the_event_then_headers_then_the_path() {
     let body = r#"{"type":"own","id":"own","data":1}"#;
     let event = all(post("/v1/events", "application/cloudevents+json", body)).event();
     assert_eq!(event.attributes.event_type.as_str(), "own");
-    assert_eq!(event.attributes.id, "own");
+    assert_eq!(&*event.attributes.id, "own");
     assert_eq!(event.attributes.source, "/h");
 
     let path = post("/v1/events/a%2Eb", JSON, "1").event();

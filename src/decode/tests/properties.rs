@@ -88,7 +88,7 @@ proptest! {
     fn any_attributes_come_through(id in "[^\\p{Cc}]{1,60}", subject in "[^\\p{Cc}]{1,60}") {
         let body = serde_json::json!({"type": "a", "id": id, "subject": subject, "data": 1}).to_string();
         let event = post("/v1/events", "application/json", body).event();
-        prop_assert_eq!(&event.attributes.id, &id);
+        prop_assert_eq!(&*event.attributes.id, id.as_str());
         let encoded: String = percent_encoding::utf8_percent_encode(&subject, percent_encoding::NON_ALPHANUMERIC)
             .collect();
         let event = post("/v1/events/a", "application/json", "1").with("ce-subject", &encoded).event();

@@ -69,7 +69,7 @@ fn attributes_stand_in_the_query_too() {
     let sent = get("/v1/events/a?ce-id=q&ce-source=%2Fq&ce-type=q.type&ce-appversion=1.2&x=1&ce-later=z")
         .with("ce-source", "/header");
     let event = sent.event();
-    assert_eq!(event.attributes.id, "q");
+    assert_eq!(&*event.attributes.id, "q");
     assert_eq!(event.attributes.source, "/header");
     assert_eq!(event.attributes.event_type.as_str(), "q.type");
     assert_eq!(event.attributes.app_version.as_deref(), Some("1.2"));

@@ -4,7 +4,7 @@
 use rdkafka::message::{Header, OwnedHeaders};
 
 use crate::{
-    deliver::attributes::{SPEC_VERSION, content_type, milliseconds},
+    deliver::attributes::{SPEC_VERSION, content_type, with_milliseconds},
     event::Record,
 };
 
@@ -53,7 +53,7 @@ fn each_header(record: &Record, mut header: impl FnMut(&str, &str)) {
     if let Some(plugin) = &about.plugin {
         header("hw_plugin", plugin);
     }
-    header("hw_received", &milliseconds(about.received));
+    with_milliseconds(about.received, |received| header("hw_received", received));
     if let Some(traceparent) = &about.traceparent {
         header("traceparent", traceparent);
     }

@@ -66,14 +66,14 @@ fn component(built: &Built) -> Bytes {
 fn event(data: &str) -> Validated {
     let decoded = Decoded {
         partner: "callbridge".parse().expect("a name"),
-        attributes: Attributes {
-            id: "event-1".to_owned(),
+        attributes: Arc::new(Attributes {
+            id: "event-1".into(),
             source: "/calls".to_owned(),
             event_type: "call.ended".parse().expect("a type"),
             time: "2026-11-02T10:15:30+09:00".to_owned(),
             subject: None,
             app_version: Some("5.10".to_owned()),
-        },
+        }),
         data: Document::parse(Bytes::copy_from_slice(data.as_bytes()), 64).expect("it is JSON"),
         received: jiff::Timestamp::UNIX_EPOCH,
         id_generated: false,
