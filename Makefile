@@ -9,7 +9,7 @@ export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 WASM := wasm32-unknown-unknown
 
-.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka senders bench clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis senders bench clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -23,13 +23,14 @@ run: setup ## Build, start the gateway with the examples, print commands to try.
 
 test: ## Run everything that must pass, a real Kafka included; does its own set-up.
 	@scripts/setup test
-	$(MAKE) --no-print-directory fmt plugins kafka senders clippy doc sdks
+	$(MAKE) --no-print-directory fmt plugins kafka kinesis senders clippy doc sdks
 	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo test --locked --workspace); fi
 	cargo test --locked --workspace --no-fail-fast
 
 test-long: ## Run the tests that take long, with a real MinIO; does its own set-up.
 	@scripts/setup long
-	HEADWORKS_LONG_TESTS=1 cargo test --locked --test it -- stores:: quarantine:: --nocapture
+	HEADWORKS_TEST_LONG=1 cargo test --locked --lib -- spool::tests::seeds --nocapture
+	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- crash:: stores:: quarantine:: --nocapture
 
 check: setup fmt clippy doc deny ## Check format, lints, documentation and dependencies, without running a test.
 
@@ -67,6 +68,9 @@ kafka: ## Fetch the Apache Kafka that tests and benchmarks deliver to.
 
 senders: ## Fetch the SDKs of other services that tests point at the gateway.
 	@tests/senders/fetch.sh
+
+kinesis: ## Fetch the Kinesis emulator that tests deliver to.
+	@if [ -x tests/kinesis/fetch.sh ]; then tests/kinesis/fetch.sh; fi
 
 bench: ## Run the benchmarks and print their ratios.
 	@scripts/setup test

@@ -165,6 +165,10 @@ pub const QUERY_MEMBERS: usize = 1000;
 pub const COERCION_STEPS: u32 = 10_000;
 /// A zstd frame that needs a larger window is refused, as RFC 9659 asks; the base-2 logarithm of bytes.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// One partner may take so many times what is free of all spools: alone four fifths of them.
+pub const SPOOL_SHARE_FACTOR: u64 = 4;
+/// Kept in each spool's folder, and given up when the disk is full: for the cursor, so that draining goes on.
+pub const SPOOL_HEADROOM_BYTES: u64 = MIB;
 /// Duplicates are known for this long …
 pub const DUPLICATE_WINDOW_S: u64 = 600;
 /// … and for this many events.

@@ -2,6 +2,7 @@
 
 mod actions;
 mod drain;
+mod folder;
 mod keeper;
 mod node;
 mod readiness;
@@ -129,6 +130,8 @@ async fn ended() -> io::Result<()> {
 
 /// All parts of a running gateway but its sockets.
 struct Gateway {
+    /// Held as long as the gateway lives.
+    _data_folder: folder::DataFolder,
     registry: Registry,
     transformer: Arc<Transformer>,
     pipeline: Arc<Pipeline>,
@@ -139,7 +142,7 @@ struct Gateway {
 
 impl Gateway {
     async fn start(settings: &Settings) -> Result<Gateway, AppError> {
-        make_private_folder(&settings.data_dir)?;
+        let data_folder = folder::DataFolder::open(&settings.data_dir)?;
         let telemetry = Telemetry::new().map_err(|error| AppError(error.to_string()))?;
         let store = Store::connect(&settings.store).map_err(|error| AppError(error.to_string()))?;
         let registry = Registry::open(store.clone())
@@ -165,8 +168,9 @@ impl Gateway {
         follow(&registry, &pipeline, &transformer, &drain, &sealer).await;
         let retention = keeper::retention(&settings.quarantine);
         let figures = keeper::start(pipeline.quarantine(), &registry, retention);
-        readiness::observe(&telemetry, &pipeline, &registry, figures);
+        readiness::observe(&telemetry, &pipeline, &registry, &transformer, figures);
         Ok(Gateway {
+            _data_folder: data_folder,
             registry,
             transformer,
             pipeline,
@@ -191,15 +195,6 @@ fn sealer(settings: &Settings) -> Result<Sealer, AppError> {
     .map_err(|error| failed("keys.sealing_key")(error.to_string()))
 }
 
-fn make_private_folder(path: &Path) -> Result<(), AppError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| failed(format_args!("data_dir = {}", path.display()))(error.to_string()))
-}
-
 async fn start_pipeline(
     settings: &Settings,
     store: Store,
@@ -209,7 +204,10 @@ async fn start_pipeline(
     let budget = Budget::new(settings.spool.max_bytes.0);
     let spool = Spool::open(
         &folder.join("quarantine"),
-        SpoolOptions::default(),
+        SpoolOptions {
+            owner: Quarantine::owner,
+            ..SpoolOptions::default()
+        },
         Arc::clone(&budget),
     )
     .map_err(|error| failed("the quarantine's spool")(error.to_string()))?;

@@ -12,6 +12,7 @@ use crate::{
     quarantine::Figures,
     registry::Registry,
     telemetry::Telemetry,
+    transform::{CounterReading, Transformer},
 };
 
 /// Whether this node can take events now, and on what that hangs. A destination that is down does not count against
@@ -67,8 +68,10 @@ pub(super) fn observe(
     telemetry: &Telemetry,
     pipeline: &Arc<Pipeline>,
     registry: &Registry,
+    transformer: &Arc<Transformer>,
     figures: Arc<ArcSwap<Figures>>,
 ) {
+    accounts(telemetry, pipeline, transformer);
     let per_destination = |read: fn(&dyn crate::deliver::Destination) -> u64| {
         let pipeline = Arc::clone(pipeline);
         move || {
@@ -173,5 +176,53 @@ fn quarantine_figures(telemetry: &Telemetry, figures: &Arc<ArcSwap<Figures>>) {
         "headworks.quarantine.dropped",
         "Events that retention has dropped from quarantine since the start",
         read(|figures| figures.dropped),
+    );
+}
+
+/// Where each record is. One instrument, so that all of a destination's numbers are of one moment.
+fn accounts(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, transformer: &Arc<Transformer>) {
+    let accounted = Arc::clone(pipeline);
+    telemetry.observe(
+        "headworks.destination.records",
+        "Records since the start: accepted + recovered = delivered + waiting + refused + no_place + in_flight + \
+         unaccounted",
+        move || {
+            let mut readings = Vec::new();
+            for destination in accounted.destinations().iter() {
+                let counts = destination.counts();
+                for (state, records) in [
+                    ("accepted", counts.accepted),
+                    ("recovered", counts.recovered),
+                    ("delivered", counts.delivered),
+                    ("waiting", counts.waiting),
+                    ("refused", counts.refused),
+                    ("no_place", counts.no_place),
+                    ("in_flight", counts.in_flight),
+                    ("unaccounted", counts.unaccounted),
+                ] {
+                    let labels = vec![
+                        ("destination", destination.name().to_string()),
+                        ("state", state.to_owned()),
+                    ];
+                    readings.push((records, labels));
+                }
+            }
+            readings
+        },
+    );
+    let transformer = Arc::clone(transformer);
+    telemetry.observe_total(
+        "headworks.plugin.counter",
+        "What plugins count themselves",
+        move || {
+            let reading = |reading: CounterReading| {
+                let labels = vec![
+                    ("plugin", reading.plugin.to_string()),
+                    ("counter", reading.counter.to_string()),
+                ];
+                (reading.value, labels)
+            };
+            transformer.counters().into_iter().map(reading).collect()
+        },
     );
 }

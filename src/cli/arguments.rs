@@ -80,6 +80,11 @@ pub enum Command {
         #[command(subcommand)]
         command: QuarantineCommand,
     },
+    /// The spools of a stopped gateway, read and never written.
+    Spool {
+        #[command(subcommand)]
+        command: SpoolCommand,
+    },
 }
 
 /// Which gateway, and how to print what it says.
@@ -386,6 +391,28 @@ pub enum QuarantineCommand {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SpoolCommand {
+    /// Count what is there, and name every damaged place; status 1 where there is one.
+    Check {
+        /// A data folder, or one spool's folder.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what waits to be delivered as JSON, an entry a line.
+    Export {
+        /// A data folder, or one spool's folder.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Also what is delivered and not yet removed.
+        #[arg(long)]
+        all: bool,
     },
 }
 

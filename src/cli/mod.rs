@@ -50,6 +50,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Config {
             command: ConfigCommand::Check { file },
         } => check(&file),
+        Command::Spool { command } => commands::spool::run(command),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -63,7 +64,7 @@ fn run(command: Command) -> Result<(), Failure> {
 /// The commands that speak to a gateway, or would where they have to.
 async fn speak(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve { .. } | Command::Config { .. } => Ok(()),
+        Command::Serve { .. } | Command::Config { .. } | Command::Spool { .. } => Ok(()),
         Command::Apply(arguments) => {
             let client = Client::new(&arguments.remote)?;
             apply::run(&arguments, &client, &mut Output::new(&arguments.remote)).await

@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    DestinationKind, DestinationSettings, Secret, bounded_text,
+    AssumeRole, DestinationKind, DestinationSettings, KinesisSettings, Secret, bounded_text,
     error::{ConfigError, Place},
     overrides::destination_variable,
-    section::{Faults, Section, ValueFault, choice, closest, join, shown, text},
+    section::{Faults, Section, ValueFault, boolean, choice, closest, join, shown, text},
     tree::{Node, Value},
 };
-use crate::event::DestinationName;
+use crate::{event::DestinationName, limits::ByteSize};
 
 /// A larger file holds no secret.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
@@ -155,10 +155,7 @@ fn one(
     let kind = match kind? {
         Kind::Kafka => kafka(&mut section, environment, faults),
         Kind::File => file(&mut section, data_dir, known, faults),
-        Kind::Kinesis => {
-            kinesis(&mut section, faults);
-            None
-        }
+        Kind::Kinesis => kinesis(&mut section, environment, faults),
     };
     section.finish(faults);
     Some(DestinationSettings {
@@ -177,11 +174,11 @@ fn require_kind(section: &Section<'_>, name: Option<&DestinationName>, known: &K
         (Place::Variable(_), Some(name)) => match closest(name.as_str(), others) {
             Some(other) => format!("did you mean {}…?", destination_variable(other, "")),
             None => format!(
-                "set {} to kafka or file",
+                "set {} to kafka, kinesis or file",
                 destination_variable(name.as_str(), "kind")
             ),
         },
-        _ => "write kind = \"kafka\" or kind = \"file\"".to_owned(),
+        _ => "write kind = \"kafka\", kind = \"kinesis\" or kind = \"file\"".to_owned(),
     };
     section.require("kind", suggestion, faults);
 }
@@ -351,18 +348,62 @@ fn read_secret(path: &Path) -> Result<String, ValueFault> {
     Ok(text)
 }
 
-fn kinesis(section: &mut Section<'_>, faults: &mut Faults) {
-    for key in ["region", "endpoint_url"] {
-        section.get(key);
+/// The largest record that a stream can be set to take.
+const KINESIS_RECORD_BYTES_MAX: ByteSize = ByteSize(10 << 20);
+/// What a stream takes where nobody has set more.
+const KINESIS_RECORD_BYTES: ByteSize = ByteSize(1 << 20);
+
+fn kinesis(
+    section: &mut Section<'_>,
+    environment: &BTreeMap<String, String>,
+    faults: &mut Faults,
+) -> Option<DestinationKind> {
+    let region = section.text("region", faults);
+    section.require("region", "name it: region = \"ap-northeast-2\"", faults);
+    let endpoint_url = section.read("endpoint_url", faults, |node| {
+        let url = text(node)?;
+        if url.starts_with("https://") || url.starts_with("http://") {
+            Ok(url.to_owned())
+        } else {
+            let suggestion = "write http://HOST:PORT or https://HOST".to_owned();
+            Err((format!("{:?} is no URL", shown(url)), Some(suggestion)))
+        }
+    });
+    let mut secret_of = |key: &'static str| {
+        section
+            .read(key, faults, |node| secret(node, key, environment))
+            .filter(|secret| !secret.reveal().is_empty())
+    };
+    let (id, access_secret) = (secret_of("access_key_id"), secret_of("secret_access_key"));
+    let external_id = secret_of("assume_role_external_id");
+    let role = section.text("assume_role_arn", faults);
+    for (key, other) in [
+        ("access_key_id", "secret_access_key"),
+        ("secret_access_key", "access_key_id"),
+        ("assume_role_external_id", "assume_role_arn"),
+    ] {
+        if section.has(key) {
+            section.require(other, format!("`{key}` needs it"), faults);
+        }
     }
-    faults.push(
-        ConfigError::new(
-            section.place_of("kind").clone(),
-            section.path("kind"),
-            "\"kinesis\" is not in this version",
-        )
-        .suggesting("use \"kafka\" or \"file\""),
-    );
+    let aggregation = section.read("aggregation", faults, boolean).unwrap_or_default();
+    let record_bytes = section.size("record_bytes", KINESIS_RECORD_BYTES, faults);
+    if record_bytes.0 == 0 || record_bytes > KINESIS_RECORD_BYTES_MAX {
+        let message = format!("must lie between 1 and {KINESIS_RECORD_BYTES_MAX}");
+        faults.push(ConfigError::new(
+            section.place_of("record_bytes").clone(),
+            section.path("record_bytes"),
+            message,
+        ));
+    }
+    Some(DestinationKind::Kinesis(KinesisSettings {
+        region: region?,
+        endpoint_url,
+        credentials: id.zip(access_secret),
+        assume_role: role.map(|arn| AssumeRole { arn, external_id }),
+        aggregation,
+        record_bytes: record_bytes.as_usize(),
+    }))
 }
 
 fn file(

@@ -135,9 +135,31 @@ pub enum DestinationKind {
         /// Any librdkafka setting.
         options: BTreeMap<String, Secret>,
     },
+    Kinesis(KinesisSettings),
     File {
         path: PathBuf,
     },
+}
+
+#[derive(Clone, Debug)]
+pub struct KinesisSettings {
+    pub region: String,
+    /// In the place of AWS's own.
+    pub endpoint_url: Option<String>,
+    /// Id and secret of an access key, in the place of the usual credential chain.
+    pub credentials: Option<(Secret, Secret)>,
+    pub assume_role: Option<AssumeRole>,
+    /// Records of one partition key share a record of Kinesis, in the KPL's format.
+    pub aggregation: bool,
+    /// The largest record that the streams take, key included.
+    pub record_bytes: usize,
+}
+
+/// The role that the streams are written as.
+#[derive(Clone, Debug)]
+pub struct AssumeRole {
+    pub arn: String,
+    pub external_id: Option<Secret>,
 }
 
 #[derive(Clone, Debug)]

@@ -333,6 +333,16 @@ pub fn whole_number(node: &Node, maximum: u64) -> Result<u64, ValueFault> {
         .ok_or_else(|| (format!("must be a whole number from 0 to {maximum}"), None))
 }
 
+/// `true` or `false`. A variable's text counts as what it spells.
+pub fn boolean(node: &Node) -> Result<bool, ValueFault> {
+    match (&node.value, &node.place) {
+        (Value::Boolean(boolean), _) => Ok(*boolean),
+        (Value::Text(text), Place::Variable(_)) if text == "true" => Ok(true),
+        (Value::Text(text), Place::Variable(_)) if text == "false" => Ok(false),
+        (other, _) => Err((format!("is {}, and must be true or false", other.kind()), None)),
+    }
+}
+
 fn size(node: &Node) -> Result<ByteSize, ValueFault> {
     match &node.value {
         Value::Integer(number) => u64::try_from(*number).map(ByteSize).map_err(|_| {

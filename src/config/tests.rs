@@ -249,7 +249,10 @@ compression.type = "zstd"
 [[destination]]
 name = "marketing"
 kind = "kinesis"
-region = "ap-northeast-2"
+endpoint_url = "127.0.0.1:4568"
+access_key_id = "AKID"
+aggregation = "yes"
+record_bytes = "11MiB"
 
 [[destination]]
 name = "one"
@@ -273,11 +276,45 @@ headworks.toml:9:1: destination.events.options."compression": is a table that is
 headworks.toml:10:19: destination.events.options."sasl.password": the environment variable "NOT_SET" is not set
 headworks.toml:11:22: destination.events.options."ssl.key.password": the secret's file /nonexistent/password cannot be read: No such file or directory (os error 2) (relative paths begin at the working directory)
 headworks.toml:12:13: destination.events.options."retries": is a float, and must be a string, an integer or a boolean
-headworks.toml:16:8: destination.marketing.kind: "kinesis" is not in this version (use "kafka" or "file")
-headworks.toml:27:8: destination.other.path: destination.one writes into this folder too (give each a folder of its own)
-headworks.toml:30:7: store.url: names no bucket (write "s3://BUCKET/PATH")
+headworks.toml:14:1: destination.marketing.region: is missing (name it: region = "ap-northeast-2")
+headworks.toml:14:1: destination.marketing.secret_access_key: is missing (`access_key_id` needs it)
+headworks.toml:17:16: destination.marketing.endpoint_url: "127.0.0.1:4568" is no URL (write http://HOST:PORT or https://HOST)
+headworks.toml:19:15: destination.marketing.aggregation: is a string, and must be true or false
+headworks.toml:20:16: destination.marketing.record_bytes: must lie between 1 and 10MiB
+headworks.toml:30:8: destination.other.path: destination.one writes into this folder too (give each a folder of its own)
+headworks.toml:33:7: store.url: names no bucket (write "s3://BUCKET/PATH")
 "#,
     );
+}
+
+#[test]
+fn a_kinesis_destination_has_all_its_settings() {
+    let settings = good(
+        r#"
+[[destination]]
+name = "marketing"
+kind = "kinesis"
+region = "ap-northeast-2"
+endpoint_url = "http://127.0.0.1:4568"
+access_key_id = "AKID"
+secret_access_key = { env = "AWS_SECRET" }
+assume_role_arn = "arn:aws:iam::1:role/writer"
+assume_role_external_id = "7"
+aggregation = true
+record_bytes = "2MiB"
+"#,
+        &[("AWS_SECRET", "hidden")],
+    );
+    let DestinationKind::Kinesis(kinesis) = &settings.destinations[0].kind else {
+        panic!("{settings:?}")
+    };
+    assert_eq!(kinesis.region, "ap-northeast-2");
+    let (id, secret) = kinesis.credentials.as_ref().expect("both are there");
+    assert_eq!((id.reveal(), secret.reveal()), ("AKID", "hidden"));
+    let role = kinesis.assume_role.as_ref().expect("a role");
+    assert_eq!(role.arn, "arn:aws:iam::1:role/writer");
+    assert_eq!((kinesis.aggregation, kinesis.record_bytes), (true, 2 << 20));
+    assert!(!format!("{settings:?}").contains("hidden"));
 }
 
 #[test]

@@ -64,6 +64,24 @@ pub(super) fn encode(record: &Record) -> Bytes {
     writer.0.freeze()
 }
 
+/// Whose an encoded record is, without decoding the rest.
+pub(super) fn partner(entry: &[u8]) -> Option<&str> {
+    const BEFORE: usize = 6;
+    if *entry.first()? != VERSION {
+        return None;
+    }
+    let mut rest = entry.get(2..)?;
+    for _ in 0..BEFORE {
+        let (length, after) = rest.split_first_chunk()?;
+        rest = match u32::from_le_bytes(*length) {
+            ABSENT => after,
+            length => after.get(length as usize..)?,
+        };
+    }
+    let (length, after) = rest.split_first_chunk()?;
+    std::str::from_utf8(after.get(..u32::from_le_bytes(*length) as usize)?).ok()
+}
+
 pub(super) fn decode(entry: &Bytes) -> Result<Record, DecodeError> {
     let mut reader = Reader(entry.clone());
     let version = reader.byte()?;

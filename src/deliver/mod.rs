@@ -7,9 +7,11 @@ mod codec;
 mod file;
 mod identity;
 mod kafka;
+mod kinesis;
 mod state;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::{
     collections::BTreeMap,
@@ -75,57 +77,81 @@ pub enum DestinationState {
     Draining,
 }
 
-/// What a destination has done since it was started.
+/// What a destination has done since it was started, but for what its spool counts itself.
 #[derive(Debug, Default)]
-pub struct Counters {
+struct Counters {
     accepted: AtomicU64,
     delivered: AtomicU64,
-    spooled: AtomicU64,
     refused: AtomicU64,
+    /// After they had been acknowledged.
+    refused_later: AtomicU64,
     no_place: AtomicU64,
 }
 
-/// A copy of [`Counters`] at one moment; in records.
+/// Where the records are that were handed to a destination since it was started, and those that its spool held then.
+///
+/// `accepted + recovered = delivered + waiting + refused + no_place + in_flight + unaccounted`, at every moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Handed to the destination.
     pub accepted: u64,
-    /// Taken by the destination itself.
+    /// In its spool when it was started.
+    pub recovered: u64,
+    /// Taken by the destination itself, directly or out of the spool.
     pub delivered: u64,
-    /// Written to the spool, on their way or until the destination answers again.
+    /// Written to the spool, ever: on their way, or until the destination answers again.
     pub spooled: u64,
-    /// The destination will never take them.
+    /// In the spool now.
+    pub waiting: u64,
+    /// The destination will never take them: they went to the quarantine.
     pub refused: u64,
-    /// Neither the destination nor the spool could take them.
+    /// Neither the destination nor the spool could take them: their senders were told so.
     pub no_place: u64,
+    /// Not yet anywhere; their senders wait.
+    pub in_flight: u64,
+    /// Neither delivered nor refused and no longer in the spool: bytes on the disk that have rotted. Otherwise 0.
+    pub unaccounted: u64,
 }
 
 impl Counters {
-    pub fn read(&self) -> Counts {
+    fn read(&self, spool: &Spool) -> Counts {
+        // What ends a record is read before what begins one: none can seem to end before it began.
+        let delivered_directly = self.delivered.load(Ordering::Acquire);
+        let refused_at_once = self.refused.load(Ordering::Acquire);
+        let no_place = self.no_place.load(Ordering::Acquire);
+        let tally = spool.tally();
+        let refused_later = self.refused_later.load(Ordering::Acquire).min(tally.settled);
+        let accepted = self.accepted.load(Ordering::Acquire);
+        let ended = delivered_directly + refused_at_once + no_place + tally.appended;
         Counts {
-            accepted: self.accepted.load(Ordering::Relaxed),
-            delivered: self.delivered.load(Ordering::Relaxed),
-            spooled: self.spooled.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
-            no_place: self.no_place.load(Ordering::Relaxed),
+            accepted,
+            recovered: tally.recovered,
+            delivered: delivered_directly + tally.settled - refused_later,
+            spooled: tally.appended,
+            waiting: tally.pending.entries,
+            refused: refused_at_once + refused_later,
+            no_place,
+            in_flight: accepted.saturating_sub(ended),
+            unaccounted: (tally.recovered + tally.appended)
+                .saturating_sub(tally.settled + tally.pending.entries),
         }
     }
 }
 
 fn count(counter: &AtomicU64, records: u64) {
-    counter.fetch_add(records, Ordering::Relaxed);
+    counter.fetch_add(records, Ordering::Release);
 }
 
 /// One place that records go to.
 pub trait Destination: Send + Sync {
     fn name(&self) -> &DestinationName;
-    /// `kafka`, `file`.
+    /// `kafka`, `kinesis`, `file`.
     fn kind(&self) -> &'static str;
     fn state(&self) -> DestinationState;
     /// Takes a record and completes its ticket, later, once. Never blocks. Records with the same topic and key keep
     /// the order of the calls.
     fn send(&self, record: Record, ticket: Ticket);
-    fn counters(&self) -> &Counters;
+    fn counts(&self) -> Counts;
     /// What waits in the spool.
     fn pending(&self) -> Pending;
     /// What was found damaged in the spool.
@@ -154,7 +180,7 @@ pub struct StartError {
 /// Every fault of the destinations' settings that shows without connecting to them.
 pub fn check(settings: &[DestinationSettings]) -> Vec<StartError> {
     let faults = |settings: &DestinationSettings| match &settings.kind {
-        DestinationKind::File { .. } => Vec::new(),
+        DestinationKind::File { .. } | DestinationKind::Kinesis(_) => Vec::new(),
         DestinationKind::Kafka { brokers, options } => kafka::faults(brokers, options)
             .into_iter()
             .map(|cause| StartError {
@@ -192,6 +218,7 @@ impl Destinations {
                 &spool_directory.join(settings.name.as_str()),
                 SpoolOptions {
                     retain_after: retained.get(settings.name.as_str()).copied(),
+                    owner: codec::partner,
                     ..SpoolOptions::default()
                 },
                 Arc::clone(&budget),
@@ -201,6 +228,12 @@ impl Destinations {
                 DestinationKind::File { path } => {
                     Arc::new(file::FileDestination::start(settings.name.clone(), path, spool))
                 }
+                DestinationKind::Kinesis(kinesis) => Arc::new(kinesis::KinesisDestination::start(
+                    settings.name.clone(),
+                    kinesis,
+                    spool,
+                    Arc::clone(&refused),
+                )),
                 DestinationKind::Kafka { brokers, options } => Arc::new(
                     kafka::KafkaDestination::start(
                         settings.name.clone(),
@@ -232,15 +265,42 @@ impl Destinations {
     }
 }
 
+/// An entry of a destination's spool, for people.
+#[derive(Debug)]
+pub struct Exported {
+    pub topic: String,
+    pub key: Option<String>,
+    /// CloudEvents JSON.
+    pub event: String,
+}
+
+/// Reads an entry of a destination's spool.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn export(entry: &bytes::Bytes) -> Result<Exported, String> {
+    let record = codec::decode(entry).map_err(|error| error.to_string())?;
+    let mut line = Vec::new();
+    attributes::write_json_line(&mut line, &record);
+    Ok(Exported {
+        topic: record.topic.to_string(),
+        key: record.key.as_deref().map(str::to_owned),
+        event: String::from_utf8_lossy(line.trim_ascii_end()).into_owned(),
+    })
+}
+
 /// What an append that failed means for its record.
 fn delivery_of(destination: &DestinationName, error: &AppendError) -> Delivery {
     let destination = destination.clone();
     let detail = error.to_string();
     match error {
         AppendError::TooLarge(_) => Delivery::Refused { destination, detail },
-        AppendError::Full | AppendError::Disk(_) | AppendError::Closed => {
-            Delivery::NoPlace { destination, detail }
-        }
+        AppendError::Full
+        | AppendError::ShareFull(_)
+        | AppendError::DiskFull
+        | AppendError::Disk(_)
+        | AppendError::Closed => Delivery::NoPlace { destination, detail },
     }
 }
 
@@ -253,12 +313,10 @@ fn spool_record(
     settled: impl FnOnce(Delivery) + Send + 'static,
 ) {
     let (destination, counters) = (destination.clone(), Arc::clone(counters));
-    spool.append(codec::encode(record), move |result| {
+    let owner = record.about.partner.as_shared();
+    spool.append(owner, codec::encode(record), move |result| {
         let delivery = match result {
-            Ok(_) => {
-                count(&counters.spooled, 1);
-                Delivery::Durable
-            }
+            Ok(_) => Delivery::Durable,
             Err(error) => {
                 let delivery = delivery_of(&destination, &error);
                 counters.count_failure(&delivery);

@@ -118,6 +118,7 @@ proptest! {
         record.value = value.into();
         record.value_is_json = value_is_json;
         let entry = codec::encode(&record);
+        prop_assert_eq!(codec::partner(&entry), Some(record.about.partner.as_str()));
         prop_assert_eq!(codec::decode(&entry), Ok(record));
         for length in 0..entry.len() {
             prop_assert!(codec::decode(&entry.slice(..length)).is_err());

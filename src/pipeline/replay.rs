@@ -411,7 +411,12 @@ impl Pipeline {
             Ok(validated) => validated,
             Err(refused) => return Again::Waits(with_reason(kept, refused.1, kept.routes.clone())),
         };
-        let Routed { records, failed } = self.route(tables, &validated, kept.routes.as_deref());
+        let Routed {
+            records,
+            dropped,
+            failed,
+        } = self.route(tables, &validated, kept.routes.as_deref());
+        self.count_dropped(&dropped);
         let sent = !records.is_empty();
         send(records, index, acknowledgement, had);
         match failed {

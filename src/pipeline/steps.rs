@@ -56,6 +56,8 @@ pub(super) type Ready = Vec<(Arc<dyn Destination>, Record)>;
 /// What the routes made of an event.
 pub(super) struct Routed {
     pub records: Ready,
+    /// The routes whose plugin made no record, on purpose.
+    pub dropped: Vec<RouteName>,
     /// The routes that could not, with the first reason.
     pub failed: Option<(Vec<RouteName>, Reason)>,
 }
@@ -122,7 +124,12 @@ impl<'a> Way<'a> {
                 return (self.keep(index, event, reason, None), None);
             }
         };
-        let Routed { records, failed } = self.pipeline.route(self.tables, &validated, None);
+        let Routed {
+            records,
+            dropped,
+            failed,
+        } = self.pipeline.route(self.tables, &validated, None);
+        self.pipeline.count_dropped(&dropped);
         for (destination, record) in records {
             destination.send(record, self.acknowledgement.ticket(index));
         }
@@ -173,6 +180,7 @@ impl Pipeline {
     pub(super) fn route(&self, tables: &Tables, event: &Validated, only: Option<&[RouteName]>) -> Routed {
         let mut routed = Routed {
             records: Vec::new(),
+            dropped: Vec::new(),
             failed: None,
         };
         let mut taken = false;
@@ -181,12 +189,15 @@ impl Pipeline {
                 continue;
             }
             taken = true;
-            if let Err(reason) = self.records(tables, event, route, &mut routed.records) {
-                routed
+            let before = routed.records.len();
+            match self.records(tables, event, route, &mut routed.records) {
+                Ok(()) if routed.records.len() == before => routed.dropped.push(route.name.clone()),
+                Ok(()) => {}
+                Err(reason) => routed
                     .failed
                     .get_or_insert_with(|| (Vec::new(), reason))
                     .0
-                    .push(route.name.clone());
+                    .push(route.name.clone()),
             }
         }
         if !taken {
@@ -197,6 +208,12 @@ impl Pipeline {
             routed.failed = Some((Vec::new(), reason));
         }
         routed
+    }
+
+    pub(super) fn count_dropped(&self, routes: &[RouteName]) {
+        for route in routes {
+            self.telemetry.dropped(route.as_str());
+        }
     }
 
     fn records(

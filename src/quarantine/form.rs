@@ -101,6 +101,22 @@ pub(super) fn encode(kept: &Kept) -> Bytes {
     bytes.freeze()
 }
 
+/// Whose an encoded item is.
+pub(super) fn partner(payload: &[u8]) -> Option<&str> {
+    #[derive(Deserialize)]
+    struct Owned<'a> {
+        partner: &'a str,
+    }
+    let (version, rest) = payload.split_first()?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let header = rest.get(..u32::from_le_bytes(*length) as usize)?;
+    let known = *version == VERSION;
+    known
+        .then(|| serde_json::from_slice::<Owned<'_>>(header).ok())
+        .flatten()
+        .map(|owned| owned.partner)
+}
+
 /// The header's text, and what follows it.
 fn split(payload: &Bytes) -> Result<(Bytes, Bytes), FormError> {
     let mut rest = payload.clone();

@@ -139,12 +139,18 @@ impl Quarantine {
         let this = Arc::clone(self);
         let (id, group) = (kept.id, kept.group());
         let received_us = kept.event.received.as_microsecond();
-        self.spool.append(payload, move |result| {
+        let owner = Arc::clone(kept.event.partner.as_shared());
+        self.spool.append(&owner, payload, move |result| {
             let result = result.map(|sequence| {
                 this.index.lock().insert_spooled(id, group, received_us, sequence);
             });
             done(result);
         });
+    }
+
+    /// Whose an entry of the quarantine's spool is.
+    pub fn owner(entry: &[u8]) -> Option<&str> {
+        form::partner(entry)
     }
 
     /// Events that wait.
@@ -457,4 +463,15 @@ fn unavailable(error: StoreError) -> Problem {
         Code::StoreUnavailable,
         "the store cannot be reached; try again later",
     )
+}
+
+/// An entry of the quarantine's spool as the JSON that the admin API shows.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn export(entry: &Bytes) -> Result<String, String> {
+    let kept = form::decode(entry).map_err(|error| error.to_string())?;
+    let whole = kept.whole().map_err(|error| error.to_string())?;
+    serde_json::to_string(&whole).map_err(|error| error.to_string())
 }

@@ -26,7 +26,7 @@ const MAGIC: [u8; 4] = *b"HWC1";
 const HEADER_BYTES: usize = 20;
 /// Rewritten to a new file beyond.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-const NAME: &str = "cursor";
+pub(super) const NAME: &str = "cursor";
 const NEW_NAME: &str = "cursor.new";
 
 pub(super) struct Cursor {
@@ -41,6 +41,18 @@ pub(super) struct Cursor {
 impl Cursor {
     /// The last commit that stands in `directory`.
     pub(super) fn read(storage: &dyn Storage, directory: &Path) -> io::Result<Option<(Sequence, Bytes)>> {
+        let content = Cursor::content(storage, directory)?;
+        Ok(content.and_then(|content| last_entry(&content).0))
+    }
+
+    /// The sequence of the last commit, 0 without one, and how many bytes are no entries.
+    pub(super) fn inspect(storage: &dyn Storage, directory: &Path) -> io::Result<(Sequence, u64)> {
+        let content = Cursor::content(storage, directory)?.unwrap_or_default();
+        let (last, damaged_bytes) = last_entry(&content);
+        Ok((last.map_or(0, |(sequence, _)| sequence), damaged_bytes))
+    }
+
+    fn content(storage: &dyn Storage, directory: &Path) -> io::Result<Option<Vec<u8>>> {
         let file = match storage.open(&directory.join(NAME)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -49,7 +61,7 @@ impl Cursor {
         let mut content = vec![0; usize::try_from(file.length()?).unwrap_or(usize::MAX)];
         let read = read_full(&*file, &mut content, 0)?;
         content.truncate(read);
-        Ok(last_entry(&content))
+        Ok(Some(content))
     }
 
     pub(super) fn new(storage: Arc<dyn Storage>, directory: &Path) -> Cursor {
@@ -107,20 +119,24 @@ fn encode(buffer: &mut Vec<u8>, sequence: Sequence, note: &[u8]) {
     buffer.extend_from_slice(note);
 }
 
-fn last_entry(content: &[u8]) -> Option<(Sequence, Bytes)> {
+/// The last whole entry, and the bytes that belong to none.
+fn last_entry(content: &[u8]) -> (Option<(Sequence, Bytes)>, u64) {
     let mut last = None;
     let mut at = 0;
+    let mut whole = 0;
     while let Some(rest) = content.get(at..) {
         if let Some((sequence, note)) = entry(rest) {
             last = Some((sequence, note));
             at += HEADER_BYTES + note.len();
+            whole += HEADER_BYTES + note.len();
         } else if let Some(found) = rest.get(1..).and_then(|rest| memmem::find(rest, &MAGIC)) {
             at += 1 + found;
         } else {
             break;
         }
     }
-    last.map(|(sequence, note)| (sequence, Bytes::copy_from_slice(note)))
+    let last = last.map(|(sequence, note)| (sequence, Bytes::copy_from_slice(note)));
+    (last, (content.len() - whole) as u64)
 }
 
 /// The whole and intact entry at the start of `bytes`.

@@ -136,7 +136,12 @@ impl Scanner {
 
     /// The payload of a frame that [`Scanner::next`] has just found.
     pub(super) fn payload(&mut self, offset: u64, length: usize) -> io::Result<Bytes> {
-        Ok(Bytes::copy_from_slice(self.bytes_at(offset, length)?))
+        Ok(Bytes::copy_from_slice(self.payload_bytes(offset, length)?))
+    }
+
+    /// The same, borrowed.
+    pub(super) fn payload_bytes(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
+        self.bytes_at(offset, length)
     }
 
     /// Where the next whole frame begins, or the end.

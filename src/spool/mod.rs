@@ -1,14 +1,16 @@
 //! The spool: a segmented, checksummed, append-only log with one cursor, on the local disk. What it has acknowledged
 //! survives a crash.
 //!
-//! A folder holds `SEQUENCE-ID.segment` files (frames, see `frame`), the `cursor` (see `cursor`), a `lock` file, and
-//! `damaged/` with copies of bytes that were no frames. Nothing is ever written over: a segment only grows while the
+//! A folder holds `SEQUENCE-ID.segment` files (frames, see `frame`), the `cursor` (see `cursor`), a `lock` file, the
+//! `headroom` that is given up for the cursor when the disk is full, and `damaged/` with copies of bytes that were no
+//! frames. Nothing is ever written over: a segment only grows while the
 //! process that made it lives and its disk does not fail; after that it is only read and, once all of it is
 //! committed, removed.
 
 mod budget;
 mod cursor;
 mod frame;
+mod inspect;
 mod reader;
 mod recovery;
 mod storage;
@@ -17,10 +19,11 @@ mod tests;
 mod writer;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -28,6 +31,8 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot};
 
 pub use budget::Budget;
+use budget::Shares;
+pub use inspect::{DamagedRegion, InspectedSegment, Inspection, inspect, is_spool};
 use storage::{Disk, Storage};
 
 /// Position of an entry; grows by at least one an entry, begins at 1, never used twice in one spool.
@@ -42,7 +47,12 @@ pub struct SpoolOptions {
     pub queue_bytes_max: usize,
     /// Entries after this one are kept, committed or not, until [`Spool::retain_after`] lets them go.
     pub retain_after: Option<Sequence>,
+    /// Reads the owner from an entry's payload, for what the spool holds when it is opened.
+    pub owner: fn(&[u8]) -> Option<&str>,
 }
+
+/// Whose an entry is: see [`Budget`].
+pub type Owner = Arc<str>;
 
 impl Default for SpoolOptions {
     fn default() -> SpoolOptions {
@@ -51,6 +61,7 @@ impl Default for SpoolOptions {
             entry_bytes_max: 32 << 20,
             queue_bytes_max: 64 << 20,
             retain_after: None,
+            owner: |_| None,
         }
     }
 }
@@ -67,6 +78,10 @@ pub enum OpenError {
 pub enum AppendError {
     #[error("the spool is full")]
     Full,
+    #[error("the partner {0} has filled its share of the spool")]
+    ShareFull(Owner),
+    #[error("no space is left on the spool's disk")]
+    DiskFull,
     #[error("an entry of {0} bytes is too large")]
     TooLarge(usize),
     #[error("the disk failed: {0}")]
@@ -86,6 +101,18 @@ pub struct Pending {
     pub entries: u64,
     /// On the disk, frames included.
     pub bytes: u64,
+}
+
+/// What went in and came out since the spool was opened; read at one moment, so that
+/// `recovered + appended - settled = pending.entries` unless bytes on the disk have rotted since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Entries that were pending when the spool was opened.
+    pub recovered: u64,
+    pub appended: u64,
+    /// As those who committed have counted them.
+    pub settled: u64,
+    pub pending: Pending,
 }
 
 /// What was found damaged since the spool was opened. Each place counts once, over restarts too.
@@ -112,6 +139,7 @@ struct Handle {
 type Done = Box<dyn FnOnce(Result<Sequence, AppendError>) + Send>;
 
 struct Queued {
+    owner: Owner,
     payload: Bytes,
     done: Done,
 }
@@ -119,6 +147,7 @@ struct Queued {
 struct CommitRequest {
     sequence: Sequence,
     note: Bytes,
+    settled: u64,
     reply: oneshot::Sender<Result<(), AppendError>>,
 }
 
@@ -161,6 +190,10 @@ struct State {
     /// The writer is gone.
     ended: bool,
     segments: VecDeque<Segment>,
+    /// Bytes by owner, of each segment, by its id.
+    shares: HashMap<u64, Shares>,
+    /// The disk was full: until then appends are refused without asking it again.
+    full_until: Option<Instant>,
     /// Of the last acknowledged entry.
     last_sequence: Sequence,
     /// The newest entries, all of those after `tail_floor`.
@@ -169,6 +202,9 @@ struct State {
     tail_floor: Sequence,
     committed: (Sequence, Bytes),
     pending: Pending,
+    recovered: u64,
+    appended: u64,
+    settled: u64,
     /// Frame sizes of the entries after the commit that were read, without a gap up to `handed_to`.
     handed: VecDeque<(Sequence, u64)>,
     handed_to: Sequence,
@@ -215,10 +251,12 @@ impl Spool {
             .segment_bytes
             .min((budget.max_bytes() / 16).max(SEGMENT_BYTES_MIN));
         let retain_after = options.retain_after.unwrap_or(Sequence::MAX);
-        let recovered = recovery::recover(&*storage, directory, retain_after)?;
+        let recovered = recovery::recover(&*storage, directory, retain_after, options.owner)?;
         let cursor = cursor::Cursor::new(Arc::clone(&storage), directory);
         for segment in &recovered.state.segments {
-            budget.take(segment.length);
+            let none = Shares::default();
+            let shares = recovered.state.shares.get(&segment.id).unwrap_or(&none);
+            budget.take(segment.length, shares);
         }
         let shared = Arc::new(Shared {
             storage,
@@ -242,7 +280,7 @@ impl Spool {
             path: directory.display().to_string(),
             cause,
         };
-        let writer = writer.prepare().map_err(io)?;
+        let writer = writer.prepare();
         let name = directory
             .file_name()
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -260,32 +298,22 @@ impl Spool {
 
     /// Queues one entry; `done` is called once, after the entry is on the disk (`fdatasync`) or has failed. Entries
     /// keep the order of the calls.
-    pub fn append(&self, payload: Bytes, done: impl FnOnce(Result<Sequence, AppendError>) + Send + 'static) {
+    pub fn append(
+        &self,
+        owner: &Owner,
+        payload: Bytes,
+        done: impl FnOnce(Result<Sequence, AppendError>) + Send + 'static,
+    ) {
         let shared = &self.handle.shared;
-        let length = payload.len();
-        if length > shared.options.entry_bytes_max {
-            return done(Err(AppendError::TooLarge(length)));
-        }
-        let mut state = shared.state.lock();
-        let error = if state.closing || state.ended {
-            AppendError::Closed
-        } else if (state.queue_bytes > 0 && state.queue_bytes + length > shared.options.queue_bytes_max)
-            || !shared.budget.reserve(frame::frame_bytes(length))
-        {
-            AppendError::Full
-        } else {
-            state.queue_bytes += length;
-            state.queue.push(Queued {
-                payload,
-                done: Box::new(done),
-            });
-            if state.queue.len() == 1 {
-                shared.work.notify_one();
-            }
-            return;
+        let queued = Queued {
+            owner: Arc::clone(owner),
+            payload,
+            done: Box::new(done),
         };
-        drop(state);
-        done(Err(error));
+        let refused = shared.enqueue(&mut shared.state.lock(), queued);
+        if let Err((queued, error)) = refused {
+            (queued.done)(Err(error));
+        }
     }
 
     /// Entries after `after`, in order, up to about `max_bytes`; waits until there is at least one. None when closed
@@ -294,9 +322,10 @@ impl Spool {
         reader::read(&self.handle.shared, after, max_bytes).await
     }
 
-    /// Durable: everything up to `sequence` is delivered; `note` is given back by [`Spool::committed`]. Works on a
-    /// closed spool too. Going back is not possible; the same sequence with another note is.
-    pub async fn commit(&self, sequence: Sequence, note: Bytes) -> Result<(), AppendError> {
+    /// Durable: everything up to `sequence` is delivered; `note` is given back by [`Spool::committed`]. `settled` says
+    /// how many entries the caller brought to their end since its last commit. Works on a closed spool too. Going back
+    /// is not possible; the same sequence with another note is.
+    pub async fn commit(&self, sequence: Sequence, note: Bytes, settled: u64) -> Result<(), AppendError> {
         let (reply, answer) = oneshot::channel();
         {
             let mut state = self.handle.shared.state.lock();
@@ -306,6 +335,7 @@ impl Spool {
             state.commits.push(CommitRequest {
                 sequence,
                 note,
+                settled,
                 reply,
             });
             self.handle.shared.work.notify_one();
@@ -327,6 +357,16 @@ impl Spool {
     pub fn retain_after(&self, sequence: Option<Sequence>) {
         let retained = sequence.unwrap_or(Sequence::MAX);
         self.handle.shared.retain_after.store(retained, Ordering::Relaxed);
+    }
+
+    pub fn tally(&self) -> Tally {
+        let state = self.handle.shared.state.lock();
+        Tally {
+            recovered: state.recovered,
+            appended: state.appended,
+            settled: state.settled,
+            pending: state.pending,
+        }
     }
 
     /// Sequence of the last entry that is on the disk; 0 before the first.
@@ -364,6 +404,31 @@ impl Spool {
     }
 }
 
+impl Shared {
+    fn enqueue(&self, state: &mut State, queued: Queued) -> Result<(), (Queued, AppendError)> {
+        let length = queued.payload.len();
+        let error = if length > self.options.entry_bytes_max {
+            AppendError::TooLarge(length)
+        } else if state.closing || state.ended {
+            AppendError::Closed
+        } else if state.full_until.is_some_and(|until| Instant::now() < until) {
+            AppendError::DiskFull
+        } else if state.queue_bytes > 0 && state.queue_bytes + length > self.options.queue_bytes_max {
+            AppendError::Full
+        } else if let Err(error) = self.budget.reserve(&queued.owner, frame::frame_bytes(length)) {
+            error
+        } else {
+            state.queue_bytes += length;
+            state.queue.push(queued);
+            if state.queue.len() == 1 {
+                self.work.notify_one();
+            }
+            return Ok(());
+        };
+        Err((queued, error))
+    }
+}
+
 /// Smallest segment that a small budget leads to.
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 
@@ -392,13 +457,10 @@ impl Drop for Handle {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let held = self
-            .state
-            .get_mut()
-            .segments
-            .iter()
-            .map(|segment| segment.length)
-            .sum();
-        self.budget.release(held);
+        let state = self.state.get_mut();
+        for segment in &state.segments {
+            let shares = state.shares.remove(&segment.id).unwrap_or_default();
+            self.budget.release_all(segment.length, &shares);
+        }
     }
 }

@@ -1,9 +1,15 @@
 //! What a spool's folder holds when it is opened.
 
-use std::{collections::VecDeque, io, ops::Range, path::Path};
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    ops::Range,
+    path::Path,
+};
 
 use super::{
     DamageCounters, OpenError, Pending, Segment, Sequence, State,
+    budget::Shares,
     cursor::Cursor,
     frame::{Found, HEADER_BYTES, Scanner, frame_bytes, read_full},
     storage::Storage,
@@ -25,6 +31,7 @@ pub(super) fn recover(
     storage: &dyn Storage,
     directory: &Path,
     retain_after: Sequence,
+    owner: fn(&[u8]) -> Option<&str>,
 ) -> Result<Recovered, OpenError> {
     let io = |cause| OpenError::Io {
         path: directory.display().to_string(),
@@ -40,18 +47,14 @@ pub(super) fn recover(
             _ => io(cause),
         })?;
     let committed = Cursor::read(storage, directory).map_err(io)?.unwrap_or_default();
-    let mut segments: Vec<Segment> = storage
-        .list(directory)
-        .map_err(io)?
-        .iter()
-        .filter_map(|name| Segment::parse_name(name))
-        .collect();
-    segments.sort_by_key(|segment| (segment.first_sequence, segment.id));
+    let segments = segments_in(storage, directory).map_err(io)?;
     let damage = DamageCounters::default();
     let mut found = Content {
         pending: Pending::default(),
         last_sequence: committed.0,
         torn_bytes: 0,
+        owner,
+        shares: HashMap::new(),
     };
     let newest = segments
         .last()
@@ -90,6 +93,8 @@ pub(super) fn recover(
             abandoned: false,
             ended: false,
             segments: kept,
+            shares: found.shares,
+            full_until: None,
             last_sequence: found.last_sequence,
             tail: VecDeque::new(),
             tail_bytes: 0,
@@ -97,6 +102,9 @@ pub(super) fn recover(
             handed: VecDeque::new(),
             handed_to: committed.0,
             committed,
+            recovered: found.pending.entries,
+            appended: 0,
+            settled: 0,
             pending: found.pending,
         },
         next_sequence,
@@ -105,10 +113,23 @@ pub(super) fn recover(
     })
 }
 
+/// In the order in which they were begun.
+pub(super) fn segments_in(storage: &dyn Storage, directory: &Path) -> io::Result<Vec<Segment>> {
+    let names = storage.list(directory)?;
+    let mut segments: Vec<Segment> = names
+        .iter()
+        .filter_map(|name| Segment::parse_name(name))
+        .collect();
+    segments.sort_by_key(|segment| (segment.first_sequence, segment.id));
+    Ok(segments)
+}
+
 struct Content {
     pending: Pending,
     last_sequence: Sequence,
     torn_bytes: u64,
+    owner: fn(&[u8]) -> Option<&str>,
+    shares: HashMap<u64, Shares>,
 }
 
 impl Content {
@@ -130,7 +151,21 @@ impl Content {
         let mut scanner = Scanner::new(file, segment.id, 0, segment.length);
         loop {
             match scanner.next()? {
-                Found::Frame { sequence, length, .. } => {
+                Found::Frame {
+                    sequence,
+                    offset,
+                    length,
+                } => {
+                    let owner = (self.owner)(scanner.payload_bytes(offset, length)?);
+                    if let Some(owner) = owner {
+                        let shares = self.shares.entry(segment.id).or_default();
+                        match shares.get_mut(owner) {
+                            Some(bytes) => *bytes += frame_bytes(length),
+                            None => {
+                                shares.insert(owner.into(), frame_bytes(length));
+                            }
+                        }
+                    }
                     segment.last_sequence = sequence;
                     self.last_sequence = self.last_sequence.max(sequence);
                     if sequence > committed {

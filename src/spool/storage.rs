@@ -18,6 +18,8 @@ pub(super) trait Storage: Send + Sync + 'static {
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
     /// A new, empty file; an error where one is.
     fn create(&self, path: &Path) -> io::Result<Box<dyn StorageAppend>>;
+    /// Takes so much room for a file that nobody writes; none where it is there already.
+    fn allocate(&self, path: &Path, bytes: u64) -> io::Result<()>;
     fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -77,6 +79,26 @@ impl Storage for Disk {
             .mode(FILE_MODE)
             .open(path)?;
         Ok(Box::new(DiskAppend { file, length: 0 }))
+    }
+
+    fn allocate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .open(path)?;
+        if file.metadata()?.len() >= bytes {
+            return Ok(());
+        }
+        let allocated = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)
+            .map_err(io::Error::from)
+            .and_then(|()| file.sync_all());
+        if allocated.is_err() {
+            // Half of it would only take room away.
+            fs::remove_file(path)?;
+        }
+        allocated
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {

@@ -3,6 +3,7 @@
 use std::{
     io, mem,
     sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -14,9 +15,13 @@ use super::{
     reader,
     storage::StorageAppend,
 };
+use crate::limits::SPOOL_HEADROOM_BYTES;
 
 /// Written with one `fdatasync`.
 const BATCH_BYTES: u64 = 8 << 20;
+/// Appends are refused for so long after the disk was full: each attempt costs it a file.
+const FULL_PAUSE: Duration = Duration::from_millis(250);
+pub(super) const HEADROOM_NAME: &str = "headroom";
 /// Newest entries that are kept in memory for the reader.
 const TAIL_BYTES: usize = 4 << 20;
 
@@ -26,6 +31,8 @@ pub(super) struct Writer {
     next_sequence: Sequence,
     active: Option<Active>,
     buffer: Vec<u8>,
+    /// The headroom file is there.
+    headroom: bool,
     _lock: Box<dyn Send + Sync>,
 }
 
@@ -52,19 +59,49 @@ impl Writer {
             next_sequence,
             active: None,
             buffer: Vec::new(),
+            headroom: true,
             _lock: lock,
         }
     }
 
     /// Makes what the last life committed durable (it may have died before its own sync) and removes what it leaves
-    /// to remove.
-    pub(super) fn prepare(mut self) -> io::Result<Writer> {
+    /// to remove. A disk that refuses is no reason not to start: what is delivered then stays a while longer.
+    pub(super) fn prepare(mut self) -> Writer {
         let (sequence, note) = self.shared.state.lock().committed.clone();
         if sequence > 0 || !note.is_empty() {
-            self.cursor.write(sequence, &note)?;
-            self.remove_committed();
+            match self.write_cursor(sequence, &note) {
+                Ok(()) => self.remove_committed(),
+                Err(error) => {
+                    tracing::warn!(directory = %self.shared.directory.display(), %error, "the spool's cursor cannot be written");
+                }
+            }
         }
-        Ok(self)
+        self.keep_headroom();
+        self
+    }
+
+    fn keep_headroom(&mut self) {
+        let path = self.shared.directory.join(HEADROOM_NAME);
+        match self.shared.storage.allocate(&path, SPOOL_HEADROOM_BYTES) {
+            Ok(()) => self.headroom = true,
+            Err(error) => {
+                self.headroom = false;
+                tracing::debug!(path = %path.display(), %error, "there is no room for the spool's headroom");
+            }
+        }
+    }
+
+    /// On a full disk the headroom is given up for the cursor: only a cursor that moves lets segments be removed.
+    fn write_cursor(&mut self, sequence: Sequence, note: &[u8]) -> io::Result<()> {
+        match self.cursor.write(sequence, note) {
+            Err(error) if is_full(&error) => {
+                let path = self.shared.directory.join(HEADROOM_NAME);
+                self.shared.storage.remove(&path)?;
+                self.headroom = false;
+                self.cursor.write(sequence, note)
+            }
+            written => written,
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -132,24 +169,23 @@ impl Writer {
             .and_then(|()| self.write_frames(first_sequence, &batch));
         match written {
             Ok(segment) => {
-                let entries = batch
-                    .iter()
-                    .zip(first_sequence..)
-                    .map(|(queued, sequence)| Entry {
-                        sequence,
-                        payload: queued.payload.clone(),
-                    });
-                self.publish(segment, entries.collect(), batch_bytes);
+                self.publish(segment, &batch, first_sequence, batch_bytes);
                 for (queued, sequence) in batch.into_iter().zip(first_sequence..) {
                     (queued.done)(Ok(sequence));
                 }
             }
             Err(error) => {
                 self.seal_failed();
-                self.shared.budget.release(batch_bytes);
                 tracing::error!(directory = %self.shared.directory.display(), %error, "the spool's disk failed");
-                let error = AppendError::Disk(error.to_string());
+                let error = if is_full(&error) {
+                    self.shared.state.lock().full_until = Some(Instant::now() + FULL_PAUSE);
+                    AppendError::DiskFull
+                } else {
+                    AppendError::Disk(error.to_string())
+                };
                 for queued in batch {
+                    let bytes = frame_bytes(queued.payload.len());
+                    self.shared.budget.release(&queued.owner, bytes);
                     (queued.done)(Err(error.clone()));
                 }
             }
@@ -208,18 +244,33 @@ impl Writer {
         }
     }
 
-    fn publish(&self, segment: Segment, entries: Vec<Entry>, bytes: u64) {
+    fn publish(&self, segment: Segment, batch: &[Queued], first_sequence: Sequence, bytes: u64) {
         let mut state = self.shared.state.lock();
+        state.full_until = None;
         match state.segments.back_mut() {
             Some(last) if last.id == segment.id => *last = segment,
             _ => state.segments.push_back(segment),
         }
         state.last_sequence = segment.last_sequence;
-        state.pending.entries += entries.len() as u64;
+        state.appended += batch.len() as u64;
+        state.pending.entries += batch.len() as u64;
         state.pending.bytes += bytes;
-        for entry in entries {
-            state.tail_bytes += entry.payload.len();
-            state.tail.push_back(entry);
+        for (queued, sequence) in batch.iter().zip(first_sequence..) {
+            state.tail_bytes += queued.payload.len();
+            state.tail.push_back(Entry {
+                sequence,
+                payload: queued.payload.clone(),
+            });
+        }
+        let shares = state.shares.entry(segment.id).or_default();
+        for queued in batch {
+            let bytes = frame_bytes(queued.payload.len());
+            match shares.get_mut(&queued.owner) {
+                Some(held) => *held += bytes,
+                None => {
+                    shares.insert(Arc::clone(&queued.owner), bytes);
+                }
+            }
         }
         while state.tail_bytes > TAIL_BYTES
             && let Some(entry) = state.tail.pop_front()
@@ -237,14 +288,16 @@ impl Writer {
             (state.committed.0, state.last_sequence)
         };
         let mut note = None;
+        let mut settled = 0;
         for request in &requests {
             let asked = request.sequence.min(last_sequence);
             if asked >= sequence {
                 sequence = asked;
                 note = Some(request.note.clone());
+                settled += request.settled;
             }
         }
-        let written = note.map_or(Ok(()), |note| self.write_commit(sequence, note));
+        let written = note.map_or(Ok(()), |note| self.write_commit(sequence, note, settled));
         let answer = written.map_err(|error| {
             tracing::error!(directory = %self.shared.directory.display(), %error, "the spool's cursor failed");
             AppendError::Disk(error.to_string())
@@ -255,8 +308,8 @@ impl Writer {
         }
     }
 
-    fn write_commit(&mut self, sequence: Sequence, note: Bytes) -> io::Result<()> {
-        self.cursor.write(sequence, &note)?;
+    fn write_commit(&mut self, sequence: Sequence, note: Bytes, settled: u64) -> io::Result<()> {
+        self.write_cursor(sequence, &note)?;
         let uncounted = {
             let state = self.shared.state.lock();
             let behind = state.handed_to < sequence && sequence < state.last_sequence;
@@ -265,6 +318,7 @@ impl Writer {
         let uncounted = uncounted.map(|after| reader::count(&self.shared, after, sequence));
         let mut state = self.shared.state.lock();
         state.committed = (sequence, note);
+        state.settled += settled;
         let mut done = uncounted.unwrap_or_default();
         while let Some((handed, bytes)) = state.handed.pop_front() {
             if handed > sequence {
@@ -302,7 +356,7 @@ impl Writer {
     }
 
     /// Removes the segments that the durable cursor has passed.
-    fn remove_committed(&self) {
+    fn remove_committed(&mut self) {
         let active = self.active.as_ref().map(|active| active.segment.id);
         let mut removed = Vec::new();
         {
@@ -315,25 +369,36 @@ impl Writer {
                 .is_some_and(|segment| segment.last_sequence <= committed && Some(segment.id) != active)
                 && let Some(segment) = state.segments.pop_front()
             {
-                removed.push(segment);
+                let shares = state.shares.remove(&segment.id).unwrap_or_default();
+                removed.push((segment, shares));
             }
         }
         if removed.is_empty() {
             return;
         }
-        for segment in &removed {
+        for (segment, shares) in &removed {
             let path = self.shared.directory.join(segment.name());
             match self.shared.storage.remove(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(path = %path.display(), %error, "a delivered segment could not be removed");
                 }
-                _ => self.shared.budget.release(segment.length),
+                _ => self.shared.budget.release_all(segment.length, shares),
             }
         }
         if let Err(error) = self.shared.storage.sync_directory(&self.shared.directory) {
             tracing::warn!(directory = %self.shared.directory.display(), %error, "sync of the spool's folder failed");
         }
+        if !self.headroom {
+            self.keep_headroom();
+        }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Tells everyone that the writer is gone, even where it panicked.
@@ -347,7 +412,9 @@ impl Drop for End {
             (mem::take(&mut state.queue), mem::take(&mut state.commits))
         };
         for queued in queue {
-            self.0.budget.release(frame_bytes(queued.payload.len()));
+            self.0
+                .budget
+                .release(&queued.owner, frame_bytes(queued.payload.len()));
             (queued.done)(Err(AppendError::Closed));
         }
         drop(commits);

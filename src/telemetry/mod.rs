@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Histogram, Meter, MeterProvider as _},
+    metrics::{AsyncInstrument, Counter, Histogram, Meter, MeterProvider as _},
 };
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
@@ -18,6 +18,7 @@ pub struct Telemetry {
     _provider: SdkMeterProvider,
     events: Counter<u64>,
     unreadable_versions: Counter<u64>,
+    dropped: Counter<u64>,
     request_duration: Histogram<f64>,
 }
 
@@ -50,6 +51,10 @@ impl Telemetry {
             .u64_counter("headworks.events.version_unreadable")
             .with_description("Events whose app version cannot be read, by partner")
             .build();
+        let dropped = meter
+            .u64_counter("headworks.events.dropped")
+            .with_description("Events of which a route's plugin made no record, on purpose")
+            .build();
         let request_duration = meter
             .f64_histogram("headworks.request.duration")
             .with_unit("s")
@@ -64,6 +69,7 @@ impl Telemetry {
             _provider: provider,
             events,
             unreadable_versions,
+            dropped,
             request_duration,
         }))
     }
@@ -105,6 +111,25 @@ impl Telemetry {
             .add(1, &[KeyValue::new("partner", partner.to_owned())]);
     }
 
+    /// Counts an event that a route's plugin drops on purpose. `route` is a registered one.
+    pub fn dropped(&self, route: &str) {
+        self.dropped.add(1, &[KeyValue::new("route", route.to_owned())]);
+    }
+
+    /// A total that is read when metrics are asked for.
+    pub fn observe_total(
+        &self,
+        name: &'static str,
+        description: &'static str,
+        read: impl Fn() -> Vec<Reading> + Send + Sync + 'static,
+    ) {
+        self.meter
+            .u64_observable_counter(name)
+            .with_description(description)
+            .with_callback(move |observer| observe_all(observer, read()))
+            .build();
+    }
+
     /// A value that is read when metrics are asked for.
     pub fn observe(
         &self,
@@ -115,15 +140,7 @@ impl Telemetry {
         self.meter
             .u64_observable_gauge(name)
             .with_description(description)
-            .with_callback(move |observer| {
-                for (value, labels) in read() {
-                    let labels: Vec<KeyValue> = labels
-                        .into_iter()
-                        .map(|(name, value)| KeyValue::new(name, value))
-                        .collect();
-                    observer.observe(value, &labels);
-                }
-            })
+            .with_callback(move |observer| observe_all(observer, read()))
             .build();
     }
 
@@ -132,6 +149,16 @@ impl Telemetry {
         prometheus::TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .unwrap_or_else(|error| format!("# metrics cannot be encoded: {error}\n"))
+    }
+}
+
+fn observe_all(observer: &dyn AsyncInstrument<u64>, readings: Vec<Reading>) {
+    for (value, labels) in readings {
+        let labels: Vec<KeyValue> = labels
+            .into_iter()
+            .map(|(name, value)| KeyValue::new(name, value))
+            .collect();
+        observer.observe(value, &labels);
     }
 }
 

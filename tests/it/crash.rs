@@ -13,12 +13,38 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     gateway::{Gateway, Options, eventually},
-    kafka,
+    kafka, long,
 };
 
-const KILLS: u64 = 22;
 const SENDERS: u64 = 6;
+const DESTINATIONS: [&str; 2] = ["files", "events"];
 const TOPIC: &str = "crash";
+
+/// How much of it: 22 kills, or with `HEADWORKS_TEST_LONG` more than 200 and a million events.
+struct Size {
+    kills: u64,
+    events_per_request: u64,
+    accepted_between_kills: usize,
+    padding_max: u64,
+}
+
+fn size() -> Size {
+    if long() {
+        Size {
+            kills: 210,
+            events_per_request: 100,
+            accepted_between_kills: 5000,
+            padding_max: 20,
+        }
+    } else {
+        Size {
+            kills: 22,
+            events_per_request: 3,
+            accepted_between_kills: 20,
+            padding_max: 700,
+        }
+    }
+}
 
 /// Issues ids, and keeps each that was answered 202 as a debt.
 #[derive(Default)]
@@ -29,13 +55,14 @@ struct Oracle {
 
 /// The data is derived from the id, so that what arrives can be compared.
 fn data(id: u64) -> Value {
-    json!({"number": id, "text": format!("event {id} \u{1f4e6}"), "padding": "x".repeat((id % 700) as usize)})
+    json!({"number": id, "text": format!("event {id} \u{1f4e6}"), "padding": "x".repeat((id % size().padding_max) as usize)})
 }
 
 async fn send_until_refused(oracle: Arc<Oracle>, client: reqwest::Client, url: String, key: String) {
+    let events_per_request = size().events_per_request;
     loop {
-        let first = oracle.next.fetch_add(3, Ordering::Relaxed);
-        let events: Vec<Value> = (first..first + 3)
+        let first = oracle.next.fetch_add(events_per_request, Ordering::Relaxed);
+        let events: Vec<Value> = (first..first + events_per_request)
             .map(|id| json!({"id": id.to_string(), "type": "crash.test", "data": data(id)}))
             .collect();
         let sent = client.post(&url).bearer_auth(&key).json(&events).send().await;
@@ -45,7 +72,7 @@ async fn send_until_refused(oracle: Arc<Oracle>, client: reqwest::Client, url: S
                     .owed
                     .lock()
                     .expect("no sender panics")
-                    .extend(first..first + 3);
+                    .extend(first..first + events_per_request);
             }
             Ok(answer) if answer.status() == 503 => {}
             Ok(answer) => panic!("{}: {:?}", answer.status(), answer.text().await),
@@ -84,7 +111,12 @@ async fn what_was_answered_202_survives_kills() {
 
     let oracle = Arc::new(Oracle::default());
     let url = format!("http://{}/v1/events", gateway.data_address());
-    for kill in 0..KILLS {
+    let Size {
+        kills,
+        accepted_between_kills,
+        ..
+    } = size();
+    for kill in 0..kills {
         let before = oracle.owed.lock().expect("no sender panics").len();
         let senders: Vec<_> = (0..SENDERS)
             .map(|_| {
@@ -98,7 +130,9 @@ async fn what_was_answered_202_survives_kills() {
             })
             .collect();
         eventually("events are accepted", async || {
-            (oracle.owed.lock().expect("no sender panics").len() > before + 20).then_some(())
+            balance(&gateway).await;
+            (oracle.owed.lock().expect("no sender panics").len() > before + accepted_between_kills)
+                .then_some(())
         })
         .await;
         // At another moment each time: between two acknowledgements, in a group commit, in a file's sync.
@@ -111,7 +145,11 @@ async fn what_was_answered_202_survives_kills() {
     }
 
     let owed = oracle.owed.lock().expect("no sender panics").clone();
-    assert!(owed.len() as u64 >= KILLS * 20, "{} events", owed.len());
+    assert!(
+        owed.len() >= kills as usize * accepted_between_kills,
+        "{} events",
+        owed.len()
+    );
     let in_files = eventually("every acknowledged event is in the files", async || {
         let found = by_id(
             gateway
@@ -138,7 +176,54 @@ async fn what_was_answered_202_survives_kills() {
         assert_eq!(*found, data(*id), "what arrives is what was sent");
     }
     assert!(gateway.quarantine().await.is_empty());
-    println!("{} acknowledged events over {KILLS} kills, none lost", owed.len());
+    assert_all_arrived(&gateway, &key).await;
+    println!("{} acknowledged events over {kills} kills, none lost", owed.len());
+}
+
+/// Read while senders send and the process is about to be killed.
+async fn balance(gateway: &Gateway) {
+    for destination in DESTINATIONS {
+        gateway
+            .accounts(destination)
+            .await
+            .assert_balanced(SENDERS * size().events_per_request);
+    }
+}
+
+/// A counted number of events after all kills: each destination has taken exactly those and what it found in its spool.
+async fn assert_all_arrived(gateway: &Gateway, key: &str) {
+    const REQUESTS: u64 = 40;
+    let client = reqwest::Client::new();
+    let events = format!("http://{}/v1/events/crash.test", gateway.data_address());
+    for number in 0..REQUESTS {
+        let sent = client
+            .post(&events)
+            .bearer_auth(key)
+            .json(&json!({"number": number}));
+        assert_eq!(sent.send().await.expect("answered").status(), 202);
+    }
+    for destination in DESTINATIONS {
+        let accounts = eventually("all is delivered", async || {
+            let accounts = gateway.accounts(destination).await;
+            (accounts.get("waiting") == 0).then_some(accounts)
+        })
+        .await;
+        accounts.assert_balanced(0);
+        assert_eq!(accounts.get("accepted"), REQUESTS, "{accounts:?}");
+        assert_eq!(
+            accounts.get("delivered"),
+            REQUESTS + accounts.get("recovered"),
+            "{accounts:?}"
+        );
+    }
+    let answered: f64 = gateway
+        .metric("headworks_events_total")
+        .await
+        .iter()
+        .filter(|sample| sample.labels["status"] == "accepted")
+        .map(|sample| sample.value)
+        .sum();
+    assert_eq!(answered as u64, REQUESTS);
 }
 
 fn by_id(records: impl IntoIterator<Item = (Value, Value)>) -> HashMap<u64, Value> {

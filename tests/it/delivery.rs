@@ -21,10 +21,10 @@ use tempfile::TempDir;
 
 use crate::harness::kafka::{self, Broker, Message};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `condition` holds; the state decides, the bound only ends a broken test.
-async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "never: {what}");
@@ -32,7 +32,7 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn record(topic: &str, key: Option<&str>, id: &str, value: impl Into<Bytes>) -> Record {
+pub fn record(topic: &str, key: Option<&str>, id: &str, value: impl Into<Bytes>) -> Record {
     Record {
         about: Arc::new(RecordAttributes {
             attributes: Arc::new(Attributes {
@@ -60,10 +60,10 @@ fn record(topic: &str, key: Option<&str>, id: &str, value: impl Into<Bytes>) -> 
 
 /// What was handed to the handler for refused records, which refuses itself at first.
 #[derive(Clone, Default)]
-struct Refusals(Arc<Mutex<Vec<(String, String)>>>);
+pub struct Refusals(Arc<Mutex<Vec<(String, String)>>>);
 
 impl Refusals {
-    fn handler(&self) -> RefusedHandler {
+    pub fn handler(&self) -> RefusedHandler {
         let (refusals, tried) = (self.clone(), Arc::new(AtomicBool::new(false)));
         Arc::new(move |_, record, detail| {
             let (refusals, tried) = (refusals.clone(), Arc::clone(&tried));
@@ -79,25 +79,29 @@ impl Refusals {
         })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, String)>> {
+    pub fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, String)>> {
         self.0.lock().expect("no panic")
     }
 }
 
-fn kafka_settings(broker: &Broker, options: &[(&str, &str)]) -> DestinationSettings {
+pub fn kafka_settings(broker: &Broker, options: &[(&str, &str)]) -> DestinationSettings {
     DestinationSettings {
         name: "events".parse().expect("a name"),
         kind: DestinationKind::Kafka {
             brokers: broker.bootstrap().to_owned(),
-            options: options
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), Secret::new((*value).to_owned())))
-                .collect(),
+            options: secrets(options),
         },
     }
 }
 
-fn start(settings: &[DestinationSettings], spool: &Path, refusals: &Refusals) -> Destinations {
+pub fn secrets(options: &[(&str, &str)]) -> BTreeMap<String, Secret> {
+    options
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), Secret::new((*value).to_owned())))
+        .collect()
+}
+
+pub fn start(settings: &[DestinationSettings], spool: &Path, refusals: &Refusals) -> Destinations {
     Destinations::start(
         settings,
         spool,
@@ -108,11 +112,11 @@ fn start(settings: &[DestinationSettings], spool: &Path, refusals: &Refusals) ->
     .expect("started")
 }
 
-fn events(destinations: &Destinations) -> Arc<dyn Destination> {
+pub fn events(destinations: &Destinations) -> Arc<dyn Destination> {
     Arc::clone(destinations.get("events").expect("it is configured"))
 }
 
-async fn deliver(
+pub async fn deliver(
     destination: &Arc<dyn Destination>,
     records: impl IntoIterator<Item = Record>,
 ) -> Vec<Delivery> {
@@ -124,7 +128,7 @@ async fn deliver(
     acknowledgement.wait().await
 }
 
-fn numbered(topic: &str, numbers: std::ops::Range<usize>) -> Vec<Record> {
+pub fn numbered(topic: &str, numbers: std::ops::Range<usize>) -> Vec<Record> {
     numbers
         .map(|number| {
             record(
@@ -152,7 +156,15 @@ fn ids_by_key(messages: &[Message]) -> BTreeMap<Vec<u8>, Vec<usize>> {
     ids
 }
 
-fn assert_ordered_and_whole(messages: &[Message], count: usize) {
+/// At rest: nothing is on its way, and nothing is missing.
+pub fn assert_balanced(destination: &Arc<dyn Destination>) {
+    let counts = destination.counts();
+    let ended = counts.delivered + counts.waiting + counts.refused + counts.no_place;
+    assert_eq!(counts.accepted + counts.recovered, ended, "{counts:?}");
+    assert_eq!((counts.in_flight, counts.unaccounted), (0, 0), "{counts:?}");
+}
+
+pub fn assert_ordered_and_whole(messages: &[Message], count: usize) {
     let ids = ids_by_key(messages);
     for (key, ids) in &ids {
         assert!(ids.is_sorted(), "{}: {ids:?}", String::from_utf8_lossy(key));
@@ -218,7 +230,7 @@ async fn a_healthy_broker_gets_key_headers_and_value_and_the_disk_nothing() {
         (None, &[0, 159, 146, 150][..])
     );
     assert_eq!(second.headers, headers("2", "application/octet-stream"));
-    let counts = destination.counters().read();
+    let counts = destination.counts();
     assert_eq!((counts.accepted, counts.delivered, counts.spooled), (2, 2, 0));
     assert_eq!(
         (destination.state(), destination.pending().entries),
@@ -256,9 +268,9 @@ async fn a_broker_killed_under_load_costs_no_record_and_no_order() {
         }
     });
     for _ in 0..2 {
-        let delivered = destination.counters().read().delivered;
+        let delivered = destination.counts().delivered;
         eventually("records flow", || {
-            destination.counters().read().delivered > delivered + 500
+            destination.counts().delivered > delivered + 500
         })
         .await;
         let killed = Arc::clone(&broker);
@@ -269,9 +281,9 @@ async fn a_broker_killed_under_load_costs_no_record_and_no_order() {
             destination.state() == DestinationState::Spooling
         })
         .await;
-        let spooled = destination.counters().read().spooled;
+        let spooled = destination.counts().spooled;
         eventually("senders are still answered", || {
-            destination.counters().read().spooled > spooled + 500
+            destination.counts().spooled > spooled + 500
         })
         .await;
         let restarted = Arc::clone(&broker);
@@ -284,9 +296,9 @@ async fn a_broker_killed_under_load_costs_no_record_and_no_order() {
         })
         .await;
     }
-    let delivered = destination.counters().read().delivered;
+    let delivered = destination.counts().delivered;
     eventually("records flow", || {
-        destination.counters().read().delivered > delivered + 500
+        destination.counts().delivered > delivered + 500
     })
     .await;
     stop.store(true, Ordering::SeqCst);
@@ -295,6 +307,12 @@ async fn a_broker_killed_under_load_costs_no_record_and_no_order() {
     let messages = broker.consume_all("load").await;
     assert_ordered_and_whole(&messages, sent);
     let doubled = messages.len() - sent;
+    assert_eq!(
+        destination.counts().delivered as usize,
+        sent,
+        "what is sent again counts once"
+    );
+    assert_balanced(&destination);
     // A sender has 20 records out at a time, and the window of a drain that was cut short is sent again.
     assert!(doubled <= 20_000, "{doubled} of {sent} doubled");
     destinations.shutdown(PATIENCE).await;
@@ -340,6 +358,12 @@ async fn what_was_spooled_before_a_restart_of_the_gateway_is_drained_after_it() 
     .await;
     deliver(&destination, numbered("later", 600..700)).await;
     assert_ordered_and_whole(&broker.consume_all("later").await, 700);
+    let counts = destination.counts();
+    assert_eq!(
+        (counts.recovered, counts.accepted, counts.delivered),
+        (500, 200, 700)
+    );
+    assert_balanced(&destination);
     assert_eq!(destination.pending().entries, 0);
     destinations.shutdown(PATIENCE).await;
 }
@@ -415,6 +439,9 @@ async fn what_the_broker_never_takes_is_refused_and_holds_nothing_up() {
         matches!(&deliveries[..], [Delivery::Refused { .. }]),
         "{deliveries:?}"
     );
+    let counts = destination.counts();
+    assert_eq!((counts.accepted, counts.delivered, counts.refused), (15, 10, 5));
+    assert_balanced(&destination);
     destinations.shutdown(PATIENCE).await;
 }
 

@@ -1,6 +1,6 @@
 //! Many nodes, one store: a folder, and S3. The log stays one line whoever writes and whoever is killed.
 //!
-//! With `HEADWORKS_LONG_TESTS=1` (`make test-long`) more changes are made, and the same tests run against MinIO too.
+//! With `HEADWORKS_TEST_LONG=1` (`make test-long`) more changes are made, and the same tests run against MinIO too.
 
 use std::{
     collections::BTreeSet,
@@ -25,7 +25,7 @@ const NODES: usize = 3;
 const PROPAGATION: Duration = Duration::from_secs(2);
 
 fn is_long() -> bool {
-    std::env::var_os("HEADWORKS_LONG_TESTS").is_some()
+    std::env::var_os("HEADWORKS_TEST_LONG").is_some()
 }
 
 async fn node(store: &str) -> Gateway {

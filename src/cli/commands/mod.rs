@@ -7,6 +7,7 @@ pub mod quarantine;
 pub mod route;
 pub mod schema;
 pub mod schema_report;
+pub mod spool;
 
 /// A date as tables show it: to the second.
 fn short_time(time: &str) -> String {

@@ -22,7 +22,8 @@ use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use self::output::{Output, Rotation};
 use super::{
-    Counters, Delivery, Destination, DestinationState, Ticket, codec, count, spool_record, state::SharedState,
+    Counters, Counts, Delivery, Destination, DestinationState, Ticket, codec, count, spool_record,
+    state::SharedState,
 };
 use crate::{
     event::{DestinationName, Record},
@@ -67,7 +68,6 @@ impl FileDestination {
             root: root.to_owned(),
             rotation,
             spool: spool.clone(),
-            counters: Arc::clone(&counters),
             state: Arc::clone(&state),
         };
         FileDestination {
@@ -106,8 +106,8 @@ impl Destination for FileDestination {
         );
     }
 
-    fn counters(&self) -> &Counters {
-        &self.counters
+    fn counts(&self) -> Counts {
+        self.counters.read(&self.spool)
     }
 
     fn pending(&self) -> Pending {
@@ -163,7 +163,6 @@ struct Drain {
     root: PathBuf,
     rotation: Rotation,
     spool: Spool,
-    counters: Arc<Counters>,
     state: Arc<SharedState>,
 }
 
@@ -204,16 +203,15 @@ impl Drain {
                     let records = entries.len();
                     let Some(last) = entries.last().map(|entry| entry.sequence) else { continue };
                     output = self.write(output, entries).await?;
-                    self.spool.commit(last, output.note()).await?;
+                    self.spool.commit(last, output.note(), records as u64).await?;
                     position = last;
-                    count(&self.counters.delivered, records as u64);
                     if records < SMALL_BATCH {
                         tokio::time::sleep(GATHER).await;
                     }
                 }
                 _ = housekeeping.tick() => {
                     if output.close_idle(Timestamp::now())? {
-                        self.spool.commit(position, output.note()).await?;
+                        self.spool.commit(position, output.note(), 0).await?;
                     }
                 }
                 Some(path) = compressing.finished() => output.forget_closed(&path),
@@ -238,7 +236,7 @@ impl Drain {
         .await?;
         if fresh {
             // From here on replayed records come to the same names.
-            self.spool.commit(position, output.note()).await?;
+            self.spool.commit(position, output.note(), 0).await?;
         }
         Ok((position, output))
     }

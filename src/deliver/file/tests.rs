@@ -147,7 +147,7 @@ async fn records_stand_in_order_under_topic_and_day_of_receipt() {
         "an open file stays plain over a stop"
     );
     assert_eq!(destination.pending().entries, 0);
-    assert_eq!(destination.counters().read().delivered, 300);
+    assert_eq!(destination.counts().delivered, 300);
 }
 
 #[tokio::test]
@@ -177,9 +177,13 @@ async fn what_was_written_after_the_last_commit_is_cut_off_and_written_once() {
     {
         let spool = place.spool().expect("a spool");
         for id in numbered(10..12) {
-            spool.append(codec::encode(&record("orders", &id, "{}")), |done| {
-                done.expect("appended");
-            });
+            spool.append(
+                &"shop".into(),
+                codec::encode(&record("orders", &id, "{}")),
+                |done| {
+                    done.expect("appended");
+                },
+            );
         }
         spool.close().await;
     }

@@ -17,9 +17,10 @@ use super::{
     Core, DIRECT_TIMEOUT,
     drain::Drain,
     link::{Link, LinkShared, Refusal, TICK},
+    window::End,
 };
 use crate::{
-    deliver::{DestinationState, RefusedHandler, count},
+    deliver::{DestinationState, RefusedHandler},
     spool::{Entry, Sequence},
 };
 
@@ -300,8 +301,7 @@ async fn keep(core: Arc<Core>, link: Arc<LinkShared>, refused: RefusedHandler, r
     loop {
         let kept = refused(core.name.clone(), refusal.record.clone(), refusal.detail.clone()).await;
         if kept {
-            count(&core.counters.refused, 1);
-            return link.acknowledge(refusal.sequence);
+            return link.acknowledge(refusal.sequence, End::Refused);
         }
         sleep(pause).await;
         pause = (pause * 2).min(KEEP_PAUSE_MAX);

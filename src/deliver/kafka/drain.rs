@@ -14,7 +14,7 @@ use super::{
     message,
 };
 use crate::{
-    deliver::{DestinationState, codec},
+    deliver::{DestinationState, codec, count},
     spool::{AppendError, Entry, Sequence},
 };
 
@@ -39,6 +39,9 @@ pub(super) struct Drain {
     /// Read and not yet sent.
     unsent: VecDeque<Entry>,
     committed: Sequence,
+    /// Of the window, up to there.
+    settled: u64,
+    refused: u64,
     committed_at: Instant,
     alone_to: Sequence,
     /// Since when records are held in memory.
@@ -58,6 +61,8 @@ impl Drain {
             position: committed,
             unsent: VecDeque::new(),
             committed,
+            settled: 0,
+            refused: 0,
             committed_at: Instant::now(),
             alone_to,
             held_since: None,
@@ -115,9 +120,15 @@ impl Drain {
     }
 
     pub(super) async fn commit(&mut self) -> Result<(), AppendError> {
-        let contiguous = self.link.shared.window.lock().contiguous();
+        let (contiguous, settled, refused) = self.link.shared.window.lock().contiguous();
         if contiguous > self.committed {
-            self.core.spool.commit(contiguous, Bytes::new()).await?;
+            let spool = &self.core.spool;
+            spool
+                .commit(contiguous, Bytes::new(), settled - self.settled)
+                .await?;
+            // Counted with the commit: what is sent again after a failure counts once.
+            count(&self.core.counters.refused_later, refused - self.refused);
+            (self.settled, self.refused) = (settled, refused);
             self.committed = contiguous;
             self.committed_at = Instant::now();
         }

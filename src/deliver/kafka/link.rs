@@ -23,7 +23,7 @@ use super::{
     flights::{Flights, Waiting},
     message,
     options::Options,
-    window::Window,
+    window::{End, Window},
 };
 use crate::{
     deliver::{Counters, Delivery, Ticket, count},
@@ -338,8 +338,8 @@ impl LinkShared {
         std::mem::take(&mut *self.refusals.lock())
     }
 
-    pub(super) fn acknowledge(&self, sequence: Sequence) {
-        self.window.lock().acknowledge(sequence);
+    pub(super) fn acknowledge(&self, sequence: Sequence, end: End) {
+        self.window.lock().acknowledge(sequence, end);
         self.wake.notify_one();
     }
 
@@ -364,10 +364,7 @@ impl LinkShared {
                 count(&self.counters.delivered, 1);
                 ticket.complete(Delivery::Durable);
             }
-            (Errand::Drained { sequence, .. }, Ok(())) => {
-                count(&self.counters.delivered, 1);
-                self.acknowledge(sequence);
-            }
+            (Errand::Drained { sequence, .. }, Ok(())) => self.acknowledge(sequence, End::Delivered),
             // The broker refuses whole batches: which record it was is seen when each comes alone.
             (
                 Errand::Drained {

@@ -13,7 +13,6 @@ mod message;
 mod options;
 #[cfg(test)]
 mod tests;
-mod window;
 
 use std::{
     collections::BTreeMap,
@@ -39,8 +38,8 @@ use self::{
     options::Options,
 };
 use super::{
-    Counters, Delivery, Destination, DestinationState, RefusedHandler, Ticket, count, spool_record,
-    state::SharedState,
+    Counters, Counts, Delivery, Destination, DestinationState, RefusedHandler, Ticket, count, spool_record,
+    state::SharedState, window,
 };
 use crate::{
     config::Secret,
@@ -143,8 +142,8 @@ impl Destination for KafkaDestination {
         self.core.send(record, ticket);
     }
 
-    fn counters(&self) -> &Counters {
-        &self.core.counters
+    fn counts(&self) -> Counts {
+        self.core.counters.read(&self.core.spool)
     }
 
     fn pending(&self) -> Pending {

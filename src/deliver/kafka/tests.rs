@@ -9,7 +9,7 @@ use super::{
     link::{Link, TICK},
     message,
     options::options,
-    window::Window,
+    window::{End, Window},
 };
 use crate::{
     config::Secret,
@@ -147,10 +147,13 @@ proptest! {
         for _ in 0..acknowledged {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let index = usize::try_from(state >> 33).expect("31 bits") % open.len();
-            window.acknowledge(open.remove(index));
-            let passed = sequences.iter().take_while(|sequence| !open.contains(sequence)).last();
-            prop_assert_eq!(window.contiguous(), passed.copied().unwrap_or(0));
-            let left = sequences.iter().filter(|sequence| **sequence > window.contiguous()).count();
+            let sequence = open.remove(index);
+            window.acknowledge(sequence, if sequence.is_multiple_of(3) { End::Refused } else { End::Delivered });
+            let passed: Vec<u64> = sequences.iter().copied().take_while(|sequence| !open.contains(sequence)).collect();
+            let last = passed.last().copied().unwrap_or(0);
+            let refused = passed.iter().filter(|sequence| sequence.is_multiple_of(3)).count();
+            prop_assert_eq!(window.contiguous(), (last, passed.len() as u64, refused as u64));
+            let left = sequences.iter().filter(|sequence| **sequence > last).count();
             prop_assert_eq!((window.len(), window.bytes()), (left, left * 10));
         }
     }

@@ -1,4 +1,5 @@
-//! A disk in memory that forgets what was not synced, tears what it half remembers, and fails when told to.
+//! A disk in memory that forgets what was not synced, tears and reorders what it half remembers, fails and lies when
+//! told to, and can be full.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,6 +28,14 @@ struct Content {
     locked: bool,
     /// Syncs until one fails.
     failing: Option<usize>,
+    /// The failing sync reaches the disk all the same.
+    failing_is_durable: bool,
+    /// Appends until one fails, and how much of it is written all the same.
+    failing_append: Option<(usize, usize)>,
+    /// So many syncs say that all is well, and do nothing.
+    lying: usize,
+    /// Of all files that have a name.
+    capacity: Option<usize>,
     failed: BTreeSet<FileId>,
     written_after_failure: Vec<PathBuf>,
     /// Grows with each crash: handles of an earlier life write nothing any more.
@@ -38,13 +47,101 @@ struct File {
     path: PathBuf,
     bytes: Vec<u8>,
     durable: usize,
+    /// Room that is taken and not written.
+    allocated: usize,
+    /// A sync has failed: as on Linux, the unwritten pages count as clean and no later sync writes them.
+    poisoned: bool,
+}
+
+/// A plain generator (SplitMix64), so that a seed means the same in every version of every crate.
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Less than `bound`, which is not 0.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).expect("below a usize")
+    }
+
+    pub(super) fn coin(&mut self) -> bool {
+        self.next() & 1 == 1
+    }
 }
 
 fn failure() -> io::Error {
     io::Error::other("input/output error")
 }
 
+fn full() -> io::Error {
+    io::ErrorKind::StorageFull.into()
+}
+
+impl File {
+    /// What is there after a loss of power is there for good.
+    fn settle(&mut self) {
+        self.durable = self.bytes.len();
+        self.poisoned = false;
+    }
+}
+
 impl Content {
+    fn end_life(&mut self) {
+        self.life += 1;
+        self.locked = false;
+        self.failing = None;
+        self.failing_is_durable = false;
+        self.failing_append = None;
+        self.lying = 0;
+        self.failed.clear();
+    }
+
+    /// Bytes that can still be written.
+    fn room(&self) -> usize {
+        match self.capacity {
+            Some(capacity) => capacity.saturating_sub(self.used()),
+            None => usize::MAX,
+        }
+    }
+
+    fn used(&self) -> usize {
+        let named: BTreeSet<FileId> = self.names.values().copied().collect();
+        let taken = |file: &FileId| self.files[*file].bytes.len() + self.files[*file].allocated;
+        named.iter().map(taken).sum()
+    }
+
+    fn lies(&mut self) -> bool {
+        let lies = self.lying > 0;
+        self.lying = self.lying.saturating_sub(1);
+        lies
+    }
+
+    fn sync_file(&mut self, file: FileId) -> io::Result<()> {
+        if self.lies() {
+            return Ok(());
+        }
+        let fails = self.sync_fails();
+        let durable = !fails || self.failing_is_durable;
+        if fails {
+            self.failed.insert(file);
+        }
+        let file = &mut self.files[file];
+        if durable && !file.poisoned {
+            file.durable = file.bytes.len();
+        }
+        if fails {
+            file.poisoned = true;
+            return Err(failure());
+        }
+        Ok(())
+    }
+
     fn sync_fails(&mut self) -> bool {
         match &mut self.failing {
             Some(0) => {
@@ -77,23 +174,85 @@ impl FaultyDisk {
         self.0.lock().failing = Some(nth);
     }
 
+    /// The same, but what it should have synced is on the disk.
+    pub(super) fn fail_sync_after_writing(&self, nth: usize) {
+        let mut content = self.0.lock();
+        content.failing = Some(nth);
+        content.failing_is_durable = true;
+    }
+
+    /// The `nth` append from now fails after so many bytes.
+    pub(super) fn fail_append(&self, nth: usize, written: usize) {
+        self.0.lock().failing_append = Some((nth, written));
+    }
+
+    /// The next `count` syncs do nothing, and say that all is well.
+    pub(super) fn lie(&self, count: usize) {
+        self.0.lock().lying = count;
+    }
+
+    pub(super) fn set_capacity(&self, bytes: Option<usize>) {
+        self.0.lock().capacity = bytes;
+    }
+
     pub(super) fn fail_no_more(&self) {
-        self.0.lock().failing = None;
+        let mut content = self.0.lock();
+        content.failing = None;
+        content.failing_append = None;
+        content.lying = 0;
+    }
+
+    /// Loss of power on a disk that writes sectors of `sector` bytes, each whole or not at all, in any order: of what
+    /// was not synced any sectors are there, the others read as zeros, and each name in a folder that was not synced
+    /// is the old one or the new one.
+    pub(super) fn crash_torn(&self, random: &mut Random, sector: usize) {
+        let mut content = self.0.lock();
+        content.end_life();
+        let content = &mut *content;
+        let paths: BTreeSet<PathBuf> = content
+            .names
+            .keys()
+            .chain(content.durable_names.keys())
+            .cloned()
+            .collect();
+        for path in paths {
+            let found = if random.coin() {
+                content.names.get(&path)
+            } else {
+                content.durable_names.get(&path)
+            };
+            match found.copied() {
+                Some(file) => content.durable_names.insert(path, file),
+                None => content.durable_names.remove(&path),
+            };
+        }
+        content.names = content.durable_names.clone();
+        for file in &mut content.files {
+            let unsynced = file.bytes.len() - file.durable;
+            let length = file.durable + random.below(unsynced + 1);
+            file.bytes.truncate(length);
+            let mut at = file.durable;
+            while at < length {
+                let end = ((at / sector + 1) * sector).min(length);
+                if random.coin() {
+                    file.bytes[at..end].fill(0);
+                }
+                at = end;
+            }
+            file.settle();
+        }
     }
 
     /// Loss of power: `kept` tells how many of a file's unsynced bytes are left.
     pub(super) fn crash(&self, mut kept: impl FnMut(&Path, usize) -> usize) {
         let mut content = self.0.lock();
-        content.life += 1;
-        content.locked = false;
-        content.failing = None;
-        content.failed.clear();
+        content.end_life();
         content.names = content.durable_names.clone();
         for file in &mut content.files {
             let unsynced = file.bytes.len() - file.durable;
             let length = file.durable + kept(&file.path, unsynced);
             file.bytes.truncate(length);
-            file.durable = length;
+            file.settle();
         }
     }
 
@@ -143,23 +302,59 @@ impl FaultyDisk {
 
     /// Changes one byte of one segment.
     pub(super) fn flip(&self, place: Index, change: u8) {
-        let segments = self.segments();
-        let mut content = self.0.lock();
-        let lengths = segments
-            .iter()
-            .map(|path| content.files[content.names[path]].bytes.len());
-        let mut at = place.index(lengths.sum());
-        for path in &segments {
-            let file = content.names[path];
-            let bytes = &mut content.files[file].bytes;
-            match bytes.get_mut(at) {
-                Some(byte) => {
-                    *byte ^= change;
-                    return;
-                }
-                None => at -= bytes.len(),
+        let lengths = self.segments().into_iter().map(|path| self.length(&path));
+        self.flip_at(place.index(lengths.sum()), change);
+    }
+
+    /// The same, where `place` counts through all segments.
+    pub(super) fn flip_at(&self, mut place: usize, change: u8) {
+        for path in self.segments() {
+            let length = self.length(&path);
+            if place < length {
+                return self.flip_in(&path, place, change);
             }
+            place -= length;
         }
+    }
+
+    pub(super) fn flip_in(&self, path: &Path, place: usize, change: u8) {
+        let mut content = self.0.lock();
+        let file = content.names[path];
+        content.files[file].bytes[place] ^= change;
+    }
+
+    /// Somebody removes a file.
+    pub(super) fn take_away(&self, path: &Path) {
+        let mut content = self.0.lock();
+        content.names.remove(path);
+        content.durable_names.remove(path);
+    }
+
+    /// Somebody puts a file into the spool's folder.
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) {
+        let mut content = self.0.lock();
+        let path = Path::new(super::DIRECTORY).join(name);
+        let file = content.files.len();
+        content.files.push(File {
+            path: path.clone(),
+            bytes: bytes.to_vec(),
+            durable: bytes.len(),
+            ..File::default()
+        });
+        content.names.insert(path.clone(), file);
+        content.durable_names.insert(path, file);
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0
+            .lock()
+            .names
+            .contains_key(&Path::new(super::DIRECTORY).join(name))
+    }
+
+    /// Bytes of all files that have a name.
+    pub(super) fn used(&self) -> usize {
+        self.0.lock().used()
     }
 }
 
@@ -197,6 +392,27 @@ impl Storage for FaultyDisk {
         }))
     }
 
+    fn allocate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let bytes = usize::try_from(bytes).expect("small");
+        let file = {
+            let mut content = self.0.lock();
+            if content.names.contains_key(path) {
+                return Ok(());
+            }
+            if content.room() < bytes {
+                return Err(full());
+            }
+            content.files.push(File {
+                path: path.to_owned(),
+                allocated: bytes,
+                ..File::default()
+            });
+            content.files.len() - 1
+        };
+        self.0.lock().names.insert(path.to_owned(), file);
+        Ok(())
+    }
+
     fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
         let content = self.0.lock();
         let file = *content.names.get(path).ok_or(io::ErrorKind::NotFound)?;
@@ -222,6 +438,9 @@ impl Storage for FaultyDisk {
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         let mut content = self.0.lock();
+        if content.lies() {
+            return Ok(());
+        }
         if content.sync_fails() {
             return Err(failure());
         }
@@ -288,9 +507,7 @@ impl StorageFile for Handle {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let file = &mut self.disk.0.lock().files[self.file];
-        file.durable = file.bytes.len();
-        Ok(())
+        self.disk.0.lock().sync_file(self.file)
     }
 }
 
@@ -303,6 +520,29 @@ impl StorageAppend for Handle {
         if content.failed.contains(&self.file) {
             let path = content.files[self.file].path.clone();
             content.written_after_failure.push(path);
+        }
+        let fails = match &mut content.failing_append {
+            Some((0, written)) => Some(*written),
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        };
+        if let Some(written) = fails {
+            content.failing_append = None;
+            content.failed.insert(self.file);
+            let written = written.min(bytes.len());
+            content.files[self.file]
+                .bytes
+                .extend_from_slice(&bytes[..written]);
+            return Err(failure());
+        }
+        let room = content.room();
+        if bytes.len() > room {
+            content.failed.insert(self.file);
+            content.files[self.file].bytes.extend_from_slice(&bytes[..room]);
+            return Err(full());
         }
         content.files[self.file].bytes.extend_from_slice(bytes);
         Ok(())
@@ -317,12 +557,6 @@ impl StorageAppend for Handle {
             let path = content.files[self.file].path.clone();
             content.written_after_failure.push(path);
         }
-        if content.sync_fails() {
-            content.failed.insert(self.file);
-            return Err(failure());
-        }
-        let file = &mut content.files[self.file];
-        file.durable = file.bytes.len();
-        Ok(())
+        content.sync_file(self.file)
     }
 }

@@ -73,6 +73,7 @@ pub struct Gateway {
     admin: SocketAddr,
     client: reqwest::Client,
     keys: HashMap<String, String>,
+    wrapper: Vec<String>,
 }
 
 impl Drop for Gateway {
@@ -96,6 +97,8 @@ pub struct Options {
     pub configuration: String,
     /// A destination `events` on this Kafka.
     pub kafka: Option<String>,
+    /// A command that runs the program that stands behind it, such as strace.
+    pub wrapper: Vec<String>,
 }
 
 impl Options {
@@ -129,9 +132,13 @@ impl Gateway {
         Gateway::start_configured(data, admin, |_| text).await
     }
 
-    pub async fn start_with(options: Options) -> Gateway {
+    pub async fn start_with(mut options: Options) -> Gateway {
         let (data, admin) = (free_address(), free_address());
-        Gateway::start_configured(data, admin, |folder| options.text(folder, data, admin)).await
+        let wrapper = std::mem::take(&mut options.wrapper);
+        let mut gateway = Gateway::configured(data, admin, |folder| options.text(folder, data, admin));
+        gateway.wrapper = wrapper;
+        gateway.start_again().await;
+        gateway
     }
 
     async fn start_configured(
@@ -139,29 +146,49 @@ impl Gateway {
         admin: SocketAddr,
         text: impl FnOnce(&Path) -> String,
     ) -> Gateway {
+        let mut gateway = Gateway::configured(data, admin, text);
+        gateway.start_again().await;
+        gateway
+    }
+
+    fn configured(data: SocketAddr, admin: SocketAddr, text: impl FnOnce(&Path) -> String) -> Gateway {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let text = text(folder.path());
         std::fs::write(folder.path().join("headworks.toml"), text).expect("the configuration can be written");
-        let mut gateway = Gateway {
+        Gateway {
             folder,
             child: None,
             data,
             admin,
             client: reqwest::Client::new(),
             keys: HashMap::new(),
-        };
-        gateway.start_again().await;
-        gateway
+            wrapper: Vec::new(),
+        }
+    }
+
+    /// From the next start on.
+    pub fn wrap(&mut self, wrapper: &[&str]) {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// Starts the program on the same folder and ports, and waits until it is ready.
     pub async fn start_again(&mut self) {
+        self.spawn();
+        if let Some(status) = self.ready_or_ended().await {
+            panic!("the gateway ended with {status}:\n{}", self.log());
+        }
+    }
+
+    fn spawn(&mut self) {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.path("log"))
             .expect("the log can be written");
-        let child = Command::new(env!("CARGO_BIN_EXE_headworks"))
+        let program = env!("CARGO_BIN_EXE_headworks").to_owned();
+        let mut words = self.wrapper.iter().chain([&program]);
+        let child = Command::new(words.next().expect("the program at least"))
+            .args(words)
             .args(["serve", "--config"])
             .arg(self.path("headworks.toml"))
             .current_dir(self.folder.path())
@@ -171,18 +198,27 @@ impl Gateway {
             .spawn()
             .expect("the gateway starts");
         self.child = Some(child);
+    }
+
+    /// The same, where it may end before it is ready; gives the status then.
+    pub async fn try_start_again(&mut self) -> Option<ExitStatus> {
+        self.spawn();
+        self.ready_or_ended().await
+    }
+
+    async fn ready_or_ended(&mut self) -> Option<ExitStatus> {
         let url = format!("http://{}/readyz", self.admin);
         eventually("the gateway is ready", async || {
             if let Some(status) = self.exited() {
-                panic!("the gateway ended with {status}:\n{}", self.log());
+                return Some(Some(status));
             }
             let answer = self.client.get(&url).send().await.ok()?;
-            answer.status().is_success().then_some(())
+            answer.status().is_success().then_some(None)
         })
-        .await;
+        .await
     }
 
-    fn exited(&mut self) -> Option<ExitStatus> {
+    pub fn exited(&mut self) -> Option<ExitStatus> {
         self.child.as_mut()?.try_wait().expect("the child can be asked")
     }
 
@@ -229,6 +265,11 @@ impl Gateway {
 
     pub fn token(&self) -> String {
         let path = self.path("data/admin-token");
+        let path = match &self.child {
+            // Its data may lie on a file system that only it sees.
+            Some(child) => PathBuf::from(format!("/proc/{}/root{}", child.id(), path.display())),
+            None => path,
+        };
         std::fs::read_to_string(path)
             .expect("the first start writes a token")
             .trim()

@@ -36,8 +36,15 @@ pub struct Message {
 pub struct Broker {
     directory: TempDir,
     bootstrap: String,
+    /// Of the listener with TLS and SASL, where there is one.
+    secure: Option<String>,
+    cluster: String,
+    controller_port: u16,
     child: Mutex<Option<Child>>,
 }
+
+/// The user of a secure broker, and its password.
+pub const USER: (&str, &str) = ("headworks", "correct horse battery staple");
 
 /// The broker of all tests that do not kill it. Topics should have names of their own.
 pub fn shared() -> &'static Broker {
@@ -48,14 +55,44 @@ pub fn shared() -> &'static Broker {
 impl Broker {
     /// Starts a broker and waits until it answers; blocks for some seconds.
     pub fn start() -> Broker {
+        Broker::start_node(1, None, false)
+    }
+
+    /// The same with a second listener: TLS, SASL (PLAIN and SCRAM-SHA-512) and access control.
+    pub fn start_secure() -> Broker {
+        Broker::start_node(1, None, true)
+    }
+
+    /// Another broker of the same cluster.
+    pub fn join(&self) -> Broker {
+        Broker::start_node(2, Some(self), false)
+    }
+
+    fn start_node(node: u32, first: Option<&Broker>, secure: bool) -> Broker {
         let home = kafka_home();
         let directory = TempDir::new().expect("a temporary folder");
-        let [port, controller_port] = free_ports();
+        let [port, own_controller_port, secure_port] = free_ports();
+        let controller_port = first.map_or(own_controller_port, |first| first.controller_port);
+        let roles = match first {
+            None => format!(
+                "process.roles=broker,controller\n\
+                 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"
+            ),
+            Some(_) => format!("process.roles=broker\nlisteners=PLAINTEXT://127.0.0.1:{port}"),
+        };
+        let (more_listeners, security) = if secure {
+            (
+                format!(",SECURE://127.0.0.1:{secure_port}"),
+                security(directory.path()),
+            )
+        } else {
+            (String::new(), String::new())
+        };
         let properties = format!(
-            "process.roles=broker,controller\n\
-             node.id=1\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+            "{roles}{more_listeners}\n\
+             node.id={node}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}{more_listeners}\n\
+             {security}\
              controller.listener.names=CONTROLLER\n\
              controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
              log.dirs={}\n\
@@ -71,19 +108,32 @@ impl Broker {
         );
         fs::write(directory.path().join("server.properties"), properties)
             .expect("the properties are written");
-        let cluster = base64::Engine::encode(
-            &base64::engine::general_purpose::URL_SAFE_NO_PAD,
-            uuid::Uuid::new_v4().as_bytes(),
+        let cluster = first.map_or_else(
+            || {
+                base64::Engine::encode(
+                    &base64::engine::general_purpose::URL_SAFE_NO_PAD,
+                    uuid::Uuid::new_v4().as_bytes(),
+                )
+            },
+            |first| first.cluster.clone(),
         );
-        let formatted = java(&home, directory.path())
+        let mut format = java(&home, directory.path());
+        format
             .args(["kafka.tools.StorageTool", "format", "-t", &cluster, "-c"])
-            .arg(directory.path().join("server.properties"))
-            .output()
-            .expect("java runs");
+            .arg(directory.path().join("server.properties"));
+        if secure {
+            let (user, password) = USER;
+            let user = format!("SCRAM-SHA-512=[name={user},password={password}]");
+            format.args(["--add-scram", &user]);
+        }
+        let formatted = format.output().expect("java runs");
         assert!(formatted.status.success(), "{formatted:?}");
         let broker = Broker {
             directory,
             bootstrap: format!("127.0.0.1:{port}"),
+            secure: secure.then(|| format!("127.0.0.1:{secure_port}")),
+            cluster,
+            controller_port,
             child: Mutex::new(None),
         };
         broker.restart();
@@ -93,6 +143,54 @@ impl Broker {
     /// `host:port`.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// `host:port` of the listener with TLS and SASL.
+    pub fn secure(&self) -> &str {
+        self.secure.as_deref().expect("a secure broker")
+    }
+
+    /// Whom a client must trust.
+    pub fn certificate(&self) -> PathBuf {
+        self.directory.path().join("certificate.pem")
+    }
+
+    /// Takes from [`USER`] the right to write to a topic.
+    pub fn deny(&self, topic: &str) {
+        let (user, _) = USER;
+        let denied = java(&kafka_home(), self.directory.path())
+            .args([
+                "kafka.admin.AclCommand",
+                "--bootstrap-server",
+                &self.bootstrap,
+                "--add",
+            ])
+            .args([
+                "--deny-principal",
+                &format!("User:{user}"),
+                "--operation",
+                "Write",
+                "--topic",
+                topic,
+            ])
+            .output()
+            .expect("java runs");
+        assert!(denied.status.success(), "{denied:?}");
+    }
+
+    /// Stops the process where it stands, until [`Broker::go_on`].
+    pub fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let child = self.child.lock().expect("no panic");
+        let pid = rustix::process::Pid::from_child(child.as_ref().expect("the broker runs"));
+        rustix::process::kill_process(pid, signal).expect("the broker can be signalled");
     }
 
     /// `kill -9`.
@@ -144,9 +242,28 @@ impl Broker {
 
     /// The same with settings of the topic.
     pub async fn create_topic_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+        self.make_topic(topic, partitions, 1, settings).await;
+    }
+
+    /// A topic that two brokers have.
+    pub async fn create_replicated_topic(&self, topic: &str, partitions: i32) {
+        self.make_topic(topic, partitions, 2, &[]).await;
+    }
+
+    pub async fn delete_topic(&self, topic: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let deleted = admin
+            .delete_topics(&[topic], &options)
+            .await
+            .expect("Kafka answers");
+        assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    }
+
+    async fn make_topic(&self, topic: &str, partitions: i32, copies: i32, settings: &[(&str, &str)]) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
         let new = settings.iter().fold(
-            NewTopic::new(topic, partitions, TopicReplication::Fixed(1)),
+            NewTopic::new(topic, partitions, TopicReplication::Fixed(copies)),
             |new, (name, value)| new.set(name, value),
         );
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
@@ -297,15 +414,57 @@ fn java(home: &Path, directory: &Path) -> Command {
     command
 }
 
-fn free_ports() -> [u16; 2] {
-    // Both are held until both are known, so that they differ.
-    let sockets = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+/// The properties of a listener `SECURE`, with a certificate of its own.
+fn security(directory: &Path) -> String {
+    let (key, certificate) = (directory.join("key.pem"), directory.join("certificate.pem"));
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=127.0.0.1",
+        ])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "{made:?}");
+    let both = [&key, &certificate].map(|path| fs::read_to_string(path).expect("openssl wrote it"));
+    let keystore = directory.join("keystore.pem");
+    fs::write(&keystore, both.concat()).expect("the keystore is written");
+    let (user, password) = USER;
+    let module = "org.apache.kafka.common.security";
+    format!(
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL\n\
+         inter.broker.listener.name=PLAINTEXT\n\
+         sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512\n\
+         listener.name.secure.plain.sasl.jaas.config={module}.plain.PlainLoginModule required user_{user}=\"{password}\";\n\
+         listener.name.secure.scram-sha-512.sasl.jaas.config={module}.scram.ScramLoginModule required;\n\
+         listener.name.secure.ssl.keystore.type=PEM\n\
+         listener.name.secure.ssl.keystore.location={}\n\
+         authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+         super.users=User:ANONYMOUS\n\
+         allow.everyone.if.no.acl.found=true\n",
+        keystore.display()
+    )
+}
+
+fn free_ports() -> [u16; 3] {
+    // All are held until all are known, so that they differ.
+    let sockets = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
     sockets.map(|socket| socket.local_addr().expect("the socket has an address").port())
 }
 
 /// Starts a process that dies with this one. The kernel ties it to the thread that starts it, so that must be one
 /// that lives as long as the process: a test's own thread does not.
-fn spawn_for_life(mut command: Command) -> Child {
+pub fn spawn_for_life(mut command: Command) -> Child {
     type Request = (Command, mpsc::Sender<std::io::Result<Child>>);
     static SPAWNER: OnceLock<mpsc::Sender<Request>> = OnceLock::new();
     // SAFETY: between fork and exec the closure makes one system call and touches no memory of the parent.

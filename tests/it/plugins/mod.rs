@@ -50,7 +50,7 @@ fn make_transformer(cache: &Path) -> Arc<Transformer> {
 }
 
 /// The component of `tests/plugins/hostile`, built once.
-fn hostile_component() -> Bytes {
+pub fn hostile_component() -> Bytes {
     static BUILT: OnceLock<Bytes> = OnceLock::new();
     BUILT
         .get_or_init(|| component(&build(&repository().join("tests/plugins/hostile"))))

@@ -2,6 +2,14 @@ use std::collections::VecDeque;
 
 use crate::spool::Sequence;
 
+/// How a record of the spool came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Delivered,
+    /// The broker will never take it; it is kept elsewhere.
+    Refused,
+}
+
 /// Records of the spool that are on their way, in order.
 #[derive(Default)]
 pub(super) struct Window {
@@ -9,12 +17,15 @@ pub(super) struct Window {
     bytes: usize,
     /// Everything up to here is acknowledged.
     contiguous: Sequence,
+    /// Entries up to there, and those among them that were refused.
+    settled: u64,
+    refused: u64,
 }
 
 struct InFlight {
     sequence: Sequence,
     bytes: usize,
-    done: bool,
+    end: Option<End>,
 }
 
 impl Window {
@@ -23,7 +34,7 @@ impl Window {
         self.entries.push_back(InFlight {
             sequence,
             bytes,
-            done: false,
+            end: None,
         });
     }
 
@@ -34,18 +45,20 @@ impl Window {
         }
     }
 
-    pub(super) fn acknowledge(&mut self, sequence: Sequence) {
+    pub(super) fn acknowledge(&mut self, sequence: Sequence, end: End) {
         let index = self.entries.partition_point(|entry| entry.sequence < sequence);
         if let Some(entry) = self.entries.get_mut(index)
             && entry.sequence == sequence
         {
-            entry.done = true;
+            entry.end = Some(end);
         }
-        while self.entries.front().is_some_and(|entry| entry.done)
-            && let Some(entry) = self.entries.pop_front()
-        {
-            self.bytes -= entry.bytes;
-            self.contiguous = entry.sequence;
+        while let Some(InFlight { end: Some(end), .. }) = self.entries.front() {
+            self.settled += 1;
+            self.refused += u64::from(*end == End::Refused);
+            if let Some(entry) = self.entries.pop_front() {
+                self.bytes -= entry.bytes;
+                self.contiguous = entry.sequence;
+            }
         }
     }
 
@@ -57,8 +70,9 @@ impl Window {
         self.bytes
     }
 
-    /// 0 before the first.
-    pub(super) fn contiguous(&self) -> Sequence {
-        self.contiguous
+    /// The last one of the entries that are acknowledged without a gap (0 before the first), how many they are, and
+    /// how many of them were refused.
+    pub(super) fn contiguous(&self) -> (Sequence, u64, u64) {
+        (self.contiguous, self.settled, self.refused)
     }
 }

@@ -1,0 +1,128 @@
+//! A disk that is full, and owners that want all of it.
+
+use std::sync::{Arc, mpsc};
+
+use bytes::Bytes;
+
+use super::{FaultyDisk, append, commit, open_with, options, read_all, runtime};
+use crate::{
+    limits::SPOOL_HEADROOM_BYTES,
+    spool::{AppendError, Budget, Sequence, Spool, SpoolOptions},
+};
+
+const HEADROOM: usize = SPOOL_HEADROOM_BYTES as usize;
+
+fn owned(payload: &[u8]) -> Option<&str> {
+    std::str::from_utf8(payload)
+        .ok()?
+        .split_once(':')
+        .map(|(owner, _)| owner)
+}
+
+fn append_as(spool: &Spool, owner: &str) -> Result<Sequence, AppendError> {
+    let (sender, answer) = mpsc::channel();
+    let payload = format!("{owner}:{}", "x".repeat(100));
+    spool.append(&owner.into(), Bytes::from(payload), move |result| {
+        sender.send(result).expect("the test waits");
+    });
+    answer.recv().expect("every append is answered")
+}
+
+/// Appends until it is refused, and tells why.
+fn fill(spool: &Spool, owner: &str) -> (u64, AppendError) {
+    let mut taken = 0;
+    loop {
+        match append_as(spool, owner) {
+            Ok(_) => taken += 1,
+            Err(error) => return (taken, error),
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_one_owner_leaves_room_for_the_others() {
+    let disk = FaultyDisk::default();
+    let shared = SpoolOptions {
+        owner: owned,
+        ..options()
+    };
+    let open = |budget: &Arc<Budget>| open_with(&disk, shared.clone(), Arc::clone(budget)).expect("opens");
+    let budget = Budget::new(100_000);
+    let spool = open(&budget);
+    let (flood, refused) = fill(&spool, "greedy");
+    assert_eq!(refused, AppendError::ShareFull("greedy".into()));
+    let part = budget.used_bytes() as f64 / budget.max_bytes() as f64;
+    assert!((0.75..0.81).contains(&part), "alone four fifths: {part}");
+    let (modest, refused) = fill(&spool, "modest");
+    assert_eq!(refused, AppendError::ShareFull("modest".into()));
+    assert!(modest * 8 > flood, "{modest} beside {flood}");
+    assert!(append_as(&spool, "a third").is_ok());
+    assert!(budget.used_bytes() < budget.max_bytes());
+
+    // The shares stand in the entries: a restart makes nobody a newcomer.
+    drop(spool);
+    let budget = Budget::new(100_000);
+    let spool = open(&budget);
+    assert_eq!(
+        append_as(&spool, "greedy"),
+        Err(AppendError::ShareFull("greedy".into()))
+    );
+    assert!(append_as(&spool, "a third").is_ok());
+
+    // What is delivered gives its share back.
+    let runtime = runtime();
+    let last = spool.last_sequence();
+    read_all(&runtime, &spool, 0);
+    commit(&runtime, &spool, last, b"").expect("committed");
+    assert!(append_as(&spool, "greedy").is_ok());
+}
+
+#[test]
+fn a_full_disk_refuses_drains_and_takes_again() {
+    let (runtime, disk) = (runtime(), FaultyDisk::default());
+    let spool = open_with(&disk, options(), Budget::new(1 << 30)).expect("opens");
+    disk.set_capacity(Some(HEADROOM + 3000));
+    let mut taken = 0;
+    while append(&spool, &[1; 100]).is_ok() {
+        taken += 1;
+    }
+    assert!(taken > 10, "{taken}");
+    assert_eq!(append(&spool, b"small"), Err(AppendError::DiskFull));
+    // Not one byte is left: only the headroom lets the cursor move.
+    disk.set_capacity(Some(disk.used()));
+    let entries = read_all(&runtime, &spool, 0);
+    assert_eq!(entries.len(), taken);
+    commit(&runtime, &spool, 5, b"").expect("the headroom is there for the cursor");
+    disk.set_capacity(Some(HEADROOM + 3000));
+    commit(&runtime, &spool, spool.last_sequence(), b"").expect("committed");
+    let mut refused = 0;
+    while let Err(error) = append(&spool, b"small") {
+        assert_eq!(error, AppendError::DiskFull);
+        refused += 1;
+        assert!(refused < 1000, "room was made");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(disk.has("headroom"), "the headroom is made anew");
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_start_stops_nothing() {
+    let (runtime, disk) = (runtime(), FaultyDisk::default());
+    let spool = open_with(&disk, options(), Budget::new(1 << 30)).expect("opens");
+    for _ in 0..20 {
+        append(&spool, &[1; 100]).expect("appended");
+    }
+    commit(&runtime, &spool, 3, b"").expect("committed");
+    drop(spool);
+    disk.set_capacity(Some(disk.used()));
+    let spool = open_with(&disk, options(), Budget::new(1 << 30)).expect("opens on a full disk");
+    let committed = spool.committed().0;
+    assert_eq!(committed, 3);
+    assert_eq!(read_all(&runtime, &spool, committed).len(), 17);
+    commit(&runtime, &spool, 20, b"").expect("it drains");
+    // Without headroom too: it was taken for the cursor, and somebody else took the room.
+    disk.take_away(&std::path::Path::new(super::DIRECTORY).join("headroom"));
+    disk.set_capacity(Some(0));
+    drop(spool);
+    open_with(&disk, options(), Budget::new(1 << 30)).expect("opens without any room");
+}
