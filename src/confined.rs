@@ -97,12 +97,7 @@ fn set_limits(bounds: &Bounds) -> io::Result<()> {
 /// # Errors
 ///
 /// Where the child cannot be started or read.
-pub async fn run(
-    program: &Path,
-    argument: &str,
-    input: &[u8],
-    bounds: &Bounds,
-) -> io::Result<Option<Ended>> {
+pub async fn run(program: &Path, argument: &str, input: &[u8], bounds: &Bounds) -> io::Result<Option<Ended>> {
     let wall = Duration::from_secs(bounds.wall_s);
     let ended = tokio::time::timeout(wall, run_child(program, argument, input, bounds)).await;
     ended.ok().transpose()

@@ -36,7 +36,9 @@ fn main() {
     for folder in std::iter::once(own).chain(folders) {
         // The proof descends with the schemas.
         let thread = std::thread::Builder::new().stack_size(128 << 20);
-        let measuring = thread.spawn(move || measure(&folder, explain)).expect("a thread starts");
+        let measuring = thread
+            .spawn(move || measure(&folder, explain))
+            .expect("a thread starts");
         measuring.join().expect("the comparisons end");
     }
 }
@@ -62,6 +64,9 @@ fn measure(folder: &Path, explain: bool) {
             let started = Instant::now();
             let report = compare(&source(&old.1), &source(&new.1), &[], TIME);
             measured.times.push(started.elapsed());
+            if explain && started.elapsed() > Duration::from_secs(1) {
+                println!("{} {:?} took {:?}", place.display(), new.0, started.elapsed());
+            }
             for (direction, answer) in [("backward", report.backward), ("forward", report.forward)] {
                 let verdict = match answer.verdict {
                     Verdict::Yes => "yes",
@@ -103,7 +108,11 @@ fn report(folder: &Path, mut measured: Measured) {
     );
 }
 
-fn collect(folder: &Path, versions: &mut BTreeMap<PathBuf, Vec<(AppVersion, Arc<Value>)>>, measured: &mut Measured) {
+fn collect(
+    folder: &Path,
+    versions: &mut BTreeMap<PathBuf, Vec<(AppVersion, Arc<Value>)>>,
+    measured: &mut Measured,
+) {
     let Ok(entries) = std::fs::read_dir(folder) else {
         println!("{} cannot be read", folder.display());
         return;
@@ -115,7 +124,10 @@ fn collect(folder: &Path, versions: &mut BTreeMap<PathBuf, Vec<(AppVersion, Arc<
             }
             continue;
         }
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         let name = name.strip_suffix(".json").unwrap_or(name).replace('-', ".");
         let Some(version) = AppVersion::parse(&name) else {
             continue;
@@ -136,7 +148,10 @@ fn read(path: &Path) -> Option<Value> {
     if let Value::Object(members) = &mut schema
         && members.remove("self").is_some()
     {
-        members.insert("$schema".to_owned(), "http://json-schema.org/draft-04/schema#".into());
+        members.insert(
+            "$schema".to_owned(),
+            "http://json-schema.org/draft-04/schema#".into(),
+        );
     }
     check_schema(&schema.to_string(), SCHEMA_BYTES_MAX).ok()?;
     Some(schema)

@@ -197,10 +197,16 @@ type Failures = BTreeMap<(String, String), (u64, Bytes)>;
 impl Trial {
     fn new(proposal: &Proposal, state: &State) -> Result<Trial, Problem> {
         let key = &proposal.key;
-        let compiled = Compiled::new(&proposal.schema.text)
-            .map_err(|cause| Problem::new(Code::SchemaInvalid, format!("the schema cannot be used: {cause}")))?;
+        let compiled = Compiled::new(&proposal.schema.text).map_err(|cause| {
+            Problem::new(Code::SchemaInvalid, format!("the schema cannot be used: {cause}"))
+        })?;
         let of_type = state.schemas.get(&key.event_type);
-        let known = || of_type.iter().flat_map(|of_type| &of_type.schemas).map(|known| &known.value.0);
+        let known = || {
+            of_type
+                .iter()
+                .flat_map(|of_type| &of_type.schemas)
+                .map(|known| &known.value.0)
+        };
         let new = AppVersion::parse(&key.since);
         let mut versions: Vec<(AppVersion, bool)> = known()
             .filter(|other| other.source == key.source)
@@ -240,9 +246,9 @@ impl Trial {
             ..RecentFilter::default()
         };
         let events = admin.recent.events(&filter, None, CHECKED_EVENTS);
-        let concerned = events.iter().filter(|event| {
-            self.concerns(&event.attributes.source, event.attributes.app_version.as_deref())
-        });
+        let concerned = events
+            .iter()
+            .filter(|event| self.concerns(&event.attributes.source, event.attributes.app_version.as_deref()));
         self.tried(concerned.map(|event| event.data.clone()))
     }
 

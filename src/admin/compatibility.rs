@@ -169,7 +169,12 @@ pub async fn compare(
         });
     }
     let reports = (admin.actions.compare)(pairs).await;
-    Reports(digests.into_iter().zip(reports.into_iter().map(Arc::new)).collect())
+    Reports(
+        digests
+            .into_iter()
+            .zip(reports.into_iter().map(Arc::new))
+            .collect(),
+    )
 }
 
 fn recent_values(admin: &AdminState, event_type: &EventType) -> Vec<Value> {

@@ -122,7 +122,9 @@ impl Proposal {
 
     /// Whether the text may be registered; 409 where what is enforced does not hold.
     pub fn judge(&self, state: &State, comparisons: &[Comparison]) -> Result<(), Problem> {
-        let SchemaKey { event_type, since, .. } = &self.key;
+        let SchemaKey {
+            event_type, since, ..
+        } = &self.key;
         let of_type = state.schemas.get(event_type);
         let replaced = of_type.and_then(|of_type| of_type.find(&self.key));
         let (enforced, replaced) = match replaced {

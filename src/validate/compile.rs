@@ -41,7 +41,8 @@ impl Compiled {
     /// took it, or the store's content has changed.
     pub fn new(text: &str) -> Result<Compiled, String> {
         let schema = parse(text).map_err(|fault| fault.message)?;
-        let validator = build(&schema, &Library::new()).map_err(|fault| format!("{}: {}", fault.pointer, fault.message))?;
+        let validator = build(&schema, &Library::new())
+            .map_err(|fault| format!("{}: {}", fault.pointer, fault.message))?;
         Ok(Compiled {
             validator,
             schema: Arc::new(schema),
@@ -104,7 +105,9 @@ pub fn check_schema(text: &str, schema_bytes_max: usize) -> Result<(), Vec<Fault
     if !faults.is_empty() {
         return Err(faults);
     }
-    build(&schema, &Library::new()).map(|_| ()).map_err(|fault| vec![fault])
+    build(&schema, &Library::new())
+        .map(|_| ())
+        .map_err(|fault| vec![fault])
 }
 
 fn parse(text: &str) -> Result<Value, Fault> {

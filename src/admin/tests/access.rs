@@ -50,7 +50,8 @@ const ROLES: [(&str, Option<Role>); 33] = [
     ("replay_quarantine", Some(Role::Operator)),
     ("revoke_key", Some(Role::Operator)),
 ];
-const MORE_ROLES: [(&str, Option<Role>); 3] = [
+const MORE_ROLES: [(&str, Option<Role>); 4] = [
+    ("check_schema", Some(Role::Publisher)),
     ("list_recent", Some(Role::Viewer)),
     ("roll_back_plugin", Some(Role::Operator)),
     ("upload_plugin_version", Some(Role::Publisher)),

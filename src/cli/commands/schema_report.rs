@@ -107,7 +107,11 @@ fn changes(changes: &[Changed]) -> Result<(), Failure> {
     let rows = changes
         .iter()
         .map(|change| {
-            let place = if change.pointer.is_empty() { "(root)" } else { &change.pointer };
+            let place = if change.pointer.is_empty() {
+                "(root)"
+            } else {
+                &change.pointer
+            };
             vec![
                 place.to_owned(),
                 change.keyword.clone(),
@@ -132,7 +136,11 @@ fn differences(comparison: &Comparison, name: &str) -> Result<(), Failure> {
     // Backward is always about what the earlier of the two accepts.
     let with = &comparison.with;
     let is_earlier = version(with) <= version(name);
-    let (earlier, later) = if is_earlier { (with.as_str(), name) } else { (name, with.as_str()) };
+    let (earlier, later) = if is_earlier {
+        (with.as_str(), name)
+    } else {
+        (name, with.as_str())
+    };
     let sides = [
         (&comparison.refuses.backward, earlier, later),
         (&comparison.refuses.forward, later, earlier),
@@ -152,7 +160,10 @@ fn differences(comparison: &Comparison, name: &str) -> Result<(), Failure> {
     ];
     for (direction, why) in parts {
         if let Some(why) = why {
-            output::line(&format!("\n{direction} with {with} is unknown: {}", printable(why)))?;
+            output::line(&format!(
+                "\n{direction} with {with} is unknown: {}",
+                printable(why)
+            ))?;
         }
     }
     Ok(())
@@ -206,7 +217,11 @@ fn events(checked: &Checked) -> Result<(), Failure> {
         .iter()
         .flat_map(|(name, tried)| tried.failures.iter().map(move |failure| (name, failure)))
         .map(|(name, failure)| {
-            let place = if failure.pointer.is_empty() { "(root)" } else { &failure.pointer };
+            let place = if failure.pointer.is_empty() {
+                "(root)"
+            } else {
+                &failure.pointer
+            };
             vec![
                 (*name).to_owned(),
                 place.to_owned(),
@@ -240,7 +255,11 @@ impl Comparison {
         ];
         let shown = sides.into_iter().filter_map(|(difference, what)| {
             let difference = difference.as_ref()?;
-            Some(format!("{what} (compared with {}): {}", self.with, cut(&difference.example)))
+            Some(format!(
+                "{what} (compared with {}): {}",
+                self.with,
+                cut(&difference.example)
+            ))
         });
         shown.collect()
     }

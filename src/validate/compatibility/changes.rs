@@ -73,7 +73,12 @@ fn keyword_changes(
     found: &mut Vec<Change>,
 ) {
     let empty = Map::new();
-    let map = |value: Option<&Value>| value.and_then(Value::as_object).cloned().unwrap_or_else(|| empty.clone());
+    let map = |value: Option<&Value>| {
+        value
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_else(|| empty.clone())
+    };
     match keyword {
         "properties" | "patternProperties" => members(&map(before), &map(after), keyword, pointer, found),
         "$defs" | "definitions" => {
@@ -100,7 +105,12 @@ fn keyword_changes(
             for name in before.symmetric_difference(&after) {
                 let place = format!("{pointer}/{}", escaped(name));
                 let word = |is: bool| Some(if is { "required" } else { "optional" }.to_owned());
-                found.push(change(&place, "required", word(before.contains(name)), word(after.contains(name))));
+                found.push(change(
+                    &place,
+                    "required",
+                    word(before.contains(name)),
+                    word(after.contains(name)),
+                ));
             }
         }
         "allOf" | "anyOf" | "oneOf" | "prefixItems" => {
@@ -118,7 +128,10 @@ fn keyword_changes(
         "enum" => {
             let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
             if let (Some(_), Some(_)) = (before, after) {
-                let (gone, come) = (without(&list(before), &list(after)), without(&list(after), &list(before)));
+                let (gone, come) = (
+                    without(&list(before), &list(after)),
+                    without(&list(after), &list(before)),
+                );
                 found.push(change(pointer, keyword, gone, come));
             } else {
                 found.push(change(pointer, keyword, before.map(shown), after.map(shown)));
@@ -141,7 +154,11 @@ fn members(
         match (before.get(name), after.get(name)) {
             (Some(one), Some(two)) => schemas(one, two, &place, found),
             (one, two) => {
-                let word = if keyword == "properties" { "property" } else { keyword };
+                let word = if keyword == "properties" {
+                    "property"
+                } else {
+                    keyword
+                };
                 found.push(change(&place, word, one.map(shown), two.map(shown)));
             }
         }

@@ -91,12 +91,18 @@ pub async fn compare_apart(program: &Path, pairs: &[Pair]) -> Vec<Report> {
     }
     let input = serde_json::to_vec(pairs).unwrap_or_default();
     let (output, why) = match confined::run(program, ARGUMENT, &input, &BOUNDS).await {
-        Ok(Some(ended)) if ended.was_killed() => (ended.output, "comparing them took more time or memory than there is"),
+        Ok(Some(ended)) if ended.was_killed() => (
+            ended.output,
+            "comparing them took more time or memory than there is",
+        ),
         Ok(Some(ended)) => (ended.output, "the comparison broke off"),
         Ok(None) => (Vec::new(), "comparing them took more time than there is"),
         Err(error) => {
             tracing::error!(program = %program.display(), %error, "the comparing process cannot be run");
-            (Vec::new(), "the comparison could not be run; the gateway's log says why")
+            (
+                Vec::new(),
+                "the comparison could not be run; the gateway's log says why",
+            )
         }
     };
     let mut reports: Vec<Report> = output

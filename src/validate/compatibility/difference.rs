@@ -12,13 +12,21 @@ use super::{
 
 /// A schema of the values that the facts allow and that break all of `atoms`; none where it cannot be written without
 /// the documents that it comes from. `inner` is that of the member or item that breaks them.
-pub fn of(facts: &Facts, kind: Kind, atoms: &[Rc<Atom>], edits: &[Edit], inner: Option<Value>) -> Option<Value> {
+pub fn of(
+    facts: &Facts,
+    kind: Kind,
+    atoms: &[Rc<Atom>],
+    edits: &[Edit],
+    inner: Option<Value>,
+) -> Option<Value> {
     let mut schema = Map::new();
     if let [edit] = edits {
         match (edit, &inner) {
-            (Edit::Set(name, _), Some(inner)) if is_named(atoms, name) => {
+            (Edit::Set(name, _), inner) => {
                 schema.insert("required".to_owned(), json!([name]));
-                schema.insert("properties".to_owned(), json!({ name: inner }));
+                if let Some(inner) = inner {
+                    schema.insert("properties".to_owned(), json!({ name: inner }));
+                }
                 schema.insert("type".to_owned(), json!("object"));
                 return Some(Value::Object(schema));
             }
@@ -38,7 +46,10 @@ pub fn of(facts: &Facts, kind: Kind, atoms: &[Rc<Atom>], edits: &[Edit], inner: 
             schema.entry(keyword).or_insert(value);
         }
     }
-    let refused: Option<Vec<Value>> = atoms.iter().map(|atom| written(atom).map(Value::Object)).collect();
+    let refused: Option<Vec<Value>> = atoms
+        .iter()
+        .map(|atom| written(atom).map(Value::Object))
+        .collect();
     let mut refused = refused?;
     let refused = match refused.len() {
         1 => refused.pop()?,
@@ -46,12 +57,6 @@ pub fn of(facts: &Facts, kind: Kind, atoms: &[Rc<Atom>], edits: &[Edit], inner: 
     };
     schema.insert("not".to_owned(), refused);
     Some(Value::Object(schema))
-}
-
-fn is_named(atoms: &[Rc<Atom>], name: &str) -> bool {
-    atoms
-        .iter()
-        .any(|atom| matches!(atom.as_ref(), Atom::Properties(properties) if properties.named.contains_key(name)))
 }
 
 fn type_name(types: Types) -> Option<Value> {
@@ -75,7 +80,11 @@ fn written(atom: &Atom) -> Option<Map<String, Value>> {
             let names: Vec<Value> = types
                 .kinds()
                 .filter_map(|kind| {
-                    let number = if kind == Kind::Number { types.number } else { Numbers::None };
+                    let number = if kind == Kind::Number {
+                        types.number
+                    } else {
+                        Numbers::None
+                    };
                     type_name(Types {
                         number,
                         ..Types::NONE.with(kind)

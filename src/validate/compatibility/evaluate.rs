@@ -83,7 +83,9 @@ impl Evaluator {
                     .build(schema)
                     .or_else(|_| {
                         options()
-                            .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(PATTERN_STEPS))
+                            .with_pattern_options(
+                                PatternOptions::fancy_regex().backtrack_limit(PATTERN_STEPS),
+                            )
                             .build(schema)
                     })
                     .ok()
@@ -178,12 +180,15 @@ impl Evaluator {
 
     fn array(&mut self, arena: &Arena, atom: &Atom, items: &[Value], depth: u32) -> Option<bool> {
         match atom {
-            Atom::Items { prefix, rest } => all(items.iter().enumerate().map(|(index, item)| {
-                match prefix.get(index).or(rest.as_ref()) {
-                    Some(node) => self.node(arena, *node, item, depth),
-                    None => Some(true),
-                }
-            })),
+            Atom::Items { prefix, rest } => {
+                all(items
+                    .iter()
+                    .enumerate()
+                    .map(|(index, item)| match prefix.get(index).or(rest.as_ref()) {
+                        Some(node) => self.node(arena, *node, item, depth),
+                        None => Some(true),
+                    }))
+            }
             Atom::Contains {
                 node,
                 at_least,
@@ -415,19 +420,25 @@ fn bounded(atom: &Atom, number: Exact) -> bool {
         Exact::of(limit).is_none_or(|limit| met(number.compare(limit), exclusive))
     };
     match atom {
-        Atom::AtLeast { limit, exclusive } => {
-            limited(limit, |order, exclusive| order.is_gt() || (order.is_eq() && !exclusive), *exclusive)
-        }
-        Atom::AtMost { limit, exclusive } => {
-            limited(limit, |order, exclusive| order.is_lt() || (order.is_eq() && !exclusive), *exclusive)
-        }
+        Atom::AtLeast { limit, exclusive } => limited(
+            limit,
+            |order, exclusive| order.is_gt() || (order.is_eq() && !exclusive),
+            *exclusive,
+        ),
+        Atom::AtMost { limit, exclusive } => limited(
+            limit,
+            |order, exclusive| order.is_lt() || (order.is_eq() && !exclusive),
+            *exclusive,
+        ),
         _ => true,
     }
 }
 
 fn sized(atom: &Atom, count: u64) -> bool {
     match atom {
-        Atom::LengthAtLeast(least) | Atom::ItemsAtLeast(least) | Atom::PropertiesAtLeast(least) => count >= *least,
+        Atom::LengthAtLeast(least) | Atom::ItemsAtLeast(least) | Atom::PropertiesAtLeast(least) => {
+            count >= *least
+        }
         Atom::LengthAtMost(most) | Atom::ItemsAtMost(most) | Atom::PropertiesAtMost(most) => count <= *most,
         _ => true,
     }

@@ -47,7 +47,11 @@ impl Prover {
     /// A value of these facts, whichever way their choices have to be made.
     pub fn realize(&mut self, mut facts: Facts, choices_left: u32) -> Option<Value> {
         self.spend().ok()?;
-        if facts.atoms.iter().any(|(atom, _)| matches!(atom.as_ref(), Atom::Enum(_))) {
+        if facts
+            .atoms
+            .iter()
+            .any(|(atom, _)| matches!(atom.as_ref(), Atom::Enum(_)))
+        {
             let values = self.finite(&facts)?;
             return values.into_iter().find(|value| self.satisfies(&facts, value));
         }
@@ -56,13 +60,21 @@ impl Prover {
                 Atom::Any(nodes) => nodes.iter().map(|node| (vec![*node], Vec::new())).collect(),
                 Atom::One(nodes) => nodes
                     .iter()
-                    .map(|node| (vec![*node], nodes.iter().filter(|other| *other != node).copied().collect()))
+                    .map(|node| {
+                        (
+                            vec![*node],
+                            nodes.iter().filter(|other| *other != node).copied().collect(),
+                        )
+                    })
                     .collect(),
                 Atom::If {
                     condition,
                     then,
                     otherwise,
-                } => vec![(vec![*otherwise], vec![*condition]), (vec![*condition, *then], Vec::new())],
+                } => vec![
+                    (vec![*otherwise], vec![*condition]),
+                    (vec![*condition, *then], Vec::new()),
+                ],
                 _ => return None,
             };
             if choices_left == 0 {
@@ -189,12 +201,18 @@ impl Prover {
             Kind::Null => vec![Value::Null],
             Kind::Boolean => vec![json!(true), json!(false)],
             Kind::Number => numbers(facts, atoms),
-            Kind::String => strings::candidates(facts, atoms).into_iter().map(Value::String).collect(),
+            Kind::String => strings::candidates(facts, atoms)
+                .into_iter()
+                .map(Value::String)
+                .collect(),
             Kind::Array => self.arrays(facts, atoms),
             Kind::Object => self.objects(facts),
         };
         if matches!(kind, Kind::Number | Kind::String) {
-            let pooled = self.pool.iter().filter(|value| super::evaluate::kind_of(value) == kind);
+            let pooled = self
+                .pool
+                .iter()
+                .filter(|value| super::evaluate::kind_of(value) == kind);
             values.extend(pooled.cloned());
         }
         values.truncate(TRIED_MAX);
@@ -293,7 +311,8 @@ impl Prover {
             let Some(given) = self.others(facts, None) else {
                 break;
             };
-            let (Some(name), Some(value)) = (self.free_name_beside(facts, None, &smallest), self.sample(&given))
+            let (Some(name), Some(value)) =
+                (self.free_name_beside(facts, None, &smallest), self.sample(&given))
             else {
                 break;
             };
@@ -363,10 +382,12 @@ impl Prover {
 /// The schemas of all assertions of the same member, where `atom` is one.
 fn same_member(atoms: &[Rc<Atom>], atom: &Atom) -> Option<(String, Vec<Node>)> {
     let member = |atom: &Atom| match atom {
-        Atom::Properties(properties) if properties.additional.is_none() && properties.named.len() == 1 => properties
-            .named
-            .first_key_value()
-            .map(|(name, node)| (name.clone(), *node)),
+        Atom::Properties(properties) if properties.additional.is_none() && properties.named.len() == 1 => {
+            properties
+                .named
+                .first_key_value()
+                .map(|(name, node)| (name.clone(), *node))
+        }
         _ => None,
     };
     let (name, _) = member(atom)?;
@@ -413,9 +434,15 @@ fn numbers(facts: &Facts, atoms: &[Rc<Atom>]) -> Vec<Value> {
     for anchor in &anchors {
         let float = anchor.as_f64();
         match anchor {
-            Exact::Whole(whole) => found.extend([-2, -1, 0, 1, 2].map(|step| Exact::Whole(whole.saturating_add(step)))),
+            Exact::Whole(whole) => {
+                found.extend([-2, -1, 0, 1, 2].map(|step| Exact::Whole(whole.saturating_add(step))))
+            }
             Exact::Fraction(_) => {
-                found.extend([Exact::Whole(float.floor() as i128), *anchor, Exact::Whole(float.ceil() as i128)]);
+                found.extend([
+                    Exact::Whole(float.floor() as i128),
+                    *anchor,
+                    Exact::Whole(float.ceil() as i128),
+                ]);
             }
         }
         found.extend([float + 0.5, float - 0.5].map(Exact::Fraction));
@@ -423,7 +450,9 @@ fn numbers(facts: &Facts, atoms: &[Rc<Atom>]) -> Vec<Value> {
             let step = divisor.as_f64();
             if step > 0.0 {
                 let near = (float / step).floor();
-                found.extend([near - 1.0, near, near + 1.0, near + 2.0].map(|times| whole_or_fraction(times * step)));
+                found.extend(
+                    [near - 1.0, near, near + 1.0, near + 2.0].map(|times| whole_or_fraction(times * step)),
+                );
             }
         }
     }

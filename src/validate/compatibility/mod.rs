@@ -26,10 +26,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use changes::{Change, changes};
-pub use read::Source;
 use facts::{Facts, Given};
 use node::Arena;
 use prove::{Open, Prover};
+pub use read::Source;
 use read::{Draft, Reader};
 use verify::Judge;
 
@@ -159,8 +159,17 @@ fn undecided(open: &Open, out_of_time: bool) -> String {
     if out_of_time {
         return "the schemas are too large to be compared in the time that there is".to_owned();
     }
-    let place: String = open.path.iter().rev().map(|step| format!("/{}", read::escaped(step))).collect();
-    let place = if place.is_empty() { "the whole value".to_owned() } else { place };
+    let place: String = open
+        .path
+        .iter()
+        .rev()
+        .map(|step| format!("/{}", read::escaped(step)))
+        .collect();
+    let place = if place.is_empty() {
+        "the whole value".to_owned()
+    } else {
+        place
+    };
     format!("`{}` at {place} could not be decided", open.keyword)
 }
 
@@ -184,7 +193,10 @@ fn pool(schema: &Value, found: &mut Vec<Value>) {
     match schema {
         Value::Object(members) => {
             for (keyword, value) in members {
-                if matches!(keyword.as_str(), "examples" | "example" | "default" | "const" | "enum") {
+                if matches!(
+                    keyword.as_str(),
+                    "examples" | "example" | "default" | "const" | "enum"
+                ) {
                     scalars(value, found);
                 }
                 pool(value, found);

@@ -83,19 +83,26 @@ impl Prover {
     }
 
     /// The names that a closed object may have; none where it is open.
-    fn closed_names(&self, facts: &Facts) -> Option<Names> {
-        if !facts.names_members {
-            return None;
-        }
-        let mut names = Names::default();
-        let mut seen = BTreeSet::new();
-        for (atom, _) in facts.atoms.iter().chain(&facts.choices).filter(|(_, closed)| *closed) {
-            self.names_of_atom(atom, &mut names, &mut seen);
-        }
-        for node in &facts.perhaps {
-            self.names_of(*node, &mut names, &mut seen);
-        }
-        (!names.others).then_some(names)
+    fn closed_names(&self, facts: &Facts) -> Rc<Option<Names>> {
+        facts.closed_names.get(|| {
+            if !facts.names_members {
+                return None;
+            }
+            let mut names = Names::default();
+            let mut seen = BTreeSet::new();
+            for (atom, _) in facts
+                .atoms
+                .iter()
+                .chain(&facts.choices)
+                .filter(|(_, closed)| *closed)
+            {
+                self.names_of_atom(atom, &mut names, &mut seen);
+            }
+            for node in &facts.perhaps {
+                self.names_of(*node, &mut names, &mut seen);
+            }
+            (!names.others).then_some(names)
+        })
     }
 
     /// What is known of the member `name`; none where it cannot be there.
@@ -110,9 +117,8 @@ impl Prover {
             named |= properties.named.contains_key(name) || !properties.patterns.is_empty();
             given.extend(nodes.into_iter().map(|node| Given { node, closed }));
         }
-        if !named
-            && let Some(names) = self.closed_names(facts)
-        {
+        let closed_names = self.closed_names(facts);
+        if !named && let Some(names) = closed_names.as_ref() {
             match names.named.get(name) {
                 // One branch alone names it: where the member is, that branch holds.
                 Some(nodes) => {
@@ -133,7 +139,7 @@ impl Prover {
                     }
                 }
             }
-        } else if let Some(names) = self.closed_names(facts)
+        } else if let Some(names) = closed_names.as_ref()
             && !names.named.contains_key(name)
             && !names
                 .patterns
@@ -159,7 +165,10 @@ impl Prover {
                 _ => {}
             }
         }
-        given.iter().all(|given| given.node != Arena::FALSE).then_some(given)
+        given
+            .iter()
+            .all(|given| given.node != Arena::FALSE)
+            .then_some(given)
     }
 
     fn may_evaluate(&mut self, scope: Node, name: &str) -> bool {
@@ -175,7 +184,7 @@ impl Prover {
 
     /// What is known of a member that matches `pattern` (or no pattern) and that no fact names; none where there is none.
     pub fn others(&self, facts: &Facts, pattern: Option<&str>) -> Option<Vec<Given>> {
-        if let Some(names) = self.closed_names(facts) {
+        if let Some(names) = self.closed_names(facts).as_ref() {
             let open = pattern.is_some_and(|pattern| {
                 names.patterns.contains_key(pattern)
                     // Another pattern of the facts may match the same names.
@@ -211,20 +220,25 @@ impl Prover {
                 }
             }
         }
-        given.iter().all(|given| given.node != Arena::FALSE).then_some(given)
+        given
+            .iter()
+            .all(|given| given.node != Arena::FALSE)
+            .then_some(given)
     }
 
     /// Names and patterns that the facts speak of.
-    pub fn spoken_of(&self, facts: &Facts) -> Names {
-        let mut names = Names::default();
-        let mut seen = BTreeSet::new();
-        for (atom, _) in facts.atoms.iter().chain(&facts.choices) {
-            self.names_of_atom(atom, &mut names, &mut seen);
-        }
-        for node in &facts.perhaps {
-            self.names_of(*node, &mut names, &mut seen);
-        }
-        names
+    pub fn spoken_of(&self, facts: &Facts) -> Rc<Names> {
+        facts.spoken_of.get(|| {
+            let mut names = Names::default();
+            let mut seen = BTreeSet::new();
+            for (atom, _) in facts.atoms.iter().chain(&facts.choices) {
+                self.names_of_atom(atom, &mut names, &mut seen);
+            }
+            for node in &facts.perhaps {
+                self.names_of(*node, &mut names, &mut seen);
+            }
+            names
+        })
     }
 
     pub fn check_object(&mut self, facts: &Facts, atom: &Atom) -> Result<(), Failure> {
@@ -277,7 +291,11 @@ impl Prover {
         for (name, node) in properties.named.iter().filter(|(_, node)| **node != Arena::TRUE) {
             self.member(facts, name, &[*node])?;
         }
-        for (pattern, node) in properties.patterns.iter().filter(|(_, node)| **node != Arena::TRUE) {
+        for (pattern, node) in properties
+            .patterns
+            .iter()
+            .filter(|(_, node)| **node != Arena::TRUE)
+        {
             self.members_like(facts, pattern, *node)?;
         }
         match properties.additional {
@@ -334,7 +352,11 @@ impl Prover {
                     .map_err(|failure| named_by(failure, keyword))?;
             }
         }
-        for pattern in names.patterns.keys().filter(|pattern| !patterns.contains(&pattern.as_str())) {
+        for pattern in names
+            .patterns
+            .keys()
+            .filter(|pattern| !patterns.contains(&pattern.as_str()))
+        {
             self.unnamed(facts, Some(pattern), node)
                 .map_err(|failure| named_by(failure, keyword))?;
         }
@@ -381,7 +403,11 @@ impl Prover {
                 _ => None,
             })
             .collect();
-        let patterns = names.patterns.keys().map(|pattern| Some(pattern.clone())).chain([None]);
+        let patterns = names
+            .patterns
+            .keys()
+            .map(|pattern| Some(pattern.clone()))
+            .chain([None]);
         for pattern in patterns {
             let Some(values) = self.others(facts, pattern.as_deref()) else {
                 continue;
@@ -390,7 +416,10 @@ impl Prover {
             atoms.extend(pattern.map(Atom::Pattern));
             let mut nodes = given_names.clone();
             nodes.push(self.arena.node(atoms));
-            let given = nodes.into_iter().map(|node| Given { node, closed: false }).collect();
+            let given = nodes
+                .into_iter()
+                .map(|node| Given { node, closed: false })
+                .collect();
             if let Err(open) = self.include(given, vec![node]) {
                 let value = self.sample(&values);
                 let edit = match (open.example.as_ref().and_then(Value::as_str), value) {
@@ -425,19 +454,28 @@ impl Prover {
                     condition,
                     then,
                     otherwise,
-                } => vec![(vec![*condition, *then], Vec::new()), (vec![*otherwise], vec![*condition])],
+                } => vec![
+                    (vec![*condition, *then], Vec::new()),
+                    (vec![*otherwise], vec![*condition]),
+                ],
                 _ => return Err(because(keyword)),
             };
             let rest = self.without(&sure, choice);
             for (held, broken) in options {
                 let mut facts = facts.clone();
                 for node in &held {
-                    facts.take(&self.arena, Given { node: *node, closed: false });
+                    facts.take(
+                        &self.arena,
+                        Given {
+                            node: *node,
+                            closed: false,
+                        },
+                    );
                 }
                 facts.denied.extend(broken);
-                let scope = self.arena.node(vec![Atom::All(
-                    held.into_iter().chain([rest]).collect(),
-                )]);
+                let scope = self
+                    .arena
+                    .node(vec![Atom::All(held.into_iter().chain([rest]).collect())]);
                 let goal = self.arena.atom(Atom::UnevaluatedProperties { node, scope });
                 self.solve(facts, vec![goal])?;
             }
@@ -452,7 +490,10 @@ impl Prover {
             named.extend(properties.named.keys().map(String::as_str));
             patterns.extend(properties.patterns.keys().map(String::as_str));
         }
-        if sure.each().any(|atom| matches!(atom, Atom::UnevaluatedProperties { .. })) {
+        if sure
+            .each()
+            .any(|atom| matches!(atom, Atom::UnevaluatedProperties { .. }))
+        {
             return Ok(());
         }
         self.other_members(facts, &named, &patterns, node, keyword)

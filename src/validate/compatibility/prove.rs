@@ -132,7 +132,9 @@ impl Prover {
         }
         let sequent = (given, goals);
         match self.known.get(&sequent) {
-            Some((outcome, searched)) if outcome.is_ok() || *searched || !self.examples => return outcome.clone(),
+            Some((outcome, searched)) if outcome.is_ok() || *searched || !self.examples => {
+                return outcome.clone();
+            }
             _ => {}
         }
         if let Some(index) = self.under_way.iter().position(|known| *known == sequent) {
@@ -152,7 +154,11 @@ impl Prover {
         if outcome.is_err() || self.assumed >= index {
             self.known.insert(sequent, (outcome.clone(), self.examples));
         }
-        let inner = if self.assumed < index { self.assumed } else { usize::MAX };
+        let inner = if self.assumed < index {
+            self.assumed
+        } else {
+            usize::MAX
+        };
         self.assumed = outer.min(inner);
         outcome
     }
@@ -251,7 +257,11 @@ impl Prover {
         if !self.collect(facts, goal, &mut left, &mut seen) {
             return Rest::Impossible;
         }
-        if left.is_empty() { Rest::Met } else { Rest::Left(left) }
+        if left.is_empty() {
+            Rest::Met
+        } else {
+            Rest::Left(left)
+        }
     }
 
     /// False where the goal cannot hold.
@@ -300,12 +310,17 @@ impl Prover {
                             return false;
                         }
                         let part = Rc::new(Atom::Properties(part));
-                        if !facts.has_atom(&part) && self.check(facts, &part).is_err() && !left.contains(&part) {
+                        if !facts.has_atom(&part)
+                            && self.check(facts, &part).is_err()
+                            && !left.contains(&part)
+                        {
                             left.push(part);
                         }
                     }
                 }
-                Atom::Required(name) if !facts.requires(name) && self.members(facts, name).is_none() => return false,
+                Atom::Required(name) if !facts.requires(name) && self.members(facts, name).is_none() => {
+                    return false;
+                }
                 _ => {
                     if self.check(facts, atom).is_err() && !left.contains(atom) {
                         left.push(Rc::clone(atom));
@@ -400,7 +415,10 @@ impl Prover {
         let (_, atoms) = left.swap_remove(index);
         let others: Vec<Node> = left
             .iter()
-            .map(|(_, atoms)| self.arena.node(atoms.iter().map(|atom| atom.as_ref().clone()).collect()))
+            .map(|(_, atoms)| {
+                self.arena
+                    .node(atoms.iter().map(|atom| atom.as_ref().clone()).collect())
+            })
             .collect();
         let mut steps: Vec<(Facts, Vec<Node>)> = Vec::new();
         let goals = |more: &[Node]| others.iter().chain(more).copied().collect::<Vec<Node>>();
@@ -596,8 +614,16 @@ fn parts(properties: &Properties) -> Vec<Properties> {
         ..none.clone()
     });
     let rest = properties.additional.map(|additional| Properties {
-        named: properties.named.keys().map(|name| (name.clone(), Arena::TRUE)).collect(),
-        patterns: properties.patterns.keys().map(|name| (name.clone(), Arena::TRUE)).collect(),
+        named: properties
+            .named
+            .keys()
+            .map(|name| (name.clone(), Arena::TRUE))
+            .collect(),
+        patterns: properties
+            .patterns
+            .keys()
+            .map(|name| (name.clone(), Arena::TRUE))
+            .collect(),
         additional: Some(additional),
     });
     named
@@ -616,7 +642,9 @@ fn parts(properties: &Properties) -> Vec<Properties> {
 fn holds_number(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.iter().any(|item| item.is_number() || holds_number(item)),
-        Value::Object(members) => members.values().any(|item| item.is_number() || holds_number(item)),
+        Value::Object(members) => members
+            .values()
+            .any(|item| item.is_number() || holds_number(item)),
         _ => false,
     }
 }
@@ -624,7 +652,11 @@ fn holds_number(value: &Value) -> bool {
 /// The other way of writing a whole number.
 fn as_float(value: &Value) -> Option<Value> {
     let number = value.as_number()?;
-    if let Some(float) = number.as_i64().map(|whole| whole as f64).or(number.as_u64().map(|whole| whole as f64)) {
+    if let Some(float) = number
+        .as_i64()
+        .map(|whole| whole as f64)
+        .or(number.as_u64().map(|whole| whole as f64))
+    {
         return Number::from_f64(float).map(Value::Number);
     }
     let float = number.as_f64()?;

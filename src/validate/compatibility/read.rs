@@ -99,7 +99,9 @@ fn subschemas<'v>(schema: &'v Map<String, Value>, mut visit: impl FnMut(String, 
                     visit(format!("/{name}/{}", escaped(key)), item);
                 }
             }
-            Value::Object(_) | Value::Bool(_) if SUBSCHEMAS.contains(&name) => visit(format!("/{name}"), value),
+            Value::Object(_) | Value::Bool(_) if SUBSCHEMAS.contains(&name) => {
+                visit(format!("/{name}"), value)
+            }
             _ => {}
         }
     }
@@ -134,7 +136,11 @@ impl Identifiers {
         let mut base = base.to_owned();
         let id_keyword = if draft == Draft::Four { "id" } else { "$id" };
         let ignored = draft <= Draft::Seven && members.contains_key("$ref");
-        if let Some(id) = members.get(id_keyword).and_then(Value::as_str).filter(|_| !ignored) {
+        if let Some(id) = members
+            .get(id_keyword)
+            .and_then(Value::as_str)
+            .filter(|_| !ignored)
+        {
             match id.strip_prefix('#') {
                 Some(anchor) if draft <= Draft::Seven => {
                     self.places.insert(format!("{base}#{anchor}"), pointer.clone());
@@ -162,7 +168,10 @@ impl Identifiers {
         self.bases
             .iter()
             .filter(|(at, _)| {
-                pointer == at.as_str() || pointer.strip_prefix(at.as_str()).is_some_and(|rest| rest.starts_with('/'))
+                pointer == at.as_str()
+                    || pointer
+                        .strip_prefix(at.as_str())
+                        .is_some_and(|rest| rest.starts_with('/'))
             })
             .max_by_key(|(at, _)| at.len())
             .map_or(("", ""), |(at, base)| (base.as_str(), at.as_str()))
@@ -172,7 +181,9 @@ impl Identifiers {
 fn has_scheme(uri: &str) -> bool {
     uri.split_once(':').is_some_and(|(scheme, _)| {
         scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-            && scheme.chars().all(|one| one.is_ascii_alphanumeric() || "+-.".contains(one))
+            && scheme
+                .chars()
+                .all(|one| one.is_ascii_alphanumeric() || "+-.".contains(one))
     })
 }
 
@@ -219,7 +230,11 @@ impl<'a> Reader<'a> {
             let Some(whole) = self.document(&document) else {
                 continue;
             };
-            let draft = if document.is_empty() { self.draft } else { Draft::of(&whole) };
+            let draft = if document.is_empty() {
+                self.draft
+            } else {
+                Draft::of(&whole)
+            };
             if let Some(value) = whole.pointer(&pointer) {
                 let node = self.schema(value, &document, pointer, draft);
                 self.arena.fill(slot, node);
@@ -252,7 +267,9 @@ impl<'a> Reader<'a> {
         let (base, base_pointer) = identifiers.base_at(pointer);
         let whole = joined(base, reference);
         let (uri, fragment) = whole.split_once('#').unwrap_or((&whole, ""));
-        let fragment = percent_encoding::percent_decode_str(fragment).decode_utf8().ok()?;
+        let fragment = percent_encoding::percent_decode_str(fragment)
+            .decode_utf8()
+            .ok()?;
         let (document, start) = if uri == base {
             (document.to_owned(), base_pointer.to_owned())
         } else if let Some(place) = identifiers.places.get(uri) {
@@ -322,7 +339,9 @@ impl<'a> Reader<'a> {
             if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
                 found.insert(self.resolve(document, &pointer, reference)?);
             }
-            subschemas(members, |segment, inner| left.push((inner, format!("{pointer}{segment}"))));
+            subschemas(members, |segment, inner| {
+                left.push((inner, format!("{pointer}{segment}")))
+            });
         }
         Some(found)
     }
@@ -420,9 +439,12 @@ impl<'v> OneSchema<'_, '_, 'v> {
 
     fn count(&self, keyword: &str) -> Option<u64> {
         let value = self.get(keyword)?;
-        value
-            .as_u64()
-            .or_else(|| value.as_f64().filter(|float| *float >= 0.0).map(|float| float as u64))
+        value.as_u64().or_else(|| {
+            value
+                .as_f64()
+                .filter(|float| *float >= 0.0)
+                .map(|float| float as u64)
+        })
     }
 
     fn child(&mut self, keyword: &str) -> Option<Node> {
@@ -444,7 +466,10 @@ impl<'v> OneSchema<'_, '_, 'v> {
         let map = self.members.get(keyword)?.as_object()?;
         let read = map.iter().map(|(key, value)| {
             let pointer = format!("{}/{keyword}/{}", self.pointer, escaped(key));
-            (key.clone(), self.reader.schema(value, self.document, pointer, self.draft))
+            (
+                key.clone(),
+                self.reader.schema(value, self.document, pointer, self.draft),
+            )
         });
         Some(read.collect())
     }
@@ -453,9 +478,7 @@ impl<'v> OneSchema<'_, '_, 'v> {
     fn dynamic(&mut self, keyword: &'static str) {
         let anchored = self.reader.identifiers(self.document).dynamic;
         let atom = match self.text(keyword) {
-            Some(reference) if !anchored => {
-                self.reader.reference(self.document, &self.pointer, reference)
-            }
+            Some(reference) if !anchored => self.reader.reference(self.document, &self.pointer, reference),
             _ => self.reader.arena.opaque(keyword),
         };
         self.atoms.push(atom);
@@ -481,17 +504,20 @@ impl<'v> OneSchema<'_, '_, 'v> {
         };
         let types = match self.get("type") {
             Some(Value::String(name)) => Some(named(name, self.draft)),
-            Some(Value::Array(names)) => Some(names.iter().filter_map(Value::as_str).fold(Types::NONE, |all, name| {
-                let one = named(name, self.draft);
-                Types {
-                    null: all.null || one.null,
-                    boolean: all.boolean || one.boolean,
-                    string: all.string || one.string,
-                    array: all.array || one.array,
-                    object: all.object || one.object,
-                    number: all.number.max(one.number),
-                }
-            })),
+            Some(Value::Array(names)) => Some(names.iter().filter_map(Value::as_str).fold(
+                Types::NONE,
+                |all, name| {
+                    let one = named(name, self.draft);
+                    Types {
+                        null: all.null || one.null,
+                        boolean: all.boolean || one.boolean,
+                        string: all.string || one.string,
+                        array: all.array || one.array,
+                        object: all.object || one.object,
+                        number: all.number.max(one.number),
+                    }
+                },
+            )),
             _ => None,
         };
         self.atoms.extend(types.map(Atom::Types));
@@ -510,7 +536,9 @@ impl<'v> OneSchema<'_, '_, 'v> {
             Some(Value::Number(number)) => Some(number.clone()),
             _ => None,
         };
-        let flag = |keyword: &str| self.draft == Draft::Four && self.members.get(keyword) == Some(&Value::Bool(true));
+        let flag = |keyword: &str| {
+            self.draft == Draft::Four && self.members.get(keyword) == Some(&Value::Bool(true))
+        };
         let mut found = Vec::new();
         found.extend(limit("minimum").map(|limit| Atom::AtLeast {
             limit,
@@ -521,8 +549,14 @@ impl<'v> OneSchema<'_, '_, 'v> {
             exclusive: flag("exclusiveMaximum"),
         }));
         if self.draft > Draft::Four {
-            found.extend(limit("exclusiveMinimum").map(|limit| Atom::AtLeast { limit, exclusive: true }));
-            found.extend(limit("exclusiveMaximum").map(|limit| Atom::AtMost { limit, exclusive: true }));
+            found.extend(limit("exclusiveMinimum").map(|limit| Atom::AtLeast {
+                limit,
+                exclusive: true,
+            }));
+            found.extend(limit("exclusiveMaximum").map(|limit| Atom::AtMost {
+                limit,
+                exclusive: true,
+            }));
         }
         found.extend(limit("multipleOf").map(Atom::MultipleOf));
         self.atoms.extend(found);
@@ -530,9 +564,16 @@ impl<'v> OneSchema<'_, '_, 'v> {
 
     fn strings(&mut self) {
         let mut found = Vec::new();
-        found.extend(self.count("minLength").filter(|least| *least > 0).map(Atom::LengthAtLeast));
+        found.extend(
+            self.count("minLength")
+                .filter(|least| *least > 0)
+                .map(Atom::LengthAtLeast),
+        );
         found.extend(self.count("maxLength").map(Atom::LengthAtMost));
-        found.extend(self.text("pattern").map(|pattern| Atom::Pattern(pattern.to_owned())));
+        found.extend(
+            self.text("pattern")
+                .map(|pattern| Atom::Pattern(pattern.to_owned())),
+        );
         if let Some(name) = self.text("format").filter(|name| is_checked(name, self.draft)) {
             found.push(Atom::Format {
                 name: name.to_owned(),
@@ -552,7 +593,9 @@ impl<'v> OneSchema<'_, '_, 'v> {
 
     fn arrays(&mut self) {
         let counts = [
-            self.count("minItems").filter(|least| *least > 0).map(Atom::ItemsAtLeast),
+            self.count("minItems")
+                .filter(|least| *least > 0)
+                .map(Atom::ItemsAtLeast),
             self.count("maxItems").map(Atom::ItemsAtMost),
         ];
         self.atoms.extend(counts.into_iter().flatten());
@@ -560,10 +603,14 @@ impl<'v> OneSchema<'_, '_, 'v> {
             self.atoms.push(Atom::Unique);
         }
         let (prefix, rest) = match (self.get("items"), self.draft) {
-            (_, Draft::Of2020) => (self.children("prefixItems").unwrap_or_default(), self.child("items")),
-            (Some(Value::Array(_)), _) => {
-                (self.children("items").unwrap_or_default(), self.child("additionalItems"))
-            }
+            (_, Draft::Of2020) => (
+                self.children("prefixItems").unwrap_or_default(),
+                self.child("items"),
+            ),
+            (Some(Value::Array(_)), _) => (
+                self.children("items").unwrap_or_default(),
+                self.child("additionalItems"),
+            ),
             _ => (Vec::new(), self.child("items")),
         };
         if !prefix.is_empty() || rest.is_some() {
@@ -583,7 +630,9 @@ impl<'v> OneSchema<'_, '_, 'v> {
 
     fn objects(&mut self) {
         let counts = [
-            self.count("minProperties").filter(|least| *least > 0).map(Atom::PropertiesAtLeast),
+            self.count("minProperties")
+                .filter(|least| *least > 0)
+                .map(Atom::PropertiesAtLeast),
             self.count("maxProperties").map(Atom::PropertiesAtMost),
         ];
         self.atoms.extend(counts.into_iter().flatten());
@@ -591,7 +640,8 @@ impl<'v> OneSchema<'_, '_, 'v> {
             let mut names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
             names.sort_unstable();
             names.dedup();
-            self.atoms.extend(names.into_iter().map(|name| Atom::Required(name.to_owned())));
+            self.atoms
+                .extend(names.into_iter().map(|name| Atom::Required(name.to_owned())));
         }
         let properties = Properties {
             named: self.map("properties").unwrap_or_default(),
@@ -665,7 +715,10 @@ impl<'v> OneSchema<'_, '_, 'v> {
         if self.draft < Draft::Of2019 {
             return;
         }
-        let (properties, items) = (self.child("unevaluatedProperties"), self.child("unevaluatedItems"));
+        let (properties, items) = (
+            self.child("unevaluatedProperties"),
+            self.child("unevaluatedItems"),
+        );
         if properties.is_none() && items.is_none() {
             return;
         }
@@ -680,9 +733,8 @@ impl<'v> OneSchema<'_, '_, 'v> {
 /// Whether the validator of the gateway checks this format under this draft.
 fn is_checked(name: &str, draft: Draft) -> bool {
     let since = match name {
-        "date" | "date-time" | "email" | "hostname" | "idn-email" | "ipv4" | "ipv6" | "regex" | "time" | "uri" => {
-            Draft::Four
-        }
+        "date" | "date-time" | "email" | "hostname" | "idn-email" | "ipv4" | "ipv6" | "regex" | "time"
+        | "uri" => Draft::Four,
         "json-pointer" | "uri-reference" | "uri-template" => Draft::Six,
         "idn-hostname" | "iri" | "iri-reference" | "relative-json-pointer" => Draft::Seven,
         "duration" | "uuid" => Draft::Of2019,

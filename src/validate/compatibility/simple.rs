@@ -62,12 +62,16 @@ impl Range {
     fn tighten(&mut self) {
         const WHOLE: f64 = 9e15;
         self.low = self.low.map(|(limit, exclusive)| match limit {
-            Exact::Whole(whole) if exclusive && limit.as_f64().abs() < WHOLE => (Exact::Whole(whole + 1), false),
+            Exact::Whole(whole) if exclusive && limit.as_f64().abs() < WHOLE => {
+                (Exact::Whole(whole + 1), false)
+            }
             Exact::Fraction(float) if float.abs() < WHOLE => (Exact::Whole(float.ceil() as i128), false),
             _ => (limit, exclusive),
         });
         self.high = self.high.map(|(limit, exclusive)| match limit {
-            Exact::Whole(whole) if exclusive && limit.as_f64().abs() < WHOLE => (Exact::Whole(whole - 1), false),
+            Exact::Whole(whole) if exclusive && limit.as_f64().abs() < WHOLE => {
+                (Exact::Whole(whole - 1), false)
+            }
             Exact::Fraction(float) if float.abs() < WHOLE => (Exact::Whole(float.floor() as i128), false),
             _ => (limit, exclusive),
         });
@@ -167,7 +171,11 @@ impl Prover {
                 return Ok(());
             }
             // The last one stands for all that follow.
-            let step = if index == told_apart { "*".to_owned() } else { index.to_string() };
+            let step = if index == told_apart {
+                "*".to_owned()
+            } else {
+                index.to_string()
+            };
             let Some(goal) = prefix.get(index).copied().or(rest) else {
                 continue;
             };
@@ -206,14 +214,21 @@ impl Prover {
             .atoms
             .iter()
             .filter_map(|(atom, closed)| match atom.as_ref() {
-                Atom::Contains { node, at_least: given, .. } if *given >= at_least => Some((*node, *closed)),
+                Atom::Contains {
+                    node,
+                    at_least: given,
+                    ..
+                } if *given >= at_least => Some((*node, *closed)),
                 _ => None,
             })
             .collect();
         let examples = std::mem::replace(&mut self.examples, false);
         let mut found = false;
         for (given, closed) in contained {
-            found = found || self.include(vec![Given { node: given, closed }], vec![node]).is_ok();
+            found = found
+                || self
+                    .include(vec![Given { node: given, closed }], vec![node])
+                    .is_ok();
         }
         if !found && facts.item_counts().0 >= at_least {
             let all: Vec<Node> = facts
@@ -223,7 +238,10 @@ impl Prover {
                     _ => None,
                 })
                 .collect();
-            let given = all.into_iter().map(|node| Given { node, closed: false }).collect();
+            let given = all
+                .into_iter()
+                .map(|node| Given { node, closed: false })
+                .collect();
             found = self.include(given, vec![node]).is_ok();
         }
         self.examples = examples;

@@ -87,7 +87,9 @@ fn of_lengths(pattern: &str, lengths: &BTreeSet<u64>) -> Vec<String> {
         return Vec::new();
     }
     let base = shortest.chars().count() as u64;
-    let longer = lengths.iter().filter(|length| **length > base && **length <= CHARACTERS_MAX as u64);
+    let longer = lengths
+        .iter()
+        .filter(|length| **length > base && **length <= CHARACTERS_MAX as u64);
     longer
         .filter_map(|length| {
             let mut text = String::new();
@@ -116,7 +118,11 @@ fn write(hir: &Hir, more: u32, variant: usize, text: &mut String) -> bool {
             Err(_) => false,
         },
         HirKind::Class(Class::Unicode(class)) => {
-            let ranges: Vec<(char, char)> = class.ranges().iter().map(|range| (range.start(), range.end())).collect();
+            let ranges: Vec<(char, char)> = class
+                .ranges()
+                .iter()
+                .map(|range| (range.start(), range.end()))
+                .collect();
             let wanted = ['a', '0', 'Z'];
             let first = wanted
                 .iter()
@@ -171,7 +177,10 @@ fn of_format(name: &str) -> Vec<String> {
         "uri-reference" | "iri-reference" => &["https://example.com/a", "/a/b", "a", ""],
         "uri-template" => &["https://example.com/{a}", "a"],
         "uuid" => &[
-            "0190163D-8694-739B-AEA5-966C26F8AD91","0190163d-8694-739b-aea5-966c26f8ad91", "00000000-0000-0000-0000-000000000000"],
+            "0190163D-8694-739B-AEA5-966C26F8AD91",
+            "0190163d-8694-739b-aea5-966c26f8ad91",
+            "00000000-0000-0000-0000-000000000000",
+        ],
         "json-pointer" => &["/a/b", "", "/0"],
         "relative-json-pointer" => &["0", "1/a"],
         "regex" => &["^a$", "[a-z]+", ""],
@@ -182,7 +191,9 @@ fn of_format(name: &str) -> Vec<String> {
 
 /// A text of the format, of so many characters, where the format has such.
 fn long_format(name: &str, length: u64) -> Option<String> {
-    let length = usize::try_from(length).ok().filter(|length| *length <= CHARACTERS_MAX)?;
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|length| *length <= CHARACTERS_MAX)?;
     let (start, end) = match name {
         "email" | "idn-email" => ("", "@example.com"),
         "uri" | "iri" | "uri-reference" | "iri-reference" => ("https://example.com/", ""),
@@ -216,7 +227,8 @@ pub fn pattern_lengths(pattern: &str) -> (Option<u64>, Option<u64>) {
         return (None, None);
     };
     let properties = hir.properties();
-    let bound = properties.look_set_prefix().contains(Look::Start) && properties.look_set_suffix().contains(Look::End);
+    let bound = properties.look_set_prefix().contains(Look::Start)
+        && properties.look_set_suffix().contains(Look::End);
     let (least, most) = characters(&hir);
     (Some(least), most.filter(|_| bound))
 }
@@ -240,13 +252,19 @@ fn characters(hir: &Hir) -> (u64, Option<u64>) {
         }
         HirKind::Capture(capture) => characters(&capture.sub),
         HirKind::Concat(parts) => parts.iter().map(characters).fold((0, Some(0)), |all, part| {
-            let most = all.1.zip(part.1).and_then(|(one, two): (u64, u64)| one.checked_add(two));
+            let most = all
+                .1
+                .zip(part.1)
+                .and_then(|(one, two): (u64, u64)| one.checked_add(two));
             (all.0.saturating_add(part.0), most)
         }),
         HirKind::Alternation(branches) => {
             let branches: Vec<_> = branches.iter().map(characters).collect();
             let least = branches.iter().map(|branch| branch.0).min().unwrap_or(0);
-            let most = branches.iter().map(|branch| branch.1).collect::<Option<Vec<u64>>>();
+            let most = branches
+                .iter()
+                .map(|branch| branch.1)
+                .collect::<Option<Vec<u64>>>();
             (least, most.and_then(|most| most.into_iter().max()))
         }
     }

@@ -50,13 +50,19 @@ fn case(old: &Value, new: &Value, backward: Verdict, forward: Verdict) {
     );
     for (answer, narrow, wide) in [(&report.backward, old, new), (&report.forward, new, old)] {
         if let Some(refusal) = &answer.refusal {
-            assert!(accepts(narrow, &refusal.example), "{narrow} must accept {refusal:?}");
+            assert!(
+                accepts(narrow, &refusal.example),
+                "{narrow} must accept {refusal:?}"
+            );
             assert!(!accepts(wide, &refusal.example), "{wide} must refuse {refusal:?}");
             let shown = jsonschema::options()
                 .should_validate_formats(true)
                 .build(&refusal.schema)
                 .expect("the difference is a schema");
-            assert!(shown.is_valid(&refusal.example), "the difference holds the example: {refusal:?}");
+            assert!(
+                shown.is_valid(&refusal.example),
+                "the difference holds the example: {refusal:?}"
+            );
         }
     }
 }
@@ -83,11 +89,14 @@ fn an_optional_property_is_compatible_both_ways() {
 
 #[test]
 fn what_is_refused_is_shown_by_an_example() {
-    let object = |properties: Value, required: Value| {
-        json!({ "type": "object", "properties": properties, "required": required })
-    };
+    let object = |properties: Value, required: Value| json!({ "type": "object", "properties": properties, "required": required });
     let string = json!({ "type": "string" });
-    case(&object(json!({ "a": string }), json!([])), &object(json!({ "a": string }), json!(["a"])), No, Yes);
+    case(
+        &object(json!({ "a": string }), json!([])),
+        &object(json!({ "a": string }), json!(["a"])),
+        No,
+        Yes,
+    );
     case(
         &object(json!({ "a": string }), json!([])),
         &object(json!({ "a": { "type": "string", "maxLength": 50 } }), json!([])),
@@ -107,13 +116,29 @@ fn what_is_refused_is_shown_by_an_example() {
         No,
     );
     case(
-        &object(json!({ "a": { "type": "string", "pattern": "^[a-z]{3}$" } }), json!([])),
-        &object(json!({ "a": { "type": "string", "pattern": "^[a-z]{3,5}[0-9]?$" } }), json!(["a"])),
+        &object(
+            json!({ "a": { "type": "string", "pattern": "^[a-z]{3}$" } }),
+            json!([]),
+        ),
+        &object(
+            json!({ "a": { "type": "string", "pattern": "^[a-z]{3,5}[0-9]?$" } }),
+            json!(["a"]),
+        ),
         No,
         No,
     );
-    case(&json!({ "minimum": 3 }), &json!({ "exclusiveMinimum": 3 }), No, Yes);
-    case(&json!({ "format": "date" }), &json!({ "format": "date-time" }), No, No);
+    case(
+        &json!({ "minimum": 3 }),
+        &json!({ "exclusiveMinimum": 3 }),
+        No,
+        Yes,
+    );
+    case(
+        &json!({ "format": "date" }),
+        &json!({ "format": "date-time" }),
+        No,
+        No,
+    );
     case(
         &json!({ "type": "array", "items": { "type": "integer" }, "maxItems": 3 }),
         &json!({ "type": "array", "items": { "type": "integer" }, "maxItems": 2, "uniqueItems": true }),
@@ -141,10 +166,11 @@ fn a_member_that_only_one_side_names_counts_as_not_sent_by_the_other() {
 
 #[test]
 fn combinations_are_taken_apart() {
-    let variant = |kind: &str, extra: Value| {
-        json!({ "properties": { "kind": { "const": kind }, "value": extra }, "required": ["kind", "value"] })
-    };
-    let (one, two) = (variant("one", json!({ "type": "string" })), variant("two", json!({ "type": "integer" })));
+    let variant = |kind: &str, extra: Value| json!({ "properties": { "kind": { "const": kind }, "value": extra }, "required": ["kind", "value"] });
+    let (one, two) = (
+        variant("one", json!({ "type": "string" })),
+        variant("two", json!({ "type": "integer" })),
+    );
     let three = variant("three", json!({ "type": "null" }));
     for keyword in ["oneOf", "anyOf"] {
         case(
@@ -168,10 +194,30 @@ fn combinations_are_taken_apart() {
         Yes,
         Yes,
     );
-    case(&json!({ "type": ["string", "null"] }), &json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] }), Yes, Yes);
-    case(&json!({ "not": { "type": "string" } }), &json!({ "type": ["null", "boolean", "number", "array", "object"] }), Yes, Yes);
-    case(&json!({ "type": "integer", "minimum": 0 }), &json!({ "anyOf": [{ "maximum": 10 }, { "minimum": 11 }] }), Yes, No);
-    case(&json!({ "dependentRequired": { "a": ["b"] } }), &json!({ "anyOf": [{ "required": ["b"] }, { "not": { "required": ["a"] } }] }), Yes, Yes);
+    case(
+        &json!({ "type": ["string", "null"] }),
+        &json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] }),
+        Yes,
+        Yes,
+    );
+    case(
+        &json!({ "not": { "type": "string" } }),
+        &json!({ "type": ["null", "boolean", "number", "array", "object"] }),
+        Yes,
+        Yes,
+    );
+    case(
+        &json!({ "type": "integer", "minimum": 0 }),
+        &json!({ "anyOf": [{ "maximum": 10 }, { "minimum": 11 }] }),
+        Yes,
+        No,
+    );
+    case(
+        &json!({ "dependentRequired": { "a": ["b"] } }),
+        &json!({ "anyOf": [{ "required": ["b"] }, { "not": { "required": ["a"] } }] }),
+        Yes,
+        Yes,
+    );
 }
 
 #[test]
@@ -189,9 +235,20 @@ fn references_may_lead_in_circles() {
             } },
         })
     };
-    case(&tree(json!({ "type": "integer" })), &tree(json!({ "type": "number" })), Yes, No);
-    let root = |value: Value| json!({ "type": "object", "properties": { "value": value, "next": { "$ref": "#" } } });
-    case(&root(json!({ "type": "integer" })), &root(json!({ "type": ["integer", "null"] })), Yes, No);
+    case(
+        &tree(json!({ "type": "integer" })),
+        &tree(json!({ "type": "number" })),
+        Yes,
+        No,
+    );
+    let root =
+        |value: Value| json!({ "type": "object", "properties": { "value": value, "next": { "$ref": "#" } } });
+    case(
+        &root(json!({ "type": "integer" })),
+        &root(json!({ "type": ["integer", "null"] })),
+        Yes,
+        No,
+    );
 }
 
 #[test]
@@ -213,20 +270,46 @@ fn drafts_are_told_apart() {
         Yes,
         Yes,
     );
-    case(&draft(four, json!({ "type": "integer" })), &draft(six, json!({ "type": "integer" })), Yes, No);
-    // What a draft does not know says nothing.
-    case(&draft(four, json!({ "const": 1 })), &draft(six, json!({ "const": 1 })), No, Yes);
-    case(&draft(six, json!({ "if": false, "else": false })), &draft(seven, json!({ "if": false, "else": false })), No, Yes);
     case(
-        &draft(seven, json!({ "items": [{ "type": "string" }], "additionalItems": false })),
-        &draft(latest, json!({ "prefixItems": [{ "type": "string" }], "items": false })),
+        &draft(four, json!({ "type": "integer" })),
+        &draft(six, json!({ "type": "integer" })),
+        Yes,
+        No,
+    );
+    // What a draft does not know says nothing.
+    case(
+        &draft(four, json!({ "const": 1 })),
+        &draft(six, json!({ "const": 1 })),
+        No,
+        Yes,
+    );
+    case(
+        &draft(six, json!({ "if": false, "else": false })),
+        &draft(seven, json!({ "if": false, "else": false })),
+        No,
+        Yes,
+    );
+    case(
+        &draft(
+            seven,
+            json!({ "items": [{ "type": "string" }], "additionalItems": false }),
+        ),
+        &draft(
+            latest,
+            json!({ "prefixItems": [{ "type": "string" }], "items": false }),
+        ),
         Yes,
         Yes,
     );
     // Beside a reference, older drafts see nothing.
     let beside = json!({ "properties": { "a": { "$ref": "#/definitions/a", "maxLength": 1 } }, "definitions": { "a": { "type": "string" } } });
     case(&draft(seven, beside.clone()), &draft(latest, beside), No, Yes);
-    case(&draft(seven, json!({ "format": "uuid" })), &draft(latest, json!({ "format": "uuid" })), No, Yes);
+    case(
+        &draft(seven, json!({ "format": "uuid" })),
+        &draft(latest, json!({ "format": "uuid" })),
+        No,
+        Yes,
+    );
     case(
         &draft(seven, json!({ "dependencies": { "a": ["b"] } })),
         &draft(latest, json!({ "dependentRequired": { "a": ["b"] } })),
@@ -246,8 +329,18 @@ fn unevaluated_properties_count_what_holds() {
         })
     };
     let c = json!({ "properties": { "c": { "type": "null" } }, "required": ["c"] });
-    case(&shut(c.clone()), &shut(json!({ "properties": { "c": true }, "required": ["c"] })), Yes, No);
-    case(&shut(c), &shut(json!({ "properties": { "d": true }, "required": ["d"] })), No, No);
+    case(
+        &shut(c.clone()),
+        &shut(json!({ "properties": { "c": true }, "required": ["c"] })),
+        Yes,
+        No,
+    );
+    case(
+        &shut(c),
+        &shut(json!({ "properties": { "d": true }, "required": ["d"] })),
+        No,
+        No,
+    );
 }
 
 #[test]
@@ -262,7 +355,10 @@ fn other_schemas_are_compared_too() {
     let old = with(json!({ "properties": { "zip": { "type": "string" } } }));
     let new = with(json!({ "properties": { "zip": { "type": "string" } }, "required": ["zip"] }));
     let report = compare(&old, &new, &[], Duration::from_secs(20));
-    assert_eq!(report.backward.refusal.map(|refusal| refusal.example), Some(json!({ "a": {} })));
+    assert_eq!(
+        report.backward.refusal.map(|refusal| refusal.example),
+        Some(json!({ "a": {} }))
+    );
     assert_eq!(report.forward.verdict, Yes);
 }
 
@@ -274,7 +370,10 @@ fn what_is_not_read_is_unknown_and_named() {
         &json!({ "properties": { "a": { "pattern": "^[ab]+$" } } }),
     );
     assert_eq!(answer.verdict, Verdict::Unknown);
-    assert_eq!(answer.undecided.as_deref(), Some("`pattern` at /a could not be decided"));
+    assert_eq!(
+        answer.undecided.as_deref(),
+        Some("`pattern` at /a could not be decided")
+    );
 }
 
 #[test]
@@ -297,8 +396,17 @@ fn time_is_bounded() {
     };
     let started = Instant::now();
     let until = started + Duration::from_secs(2);
-    includes(&source(&bomb(json!({ "type": "string" }))), &source(&bomb(json!({ "type": "null" }))), &[], until);
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    includes(
+        &source(&bomb(json!({ "type": "string" }))),
+        &source(&bomb(json!({ "type": "null" }))),
+        &[],
+        until,
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 fn scalar() -> impl Strategy<Value = Value> {
@@ -319,7 +427,8 @@ fn value() -> impl Strategy<Value = Value> {
     scalar().prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map(name(), inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map(name(), inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }
@@ -329,7 +438,9 @@ fn keyword(schema: impl Strategy<Value = Value> + Clone + 'static) -> impl Strat
     let many = prop::collection::vec(schema.clone(), 1..3).boxed();
     let map = prop::collection::btree_map(name(), schema.clone(), 1..3).boxed();
     let types = prop::sample::subsequence(
-        vec!["null", "boolean", "integer", "number", "string", "array", "object"],
+        vec![
+            "null", "boolean", "integer", "number", "string", "array", "object",
+        ],
         1..4,
     );
     let small = 0_u64..4;
@@ -399,8 +510,14 @@ fn document(root: Value, one: Value) -> Value {
 fn pair() -> impl Strategy<Value = (Value, Value)> {
     let together = (schema(), schema(), schema(), schema()).prop_map(|(one, two, def, other_def)| {
         vec![
-            (document(one.clone(), def.clone()), document(json!({ "anyOf": [one.clone(), two.clone()] }), def.clone())),
-            (document(json!({ "allOf": [one.clone(), two.clone()] }), def.clone()), document(one.clone(), def.clone())),
+            (
+                document(one.clone(), def.clone()),
+                document(json!({ "anyOf": [one.clone(), two.clone()] }), def.clone()),
+            ),
+            (
+                document(json!({ "allOf": [one.clone(), two.clone()] }), def.clone()),
+                document(one.clone(), def.clone()),
+            ),
             (document(one.clone(), def.clone()), document(two, def.clone())),
             (document(one.clone(), def), document(one, other_def)),
         ]
@@ -421,9 +538,17 @@ fn is_sound(schema: &Value) -> bool {
         }
         for (keyword, value) in members {
             match keyword.as_str() {
-                "allOf" | "anyOf" | "oneOf" => value.as_array().into_iter().flatten().for_each(|one| in_place(one, names)),
+                "allOf" | "anyOf" | "oneOf" => value
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .for_each(|one| in_place(one, names)),
                 "not" | "if" | "then" | "else" => in_place(value, names),
-                "dependentSchemas" => value.as_object().into_iter().flatten().for_each(|(_, one)| in_place(one, names)),
+                "dependentSchemas" => value
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .for_each(|(_, one)| in_place(one, names)),
                 _ => {}
             }
         }
@@ -434,7 +559,10 @@ fn is_sound(schema: &Value) -> bool {
 
 #[test]
 fn no_value_refutes_a_yes_and_every_no_has_its_example() {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(400);
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(400);
     let mut runner = TestRunner::new(Config {
         cases,
         failure_persistence: None,
@@ -452,19 +580,26 @@ fn no_value_refutes_a_yes_and_every_no_has_its_example() {
                 Yes => {
                     for value in values {
                         if accepts(&narrow, &value) && !accepts(&wide, &value) && is_closed(&narrow, &value) {
-                            return Err(TestCaseError::fail(format!("{value} refutes a yes\n{narrow}\n{wide}")));
+                            return Err(TestCaseError::fail(format!(
+                                "{value} refutes a yes\n{narrow}\n{wide}"
+                            )));
                         }
                     }
                 }
                 No => {
                     let refusal = answer.refusal.clone().expect("a no has its example");
                     if !accepts(&narrow, &refusal.example) || accepts(&wide, &refusal.example) {
-                        return Err(TestCaseError::fail(format!("{refusal:?} shows nothing\n{narrow}\n{wide}")));
+                        return Err(TestCaseError::fail(format!(
+                            "{refusal:?} shows nothing\n{narrow}\n{wide}"
+                        )));
                     }
                 }
                 Verdict::Unknown => {
                     if std::env::var_os("SHOW_UNKNOWN").is_some() {
-                        println!("{}\n  {narrow}\n  {wide}", answer.undecided.clone().unwrap_or_default());
+                        println!(
+                            "{}\n  {narrow}\n  {wide}",
+                            answer.undecided.clone().unwrap_or_default()
+                        );
                     }
                 }
             }

@@ -17,7 +17,7 @@ use crate::{
 /// The longest difference that is shown in full, in bytes of its JSON.
 const DIFFERENCE_BYTES_MAX: usize = 4 << 10;
 /// The algebra is asked about schemas up to this many bytes: nothing else bounds what it does.
-const ALGEBRA_BYTES_MAX: usize = 8 << 10;
+const ALGEBRA_BYTES_MAX: usize = 1 << 10;
 
 pub struct Judge {
     validator: Validator<TapeJson>,
@@ -59,7 +59,8 @@ pub fn is_covered(narrow: &Source, wide: &Source) -> bool {
         return false;
     };
     let covers = |schema: &Value| {
-        canonical(narrow, schema).is_some_and(|narrow| matches!(wide_form.covers(&narrow), Ok(Containment::Yes)))
+        canonical(narrow, schema)
+            .is_some_and(|narrow| matches!(wide_form.covers(&narrow), Ok(Containment::Yes)))
     };
     let mut closed = narrow.root.as_ref().clone();
     close(&mut closed);
@@ -84,9 +85,12 @@ fn close(schema: &mut Value) {
     let Value::Object(members) = schema else {
         return;
     };
-    let names_some = ["properties", "patternProperties"]
-        .iter()
-        .any(|keyword| members.get(*keyword).and_then(Value::as_object).is_some_and(|map| !map.is_empty()));
+    let names_some = ["properties", "patternProperties"].iter().any(|keyword| {
+        members
+            .get(*keyword)
+            .and_then(Value::as_object)
+            .is_some_and(|map| !map.is_empty())
+    });
     let silent = ["additionalProperties", "unevaluatedProperties"]
         .iter()
         .chain(&IN_PLACE)
@@ -125,13 +129,20 @@ fn close(schema: &mut Value) {
 pub fn difference(narrow: &Source, wide: &Source, open: &Open, example: &Value) -> Value {
     let shows_example = |schema: &Value| {
         let options = jsonschema::options().offline().should_validate_formats(true);
-        options.build(schema).is_ok_and(|validator| validator.is_valid(example))
+        options
+            .build(schema)
+            .is_ok_and(|validator| validator.is_valid(example))
     };
     let fits = |schema: &Value| schema.to_string().len() <= DIFFERENCE_BYTES_MAX && shows_example(schema);
     let part = open.difference.as_ref().filter(|part| fits(part)).map(|part| {
-        let options = jsonschema::canonical::options().should_validate_formats(true).offline();
+        let options = jsonschema::canonical::options()
+            .should_validate_formats(true)
+            .offline();
         let short = options.canonicalize(part).map(|form| form.to_json_schema());
-        short.ok().filter(|short| fits(short)).unwrap_or_else(|| part.clone())
+        short
+            .ok()
+            .filter(|short| fits(short))
+            .unwrap_or_else(|| part.clone())
     });
     let whole = || {
         let mut closed = narrow.root.as_ref().clone();
