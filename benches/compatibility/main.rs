@@ -64,6 +64,9 @@ fn measure(folder: &Path, explain: bool) {
             let started = Instant::now();
             let report = compare(&source(&old.1), &source(&new.1), &[], TIME);
             measured.times.push(started.elapsed());
+            if explain && started.elapsed() > Duration::from_secs(1) {
+                println!("{} {:?} took {:?}", place.display(), new.0, started.elapsed());
+            }
             for (direction, answer) in [("backward", report.backward), ("forward", report.forward)] {
                 let verdict = match answer.verdict {
                     Verdict::Yes => "yes",

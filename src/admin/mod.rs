@@ -6,6 +6,7 @@ mod caller;
 mod changes;
 mod check;
 mod compatibility;
+mod falls;
 mod input;
 mod keys;
 mod listing;

@@ -8,17 +8,18 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     AdminState,
-    answer::{Answer, etag, no_content, not_found, put_status, resource},
+    answer::{Answer, etag, json, no_content, not_found, put_status, resource},
     body::{Names, named, parse, read},
     caller::{Caller, Publisher, Viewer},
     compatibility::compare,
+    falls::{Deletion, deletion},
     listing::{Listing, Page, Query, page_of},
     precondition::Precondition,
     registration::{Known, Proposal, RegisteredSchema, Undecided},
@@ -190,11 +191,12 @@ pub(super) fn find<'s>(
 
 /// Delete a schema.
 ///
-/// Events that it was for are then checked by the version before it, or wait in quarantine.
+/// Events that it was for are then checked by the version before it, or wait in quarantine: `dry_run` says which app
+/// versions that are, and deletes nothing.
 #[utoipa::path(delete, path = "/v1/schemas/{type}/{since}", tag = "schemas", operation_id = "delete_schema",
     params(("type" = String, Path), ("since" = String, Path), ("source" = Option<String>, Query),
-        ("If-Match" = Option<String>, Header)),
-    responses((status = 204), (status = "4XX", body = ProblemBody)))]
+        ("dry_run" = Option<bool>, Query), ("If-Match" = Option<String>, Header)),
+    responses((status = 200, body = Deletion), (status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(
     caller: Caller<Publisher>,
     Extract(admin): Extract<AdminState>,
@@ -202,9 +204,15 @@ pub async fn delete(
     query: Query,
     precondition: Precondition,
 ) -> Answer {
-    query.allow(&["source"]);
+    query.allow(&["source", "dry_run"]);
     let source = query.text("source");
+    let dry_run = query.flag("dry_run");
     query.finish()?;
+    if dry_run {
+        let state = admin.registry.state();
+        let known = find(&state, &event_type, &since, source)?;
+        return json(StatusCode::OK, &deletion(&admin, &state, &known.value.0));
+    }
     admin
         .registry
         .commit(&caller.name, move |state| {

@@ -7,7 +7,7 @@ mod keeper;
 mod node;
 mod readiness;
 
-use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::{net::TcpListener, sync::watch};

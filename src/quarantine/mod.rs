@@ -416,6 +416,7 @@ impl Quarantine {
     }
 
     async fn store_batch(&self, payloads: Vec<Bytes>, last: Sequence) -> bool {
+        let entries = payloads.len() as u64;
         let mut latest: BTreeMap<Uuid, batch::Packing> = BTreeMap::new();
         for payload in payloads {
             match form::packing(payload) {
@@ -441,7 +442,7 @@ impl Quarantine {
                 }
             }
         }
-        if let Err(error) = self.spool.commit(last, Bytes::new()).await {
+        if let Err(error) = self.spool.commit(last, Bytes::new(), entries).await {
             tracing::warn!(%error, "the quarantine's cursor could not be written; its events stand in the store twice");
         }
         true

@@ -51,7 +51,7 @@ const ROLES: [(&str, Option<Role>); 33] = [
     ("revoke_key", Some(Role::Operator)),
 ];
 const MORE_ROLES: [(&str, Option<Role>); 8] = [
-    ("check_schema", Some(Role::Viewer)),
+    ("check_schema", Some(Role::Publisher)),
     ("delete_upgrade", Some(Role::Publisher)),
     ("get_upgrade", Some(Role::Viewer)),
     ("put_upgrade", Some(Role::Publisher)),

@@ -12,7 +12,7 @@ use crate::{
     registry::{model::Role, now},
 };
 
-fn pass(api: &Api, number: usize, version: &str, outcome: &Outcome) {
+pub(super) fn pass(api: &Api, number: usize, version: &str, outcome: &Outcome) {
     let text = format!("{{ \"n\": {number}.50, \"user\": {{\"mail\": \"a@b.c\"}} }}");
     let event = Decoded {
         partner: "shop".parse().expect("a name"),

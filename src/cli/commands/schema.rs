@@ -30,6 +30,19 @@ struct Listed {
 }
 
 #[derive(Deserialize)]
+struct Deletion {
+    falls: Vec<Falls>,
+}
+
+#[derive(Deserialize)]
+struct Falls {
+    partner: String,
+    appversion: Option<String>,
+    events: u64,
+    to: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct Registered {
     #[serde(default)]
     compatibility: Vec<Comparison>,
@@ -134,10 +147,39 @@ pub async fn run(command: SchemaCommand, client: &Client, output: &mut Output) -
             schema_report::compared(&checked, &other)
         }
         SchemaCommand::Delete { schema } => {
+            if !output.is_json() {
+                let mut dry_run = query(&schema);
+                dry_run.push(("dry_run", "true"));
+                let deletion: Deletion = client.delete(&path(&schema), &dry_run).await?.read()?;
+                falls(deletion)?;
+            }
             let reply = client.delete(&path(&schema), &query(&schema)).await?;
             output.done(&format!("deleted {}", label(&schema)), &reply.text)
         }
     }
+}
+
+/// Which app versions, of those seen lately, fall to which schema.
+fn falls(deletion: Deletion) -> Result<(), Failure> {
+    if deletion.falls.is_empty() {
+        return Ok(());
+    }
+    let rows = deletion
+        .falls
+        .into_iter()
+        .map(|one| {
+            vec![
+                one.appversion.unwrap_or_else(|| "-".to_owned()),
+                one.partner,
+                one.events.to_string(),
+                one.to.unwrap_or_else(|| "none: quarantine".to_owned()),
+            ]
+        })
+        .collect();
+    output::table(
+        &["APP VERSION", "PARTNER", "EVENTS SEEN", "CHECKED FROM NOW ON BY"],
+        rows,
+    )
 }
 
 async fn check(

@@ -22,9 +22,11 @@ pub fn of(
     let mut schema = Map::new();
     if let [edit] = edits {
         match (edit, &inner) {
-            (Edit::Set(name, _), Some(inner)) if is_named(atoms, name) => {
+            (Edit::Set(name, _), inner) => {
                 schema.insert("required".to_owned(), json!([name]));
-                schema.insert("properties".to_owned(), json!({ name: inner }));
+                if let Some(inner) = inner {
+                    schema.insert("properties".to_owned(), json!({ name: inner }));
+                }
                 schema.insert("type".to_owned(), json!("object"));
                 return Some(Value::Object(schema));
             }
@@ -55,12 +57,6 @@ pub fn of(
     };
     schema.insert("not".to_owned(), refused);
     Some(Value::Object(schema))
-}
-
-fn is_named(atoms: &[Rc<Atom>], name: &str) -> bool {
-    atoms.iter().any(
-        |atom| matches!(atom.as_ref(), Atom::Properties(properties) if properties.named.contains_key(name)),
-    )
 }
 
 fn type_name(types: Types) -> Option<Value> {

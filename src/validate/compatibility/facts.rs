@@ -1,9 +1,10 @@
 //! What is known of a value: the schemas that it is taken to satisfy, opened up as far as no choice has to be made.
 
-use std::{collections::HashSet, rc::Rc};
+use std::{cell::RefCell, collections::HashSet, fmt, rc::Rc};
 
 use super::{
     node::{Arena, Atom, Kind, Node, Numbers, Properties, Types},
+    object::Names,
     strings,
 };
 
@@ -29,6 +30,38 @@ pub struct Facts {
     /// A closed schema, or a branch of it, names members: what none names counts as not sent.
     pub names_members: bool,
     known: HashSet<(Rc<Atom>, bool)>,
+    pub closed_names: Once<Option<Names>>,
+    pub spoken_of: Once<Names>,
+}
+
+/// What was worked out of these facts; a copy, which is there to be changed, begins anew.
+pub struct Once<T>(RefCell<Option<Rc<T>>>);
+
+impl<T> Once<T> {
+    fn new() -> Once<T> {
+        Once(RefCell::new(None))
+    }
+
+    pub fn get(&self, make: impl FnOnce() -> T) -> Rc<T> {
+        let known = self.0.borrow().clone();
+        known.unwrap_or_else(|| {
+            let made = Rc::new(make());
+            *self.0.borrow_mut() = Some(Rc::clone(&made));
+            made
+        })
+    }
+}
+
+impl<T> Clone for Once<T> {
+    fn clone(&self) -> Once<T> {
+        Once::new()
+    }
+}
+
+impl<T> fmt::Debug for Once<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("…")
+    }
 }
 
 impl Facts {
@@ -42,6 +75,8 @@ impl Facts {
             taken: HashSet::new(),
             names_members: false,
             known: HashSet::new(),
+            closed_names: Once::new(),
+            spoken_of: Once::new(),
         }
     }
 
@@ -57,6 +92,7 @@ impl Facts {
         if !self.taken.insert(given) {
             return;
         }
+        (self.closed_names, self.spoken_of) = (Once::new(), Once::new());
         let inner = |node| Given {
             node,
             closed: given.closed,

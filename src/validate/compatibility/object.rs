@@ -83,24 +83,26 @@ impl Prover {
     }
 
     /// The names that a closed object may have; none where it is open.
-    fn closed_names(&self, facts: &Facts) -> Option<Names> {
-        if !facts.names_members {
-            return None;
-        }
-        let mut names = Names::default();
-        let mut seen = BTreeSet::new();
-        for (atom, _) in facts
-            .atoms
-            .iter()
-            .chain(&facts.choices)
-            .filter(|(_, closed)| *closed)
-        {
-            self.names_of_atom(atom, &mut names, &mut seen);
-        }
-        for node in &facts.perhaps {
-            self.names_of(*node, &mut names, &mut seen);
-        }
-        (!names.others).then_some(names)
+    fn closed_names(&self, facts: &Facts) -> Rc<Option<Names>> {
+        facts.closed_names.get(|| {
+            if !facts.names_members {
+                return None;
+            }
+            let mut names = Names::default();
+            let mut seen = BTreeSet::new();
+            for (atom, _) in facts
+                .atoms
+                .iter()
+                .chain(&facts.choices)
+                .filter(|(_, closed)| *closed)
+            {
+                self.names_of_atom(atom, &mut names, &mut seen);
+            }
+            for node in &facts.perhaps {
+                self.names_of(*node, &mut names, &mut seen);
+            }
+            (!names.others).then_some(names)
+        })
     }
 
     /// What is known of the member `name`; none where it cannot be there.
@@ -115,7 +117,8 @@ impl Prover {
             named |= properties.named.contains_key(name) || !properties.patterns.is_empty();
             given.extend(nodes.into_iter().map(|node| Given { node, closed }));
         }
-        if !named && let Some(names) = self.closed_names(facts) {
+        let closed_names = self.closed_names(facts);
+        if !named && let Some(names) = closed_names.as_ref() {
             match names.named.get(name) {
                 // One branch alone names it: where the member is, that branch holds.
                 Some(nodes) => {
@@ -136,7 +139,7 @@ impl Prover {
                     }
                 }
             }
-        } else if let Some(names) = self.closed_names(facts)
+        } else if let Some(names) = closed_names.as_ref()
             && !names.named.contains_key(name)
             && !names
                 .patterns
@@ -181,7 +184,7 @@ impl Prover {
 
     /// What is known of a member that matches `pattern` (or no pattern) and that no fact names; none where there is none.
     pub fn others(&self, facts: &Facts, pattern: Option<&str>) -> Option<Vec<Given>> {
-        if let Some(names) = self.closed_names(facts) {
+        if let Some(names) = self.closed_names(facts).as_ref() {
             let open = pattern.is_some_and(|pattern| {
                 names.patterns.contains_key(pattern)
                     // Another pattern of the facts may match the same names.
@@ -224,16 +227,18 @@ impl Prover {
     }
 
     /// Names and patterns that the facts speak of.
-    pub fn spoken_of(&self, facts: &Facts) -> Names {
-        let mut names = Names::default();
-        let mut seen = BTreeSet::new();
-        for (atom, _) in facts.atoms.iter().chain(&facts.choices) {
-            self.names_of_atom(atom, &mut names, &mut seen);
-        }
-        for node in &facts.perhaps {
-            self.names_of(*node, &mut names, &mut seen);
-        }
-        names
+    pub fn spoken_of(&self, facts: &Facts) -> Rc<Names> {
+        facts.spoken_of.get(|| {
+            let mut names = Names::default();
+            let mut seen = BTreeSet::new();
+            for (atom, _) in facts.atoms.iter().chain(&facts.choices) {
+                self.names_of_atom(atom, &mut names, &mut seen);
+            }
+            for node in &facts.perhaps {
+                self.names_of(*node, &mut names, &mut seen);
+            }
+            names
+        })
     }
 
     pub fn check_object(&mut self, facts: &Facts, atom: &Atom) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ use crate::{
 /// The longest difference that is shown in full, in bytes of its JSON.
 const DIFFERENCE_BYTES_MAX: usize = 4 << 10;
 /// The algebra is asked about schemas up to this many bytes: nothing else bounds what it does.
-const ALGEBRA_BYTES_MAX: usize = 8 << 10;
+const ALGEBRA_BYTES_MAX: usize = 1 << 10;
 
 pub struct Judge {
     validator: Validator<TapeJson>,
