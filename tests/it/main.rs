@@ -10,5 +10,6 @@ mod live;
 mod plugins;
 mod real_input;
 mod repository;
+mod schema_check;
 mod tour;
 mod whole_way;
