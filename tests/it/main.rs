@@ -16,6 +16,7 @@ mod plugins;
 mod quarantine;
 mod real_input;
 mod repository;
+mod schema_check;
 mod schema_files;
 mod spool;
 mod stores;

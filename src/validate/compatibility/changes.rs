@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::read::escaped;
+use super::places::escaped;
 
 /// Rows shown of one comparison.
 const CHANGES_MAX: usize = 200;

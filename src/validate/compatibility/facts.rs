@@ -3,8 +3,8 @@
 use std::{cell::RefCell, collections::HashSet, fmt, rc::Rc};
 
 use super::{
+    names::Names,
     node::{Arena, Atom, Kind, Node, Numbers, Properties, Types},
-    object::Names,
     strings,
 };
 

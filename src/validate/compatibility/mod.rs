@@ -4,14 +4,18 @@
 //! is proved over all JSON values; an example is shown only after the validators of both schemas have seen it. Pure: no
 //! I/O, bounded by steps and time; memory is bounded by the process that this runs in (`child`).
 
+mod cases;
 mod changes;
 pub mod child;
 mod difference;
 mod evaluate;
 mod example;
 mod facts;
+mod keywords;
+mod names;
 mod node;
 mod object;
+mod places;
 mod prove;
 mod read;
 mod simple;
@@ -163,7 +167,7 @@ fn undecided(open: &Open, out_of_time: bool) -> String {
         .path
         .iter()
         .rev()
-        .map(|step| format!("/{}", read::escaped(step)))
+        .map(|step| format!("/{}", places::escaped(step)))
         .collect();
     let place = if place.is_empty() {
         "the whole value".to_owned()
