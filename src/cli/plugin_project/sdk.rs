@@ -57,9 +57,14 @@ pub(super) fn alone(manifest: &str) -> String {
         ("license", env!("CARGO_PKG_LICENSE")),
         ("repository", env!("CARGO_PKG_REPOSITORY")),
     ];
-    inherited
-        .into_iter()
-        .fold(manifest.to_owned(), |text, (key, value)| {
-            text.replace(&format!("{key}.workspace = true"), &format!("{key} = {value:?}"))
-        })
+    let line = |line: &str| {
+        let value = inherited
+            .iter()
+            .find(|(key, _)| line == format!("{key}.workspace = true"));
+        match value {
+            Some((key, value)) => format!("{key} = {value:?}\n"),
+            None => format!("{line}\n"),
+        }
+    };
+    manifest.lines().map(line).collect()
 }

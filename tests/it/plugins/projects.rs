@@ -155,7 +155,16 @@ fn the_rust_sdk_of_a_project_stands_alone() {
     let name = "mine".parse().expect("a name");
     plugin_project::new(Language::Rust, &name, &directory).expect("the folder is new");
     let manifest = fs::read_to_string(directory.join("headworks-plugin/Cargo.toml")).expect("it was written");
-    assert!(!manifest.contains("workspace"), "{manifest}");
+    let manifest: toml::Table = manifest.parse().expect("it is TOML");
+    let package = manifest["package"].as_table().expect("it is a package");
+    for key in ["version", "edition", "rust-version", "license", "repository"] {
+        assert!(package[key].is_str(), "{key}");
+    }
+    assert_eq!(package["edition"].as_str(), Some("2024"));
+    assert_eq!(
+        package["rust-version"].as_str(),
+        Some(env!("CARGO_PKG_RUST_VERSION"))
+    );
 }
 
 /// A folder with these files.
