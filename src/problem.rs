@@ -161,7 +161,7 @@ pub struct Problem {
     /// For `Allow`: the methods that the path takes.
     pub allow: Option<&'static str>,
     /// For `RateLimit`: which limit was reached.
-    pub rate: Option<RateState>,
+    pub rate: Option<Box<RateState>>,
 }
 
 /// A rate limit that was reached.

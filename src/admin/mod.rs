@@ -90,6 +90,9 @@ pub struct Sweep {
     pub after: Option<Uuid>,
 }
 
+/// When a key, by its id, was last used.
+pub type KeyUse = Arc<dyn Fn(&str) -> Option<jiff::Timestamp> + Send + Sync>;
+
 /// What the API has others do; `app` fills it in.
 #[derive(Clone)]
 pub struct Actions {
@@ -100,7 +103,7 @@ pub struct Actions {
     /// Runs a plugin version's `configure`.
     pub prepare: Asynchronous<Preparation, Result<(), Problem>>,
     /// When this node last saw a key.
-    pub key_used: Arc<dyn Fn(&str) -> Option<jiff::Timestamp> + Send + Sync>,
+    pub key_used: KeyUse,
     pub plugin_health: Arc<dyn Fn(&PluginName) -> PluginHealth + Send + Sync>,
     /// May take long.
     pub check_schema: SchemaCheck,

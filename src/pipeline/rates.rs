@@ -84,12 +84,12 @@ impl Bucket {
             ),
         );
         problem.retry_after_s = Some(seconds);
-        problem.rate = Some(RateState {
+        problem.rate = Some(Box::new(RateState {
             name: self.name,
             quota: self.burst,
             window_s: self.burst.div_ceil(self.per_s),
             reset_s: seconds,
-        });
+        }));
         Err(problem)
     }
 }
