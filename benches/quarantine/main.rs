@@ -204,6 +204,7 @@ async fn replay(folder: &Path, store: Store, quarantine: Arc<Quarantine>, events
     pipeline.destinations().shutdown(Duration::from_secs(5)).await;
 }
 
+#[expect(clippy::too_many_lines, reason = "all parts of a pipeline, one after another")]
 async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> Arc<Pipeline> {
     let registry = Registry::open(store).await.expect("a registry");
     for number in 0..TYPES {

@@ -31,6 +31,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 type Stage<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 
+#[expect(clippy::too_many_lines, reason = "one table of all stages")]
 fn main() {
     let text = Bytes::from(page_view());
     let schemas = Schemas::build(&Arc::new(state()), &Schemas::default());

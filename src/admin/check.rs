@@ -123,7 +123,7 @@ pub async fn check(
     let compatibility: Vec<Comparison> = neighbours
         .iter()
         .filter_map(|neighbour| {
-            let report = reports.of(&neighbour.known)?;
+            let report = reports.of(neighbour)?;
             Some(Comparison::new(neighbour.known.value.0.since.clone(), report))
         })
         .collect();

@@ -118,13 +118,14 @@ fn verdict(answer: &Answer) -> Verdict {
     }
 }
 
-/// What was found of a new text and each of the texts beside it, by their digests: the registry may change meanwhile.
+/// What was found of a new text and each of the texts beside it, by their digests, since the registry may change
+/// meanwhile, and by whether the other is the earlier: one text may stand on both sides.
 #[derive(Clone, Debug, Default)]
-pub struct Reports(HashMap<Digest, Arc<Report>>);
+pub struct Reports(HashMap<(Digest, bool), Arc<Report>>);
 
 impl Reports {
-    pub fn of(&self, known: &Known) -> Option<&Arc<Report>> {
-        self.0.get(&known.value.1.digest)
+    pub fn of(&self, neighbour: &Neighbour) -> Option<&Arc<Report>> {
+        self.0.get(&neighbour.key())
     }
 }
 
@@ -133,6 +134,12 @@ pub struct Neighbour {
     pub known: Known,
     /// The new text is of the later version (or takes the other's place).
     pub is_earlier: bool,
+}
+
+impl Neighbour {
+    fn key(&self) -> (Digest, bool) {
+        (self.known.value.1.digest, self.is_earlier)
+    }
 }
 
 pub fn source_of(value: Value) -> Source {
@@ -151,9 +158,10 @@ pub async fn compare(
 ) -> Reports {
     let new = source_of(value.clone());
     let events = recent_values(admin, event_type);
-    let mut digests = Vec::new();
+    let mut keys = Vec::new();
     let mut pairs = Vec::new();
-    for Neighbour { known, is_earlier } in neighbours {
+    for neighbour in neighbours {
+        let Neighbour { known, is_earlier } = neighbour;
         let (_, schema) = &known.value;
         let other = source_of(serde_json::from_str(&schema.text).unwrap_or_default());
         let (old, new) = if *is_earlier {
@@ -161,7 +169,7 @@ pub async fn compare(
         } else {
             (new.clone(), other)
         };
-        digests.push(schema.digest);
+        keys.push(neighbour.key());
         pairs.push(Pair {
             old,
             new,
@@ -169,12 +177,7 @@ pub async fn compare(
         });
     }
     let reports = (admin.actions.compare)(pairs).await;
-    Reports(
-        digests
-            .into_iter()
-            .zip(reports.into_iter().map(Arc::new))
-            .collect(),
-    )
+    Reports(keys.into_iter().zip(reports.into_iter().map(Arc::new)).collect())
 }
 
 fn recent_values(admin: &AdminState, event_type: &EventType) -> Vec<Value> {

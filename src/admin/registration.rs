@@ -114,7 +114,7 @@ impl Proposal {
         self.neighbours(state)
             .iter()
             .map(|neighbour| {
-                let report = reports.of(&neighbour.known)?;
+                let report = reports.of(neighbour)?;
                 Some(Comparison::new(neighbour.known.value.0.since.clone(), report))
             })
             .collect()

@@ -117,10 +117,13 @@ pub struct Signed {
     caller: Caller,
 }
 
+/// What all keys of a partner share: its origins, and the certificates that its clients bring.
+type Shared = (Arc<[String]>, Arc<[Digest]>);
+
 impl Keys {
     /// The keys of all partners there are; a key whose partner is gone is none. `open` gives signing keys their secrets.
     pub fn build(state: &State, previous: &Keys, open: impl Fn(&Key) -> Option<SigningSecret>) -> Keys {
-        let mut shared: HashMap<&PartnerName, (Arc<[String]>, Arc<[Digest]>)> = HashMap::new();
+        let mut shared: HashMap<&PartnerName, Shared> = HashMap::new();
         let mut keys = Keys {
             by_id: HashMap::with_capacity(state.keys.len()),
             ..Keys::default()

@@ -36,7 +36,7 @@ pub(super) fn frame(head: Head, body: &Bytes, context: &Context<'_>) -> Result<B
             true
         }
         _ if body.trim_ascii().is_empty() => return Err(no_events()),
-        Form::Form => {
+        Form::UrlEncoded => {
             let event = coerce::event(&form(body)?, &mut framer.defaults, context)?;
             framer.events.push(event);
             true

@@ -30,7 +30,7 @@ pub(super) enum Form {
     /// Each line is one event with its attributes.
     Lines,
     /// The body is a form, the data of one event.
-    Form,
+    UrlEncoded,
     /// The query string is the data of one event.
     Query(Tree),
     /// As a partner's envelope says.
@@ -143,7 +143,7 @@ fn form(headers: &HeaderMap, has_path_type: bool, has_header_type: bool) -> Resu
         )),
         ("" | "text/plain" | "application/json", _) if has_path_type || has_header_type => Ok(Form::Data),
         ("" | "text/plain" | "application/json", _) => Ok(Form::Any),
-        ("application/x-www-form-urlencoded", _) if has_path_type || has_header_type => Ok(Form::Form),
+        ("application/x-www-form-urlencoded", _) if has_path_type || has_header_type => Ok(Form::UrlEncoded),
         // CloudEvents' binary mode: the content type is the data's own.
         (essence, _) if (has_path_type || has_header_type) && is_json(essence) => Ok(Form::Data),
         _ => Err(unknown("this Content-Type is not taken here", has_path_type)),

@@ -34,14 +34,11 @@ pub(super) enum Change {
 }
 
 impl State {
-    pub(super) fn from_json(
-        &mut self,
-        json: String,
-    ) -> wasmtime::Result<Result<Resource<HostDocument>, String>> {
+    pub(super) fn parse(&mut self, json: String) -> wasmtime::Result<Result<Resource<HostDocument>, String>> {
         Ok(self.documents.parse(json)?)
     }
 
-    pub(super) fn to_json(&mut self, document: &Resource<HostDocument>) -> wasmtime::Result<String> {
+    pub(super) fn text(&mut self, document: &Resource<HostDocument>) -> wasmtime::Result<String> {
         let bytes = self.documents.get(document)?.document.to_bytes();
         Ok(String::from_utf8(bytes.into())?)
     }

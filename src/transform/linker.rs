@@ -48,11 +48,11 @@ fn link_types(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     )?;
     types.func_wrap(
         "[static]document.from-json",
-        |mut store: Store<'_>, (json,): (String,)| Ok((store.data_mut().from_json(json)?,)),
+        |mut store: Store<'_>, (json,): (String,)| Ok((store.data_mut().parse(json)?,)),
     )?;
     types.func_wrap(
         "[method]document.to-json",
-        |mut store: Store<'_>, (document,): (Handle,)| Ok((store.data_mut().to_json(&document)?,)),
+        |mut store: Store<'_>, (document,): (Handle,)| Ok((store.data_mut().text(&document)?,)),
     )?;
     types.func_wrap(
         "[method]document.copy",

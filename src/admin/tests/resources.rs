@@ -206,6 +206,7 @@ async fn lists_are_paged() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one life of one partner's keys")]
 async fn keys_of_all_kinds_are_made_listed_and_revoked() {
     let api = Api::start().await;
     assert_eq!(

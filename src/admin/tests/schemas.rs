@@ -333,8 +333,15 @@ async fn a_check_says_what_registering_would_do_and_changes_nothing() {
     let api = Api::start().await;
     let check = |path: &'static str, text: &'static str| {
         send(
-            api.request(Role::Publisher, "POST", &format!("/v1/schemas/{path}/check"))
-                .body(text),
+            {
+                let (path, query) = path.split_once('?').unwrap_or((path, ""));
+                api.request(
+                    Role::Publisher,
+                    "POST",
+                    &format!("/v1/schemas/{path}/check?{query}"),
+                )
+            }
+            .body(text),
         )
     };
     api.put(

@@ -1,5 +1,7 @@
 //! `headworks schema`.
 
+use std::path::Path;
+
 use serde::Deserialize;
 
 use super::{
@@ -92,30 +94,7 @@ pub async fn run(command: SchemaCommand, client: &Client, output: &mut Output) -
         // Neither speaks to a gateway: they are done before there is a client.
         SchemaCommand::Import { .. } | SchemaCommand::Infer { .. } => Ok(()),
         SchemaCommand::Upgrade { schema, file, delete } => {
-            let [schemas, event_type, since] = path(&schema);
-            let path = [schemas, event_type, since, "upgrade"];
-            if delete {
-                let reply = client.delete(&path, &query(&schema)).await?;
-                return output.done(&format!("deleted the upgrade to {}", label(&schema)), &reply.text);
-            }
-            let Some(file) = file else {
-                let reply = client.get(&path, &query(&schema)).await?;
-                return output::line(reply.text.trim_end());
-            };
-            let (_, text) = read_text(&file, SCHEMA_BYTES_MAX)?;
-            let body = Sent {
-                content_type: "application/json",
-                bytes: text.into_bytes(),
-            };
-            let reply = client.put(&path, &query(&schema), body).await?;
-            let upgrade: Upgraded = reply.read()?;
-            let sentence = format!(
-                "events of {} are upgraded to {}; tried on {}",
-                upgrade.from,
-                label(&schema),
-                upgrade.checked
-            );
-            output.done(&sentence, &reply.text)
+            upgrade(&schema, file.as_deref(), delete, client, output).await
         }
         SchemaCommand::Check { schema, file } => {
             let (_, text) = read_text(&file, SCHEMA_BYTES_MAX)?;
@@ -131,21 +110,7 @@ pub async fn run(command: SchemaCommand, client: &Client, output: &mut Output) -
                 Err(Failure::Said)
             }
         }
-        SchemaCommand::Diff { schema, other } => {
-            let other_schema = SchemaName {
-                since: other.clone(),
-                ..schema.clone()
-            };
-            let text = client
-                .get(&path(&other_schema), &query(&other_schema))
-                .await?
-                .text;
-            let (reply, checked) = check(client, &other_schema, text, Some(&schema.since)).await?;
-            if output.is_json() {
-                return output::line(reply.text.trim_end());
-            }
-            schema_report::compared(&checked, &other)
-        }
+        SchemaCommand::Diff { schema, other } => diff(&schema, other, client, output).await,
         SchemaCommand::Delete { schema } => {
             if !output.is_json() {
                 let mut dry_run = query(&schema);
@@ -157,6 +122,55 @@ pub async fn run(command: SchemaCommand, client: &Client, output: &mut Output) -
             output.done(&format!("deleted {}", label(&schema)), &reply.text)
         }
     }
+}
+
+async fn upgrade(
+    schema: &SchemaName,
+    file: Option<&Path>,
+    delete: bool,
+    client: &Client,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let [schemas, event_type, since] = path(schema);
+    let path = [schemas, event_type, since, "upgrade"];
+    if delete {
+        let reply = client.delete(&path, &query(schema)).await?;
+        return output.done(&format!("deleted the upgrade to {}", label(schema)), &reply.text);
+    }
+    let Some(file) = file else {
+        let reply = client.get(&path, &query(schema)).await?;
+        return output::line(reply.text.trim_end());
+    };
+    let (_, text) = read_text(file, SCHEMA_BYTES_MAX)?;
+    let body = Sent {
+        content_type: "application/json",
+        bytes: text.into_bytes(),
+    };
+    let reply = client.put(&path, &query(schema), body).await?;
+    let upgrade: Upgraded = reply.read()?;
+    let sentence = format!(
+        "events of {} are upgraded to {}; tried on {}",
+        upgrade.from,
+        label(schema),
+        upgrade.checked
+    );
+    output.done(&sentence, &reply.text)
+}
+
+async fn diff(schema: &SchemaName, other: String, client: &Client, output: &Output) -> Result<(), Failure> {
+    let other_schema = SchemaName {
+        since: other.clone(),
+        ..schema.clone()
+    };
+    let text = client
+        .get(&path(&other_schema), &query(&other_schema))
+        .await?
+        .text;
+    let (reply, checked) = check(client, &other_schema, text, Some(&schema.since)).await?;
+    if output.is_json() {
+        return output::line(reply.text.trim_end());
+    }
+    schema_report::compared(&checked, &other)
 }
 
 /// Which app versions, of those seen lately, fall to which schema.

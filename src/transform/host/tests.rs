@@ -132,7 +132,7 @@ fn single_edits_tell_what_they_did() {
     let refused = host.state.set(&three, "/d/e/7", Value::Null);
     assert!(matches!(refused, Ok(Err(_))));
     let data = host.data();
-    let json = host.state.to_json(&data).expect("it is there");
+    let json = host.state.text(&data).expect("it is there");
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json, serde_json::json!({"b": {}, "d": {"e": [1, "x"]}}));
 }
@@ -151,10 +151,7 @@ fn apply_makes_edits_in_their_order() {
     );
     assert_eq!(made.ok(), Some(Ok(())));
     let data = host.data();
-    assert_eq!(
-        host.state.to_json(&data).ok().as_deref(),
-        Some(r#"{"a":[1,0.5]}"#)
-    );
+    assert_eq!(host.state.text(&data).ok().as_deref(), Some(r#"{"a":[1,0.5]}"#));
 }
 
 #[test]
@@ -169,11 +166,11 @@ fn apply_makes_all_edits_or_none() {
     assert!(matches!(apply(&mut host, &edits), Ok(Err(_))));
     let data = host.data();
     assert_eq!(
-        host.state.to_json(&data).ok().as_deref(),
+        host.state.text(&data).ok().as_deref(),
         Some(r#"{"a": 1,  "b": [true]}"#)
     );
     assert!(matches!(apply(&mut host, &edits[..3]), Ok(Ok(()))));
-    assert_eq!(host.state.to_json(&data).ok().as_deref(), Some(r#"{"a": 1}"#));
+    assert_eq!(host.state.text(&data).ok().as_deref(), Some(r#"{"a": 1}"#));
 }
 
 #[test]
@@ -208,7 +205,7 @@ fn values_that_are_no_json_are_refused() {
         assert!(matches!(refused, Ok(Err(_))), "{shown}");
     }
     let data = host.data();
-    assert_eq!(host.state.to_json(&data).ok().as_deref(), Some(r#"{"a": 1}"#));
+    assert_eq!(host.state.text(&data).ok().as_deref(), Some(r#"{"a": 1}"#));
 }
 
 #[test]
@@ -216,7 +213,7 @@ fn texts_become_documents_of_their_own() {
     let mut host = host(r"{}");
     let made = host
         .state
-        .from_json(r#"[{"a": 1}]"#.to_owned())
+        .parse(r#"[{"a": 1}]"#.to_owned())
         .expect("no limit is met");
     let made = made.expect("it is JSON").rep();
     let copy = host
@@ -227,15 +224,15 @@ fn texts_become_documents_of_their_own() {
     let removed = host.state.remove(&Resource::new_own(copy), "/0/a");
     assert_eq!(removed.ok(), Some(true));
     assert_eq!(
-        host.state.to_json(&Resource::new_own(made)).ok().as_deref(),
+        host.state.text(&Resource::new_own(made)).ok().as_deref(),
         Some(r#"[{"a": 1}]"#)
     );
     assert_eq!(
-        host.state.to_json(&Resource::new_own(copy)).ok().as_deref(),
+        host.state.text(&Resource::new_own(copy)).ok().as_deref(),
         Some("[{}]")
     );
     host.state.drop_document(&Resource::new_own(made));
-    assert!(host.state.to_json(&Resource::new_own(made)).is_err());
+    assert!(host.state.text(&Resource::new_own(made)).is_err());
 }
 
 #[test]
@@ -245,7 +242,7 @@ fn the_whole_document_can_be_replaced_and_never_removed() {
     assert_eq!(host.state.remove(&one, "").ok(), Some(false));
     let set = host.state.set(&two, "", text("all"));
     assert_eq!(set.ok(), Some(Ok(())));
-    assert_eq!(host.state.to_json(&three).ok().as_deref(), Some(r#""all""#));
+    assert_eq!(host.state.text(&three).ok().as_deref(), Some(r#""all""#));
 }
 
 #[test]

@@ -7,10 +7,10 @@
 
 use std::{collections::HashMap, rc::Rc, time::Instant};
 
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 use super::{
-    evaluate::{Evaluator, types_of},
+    evaluate::Evaluator,
     facts::{Facts, Given},
     node::{Arena, Atom, Kind, Node, Numbers, Properties},
     read::Draft,
@@ -177,7 +177,7 @@ impl Prover {
 
     pub fn spend(&mut self) -> Outcome {
         self.steps_left = self.steps_left.saturating_sub(1);
-        if self.steps_left % 64 == 0 && Instant::now() > self.until {
+        if self.steps_left.is_multiple_of(64) && Instant::now() > self.until {
             self.steps_left = 0;
         }
         match self.steps_left {
