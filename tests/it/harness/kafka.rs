@@ -160,7 +160,7 @@ impl Broker {
         let (user, _) = USER;
         let denied = java(&kafka_home(), self.directory.path())
             .args([
-                "kafka.admin.AclCommand",
+                "org.apache.kafka.tools.AclCommand",
                 "--bootstrap-server",
                 &self.bootstrap,
                 "--add",
