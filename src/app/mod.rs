@@ -307,7 +307,7 @@ async fn follow(
                 let tables =
                     Tables::build(Arc::clone(&state), &previous, &blobs, &transformer, &sealer).await;
                 pipeline.install(tables);
-                drain.changed(&previous.state, &state);
+                drain.changed(&previous.state, &state, previous.schemas.references());
             }
             .boxed()
         })

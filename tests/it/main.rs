@@ -15,6 +15,7 @@ mod live;
 mod plugins;
 mod quarantine;
 mod real_input;
+mod references;
 mod repository;
 mod schema_check;
 mod schema_files;
