@@ -9,9 +9,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{
-    compile::{check_schema, fault},
+    compile::{DRAFTS, check_schema, fault, parse},
     references::Texts,
 };
 use crate::{
@@ -92,6 +93,7 @@ fn work() -> ExitCode {
 /// [`check_schema`], and that what was compiled is in proportion to its text: the bound of all compiled schemas goes by
 /// that.
 fn check_within(candidate: &Candidate, schema_bytes_max: usize) -> Faults {
+    warm_up(&candidate.text);
     let before = resident_bytes();
     if let Err(faults) = check_schema(&candidate.text, &candidate.texts, schema_bytes_max) {
         return faults;
@@ -114,12 +116,28 @@ fn check_within(candidate: &Candidate, schema_bytes_max: usize) -> Faults {
     Faults::new()
 }
 
-/// Of this process; 0 where it cannot be known.
+/// What every schema of a draft needs, its metaschema above all, is no schema's own.
+fn warm_up(text: &str) {
+    let draft = parse(text).ok().and_then(|schema| schema.get("$schema").cloned());
+    let draft = draft.unwrap_or_else(|| DRAFTS[DRAFTS.len() - 1].into());
+    let plain = json!({ "$schema": draft, "type": "string", "pattern": "^a", "format": "uri" }).to_string();
+    // Where not even this can be used, the check says why.
+    let _ = check_schema(&plain, &Texts::default(), usize::MAX);
+}
+
+/// Memory of this process that no file is behind; 0 where it cannot be known.
 fn resident_bytes() -> usize {
-    let pages = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split_whitespace().nth(1)?.parse::<usize>().ok());
-    pages.unwrap_or_default() * rustix::param::page_size()
+    let Ok(text) = std::fs::read_to_string("/proc/self/statm") else {
+        return 0;
+    };
+    let pages: Vec<usize> = text
+        .split_whitespace()
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    match pages[..] {
+        [_, resident, shared, ..] => resident.saturating_sub(shared) * rustix::param::page_size(),
+        _ => 0,
+    }
 }
 
 /// Checks the schemas in a child of `program`, this binary; the faults of each.

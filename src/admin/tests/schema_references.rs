@@ -101,7 +101,7 @@ async fn a_change_is_checked_for_all_that_refer_to_it() {
         refused.json()["detail"]
             .as_str()
             .expect("a detail")
-            .contains("headworks:user@1 refers to it")
+            .contains("refers to it, and could not be used any more")
     );
 }
 

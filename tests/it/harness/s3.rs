@@ -60,7 +60,7 @@ impl S3 {
             Kind::Moto => {
                 let mut command = Command::new(root().join(".cache/moto/bin/python"));
                 command
-                    .arg(root().join("tests/s3/moto.py"))
+                    .arg(root().join("tests/s3/serve_moto.py"))
                     .arg(self.port.to_string());
                 command
             }
