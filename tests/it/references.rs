@@ -162,7 +162,7 @@ fn dear_patterns(count: usize) -> Value {
         .map(|index| {
             (
                 format!("p{index}"),
-                json!({"pattern": format!("^\\p{{L}}{{{}}}$", 100 + index % 50)}),
+                json!({"pattern": format!("^(\\p{{L}}{{{}}}x|y)$", 100 + index % 50)}),
             )
         })
         .collect();
