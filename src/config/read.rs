@@ -131,6 +131,7 @@ fn server(mut section: Section<'_>, faults: &mut Faults) -> ServerSettings {
         );
     }
     let shutdown_timeout_s = section.count("shutdown_timeout_s", SHUTDOWN_TIMEOUT_S, faults);
+    let shutdown_delay_s = section.count("shutdown_delay_s", 0, faults);
     if let Some(node) = section.get("tls") {
         faults.push(
             ConfigError::new(node.place.clone(), section.path("tls"), "is not in this version")
@@ -142,6 +143,7 @@ fn server(mut section: Section<'_>, faults: &mut Faults) -> ServerSettings {
         listen,
         admin_listen,
         shutdown_timeout_s,
+        shutdown_delay_s,
     }
 }
 

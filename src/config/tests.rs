@@ -62,7 +62,7 @@ fn no_file_gives_the_defaults() {
     assert_eq!(settings.destinations.len(), 1);
     assert_eq!(settings.destinations[0].name.as_str(), "files");
     assert!(
-        matches!(&settings.destinations[0].kind, DestinationKind::File { path } if path == Path::new("data/out"))
+        matches!(&settings.destinations[0].kind, DestinationKind::File { path, .. } if path == Path::new("data/out"))
     );
     assert!(settings.warnings().is_empty());
 }
@@ -117,7 +117,7 @@ fn every_section_is_read() {
     assert_eq!(options["linger.ms"], "5");
     assert_eq!(options["enable.ssl.certificate.verification"], "true");
     assert!(
-        matches!(&settings.destinations[1].kind, DestinationKind::File { path } if path == Path::new("/var/lib/headworks/out"))
+        matches!(&settings.destinations[1].kind, DestinationKind::File { path, .. } if path == Path::new("/var/lib/headworks/out"))
     );
     assert_eq!(settings.telemetry.log_format, LogFormat::Json);
     assert_eq!(settings.telemetry.log_level, "debug");
@@ -359,7 +359,7 @@ fn every_value_can_come_from_the_environment() {
     assert_eq!(options["compression.type"], "lz4");
     assert_eq!(options["sasl.password"], "hunter2");
     assert!(
-        matches!(&settings.destinations[1].kind, DestinationKind::File { path } if path == Path::new("/srv/files"))
+        matches!(&settings.destinations[1].kind, DestinationKind::File { path, .. } if path == Path::new("/srv/files"))
     );
     assert_eq!(settings.destinations[2].name.as_str(), "call-tracking");
     assert_eq!(kafka(&settings, 2).0, "four:9092");
@@ -383,7 +383,7 @@ fn the_environment_alone_configures_destinations() {
     assert_eq!(names, ["events"]);
     let settings = good("", &[("HEADWORKS__DESTINATION__FILES__PATH", "/srv/out")]);
     assert!(
-        matches!(&settings.destinations[0].kind, DestinationKind::File { path } if path == Path::new("/srv/out"))
+        matches!(&settings.destinations[0].kind, DestinationKind::File { path, .. } if path == Path::new("/srv/out"))
     );
 }
 

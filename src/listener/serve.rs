@@ -77,8 +77,10 @@ struct Stop {
 }
 
 const RUNNING: u8 = 0;
-const DRAINING: u8 = 1;
-const ABORTING: u8 = 2;
+/// No new connection; on those that there are each request is answered and is the last.
+const LEAVING: u8 = 1;
+const DRAINING: u8 = 2;
+const ABORTING: u8 = 3;
 
 fn protocol(settings: &Settings) -> auto::Builder<TokioExecutor> {
     let limits = &settings.limits;
@@ -154,9 +156,22 @@ pub(super) async fn run<I: Ingest>(
             }
         }
     }
+    server.stop.advance(LEAVING);
+    if !settings.is_handed_over {
+        // Closing the socket would reset them: to the kernel they are connected already.
+        while let Some(Ok((stream, peer))) = socket.accept().now_or_never() {
+            if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+                tokio::spawn(connection(Arc::clone(&server), stream, peer, slot));
+            }
+        }
+    }
     drop(socket);
-    server.stop.advance(DRAINING);
     let ended = || slots.acquire_many(connections);
+    // Where a connection is closed just when a request comes on it, the sender sees a failure. So whoever sends is told
+    // with an answer first, and only those that are silent meanwhile are closed.
+    let lingered = timeout(settings.linger.min(settings.shutdown_timeout), ended()).await;
+    drop(lingered);
+    server.stop.advance(DRAINING);
     if timeout(settings.shutdown_timeout, ended()).await.is_err() {
         server.stop.advance(ABORTING);
         if timeout(ABORT_TIME, ended()).await.is_err() {
@@ -170,7 +185,8 @@ impl Stop {
         self.stage.store(stage, Ordering::Release);
         match stage {
             DRAINING => self.draining.notify_waiters(),
-            _ => self.aborting.notify_waiters(),
+            ABORTING => self.aborting.notify_waiters(),
+            _ => {}
         }
     }
 }
@@ -224,7 +240,7 @@ async fn connection<I: Ingest>(
             let _ = aborting.as_mut().poll(context);
         }
         match server.stop.stage.load(Ordering::Acquire) {
-            RUNNING => {}
+            RUNNING | LEAVING => {}
             DRAINING if is_draining => {}
             DRAINING => {
                 is_draining = true;
@@ -274,6 +290,11 @@ async fn respond_to<I: Ingest>(
         reply
             .headers_mut()
             .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if head.version < Version::HTTP_2 && server.stop.stage.load(Ordering::Acquire) == LEAVING {
+        reply
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if !is_read && head.version < Version::HTTP_2 && !hyper::body::Body::is_end_stream(&body) {
         reply

@@ -56,6 +56,7 @@ pub struct Pipeline {
     duplicates: Duplicates,
     limits: Limits,
     telemetry: Arc<Telemetry>,
+    leaving: AtomicBool,
     stopping: AtomicBool,
     /// Replays follow one another: two of the same item would deliver it twice.
     replaying: tokio::sync::Mutex<()>,
@@ -75,13 +76,16 @@ impl Pipeline {
         limits: Limits,
         telemetry: Arc<Telemetry>,
     ) -> Arc<Pipeline> {
+        let duplicates = Duplicates::new();
+        duplicates.remember_known(destinations.take_known());
         Arc::new(Pipeline {
             tables: ArcSwap::default(),
             destinations,
             quarantine,
-            duplicates: Duplicates::new(),
+            duplicates,
             limits,
             telemetry,
+            leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             replaying: tokio::sync::Mutex::new(()),
         })
@@ -103,6 +107,15 @@ impl Pipeline {
 
     pub fn quarantine(&self) -> &Arc<Quarantine> {
         &self.quarantine
+    }
+
+    /// Says in readiness that this node is going; requests are still taken.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || self.is_stopping()
     }
 
     /// Refuses every request from now on with `shutting-down`.

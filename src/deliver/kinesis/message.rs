@@ -62,7 +62,7 @@ fn partition_key(record: &Record) -> Arc<str> {
     let id = &record.about.attributes.id;
     let key = match record.key.as_ref().filter(|key| !key.is_empty()) {
         Some(key) => Arc::clone(key),
-        None => id.as_str().into(),
+        None => Arc::clone(id),
     };
     if key.chars().count() > KEY_CHARACTERS_MAX {
         hex::encode(Sha256::digest(key.as_bytes())).into()
