@@ -9,10 +9,10 @@ export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 WASM := wasm32-unknown-unknown
 
-.PHONY: help setup run test check fmt clippy doc deny plugins kafka kinesis bench clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis senders bench clean
 
 help: ## Show this list.
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
 setup: ## Install what building and running takes, where it is missing.
 	@scripts/setup run
@@ -23,9 +23,14 @@ run: setup ## Build, start the gateway with the examples, print commands to try.
 
 test: ## Run everything that must pass, a real Kafka included; does its own set-up.
 	@scripts/setup test
-	$(MAKE) --no-print-directory fmt plugins kafka kinesis clippy doc
+	$(MAKE) --no-print-directory fmt plugins kafka kinesis senders clippy doc sdks
 	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo test --locked --workspace); fi
 	cargo test --locked --workspace --no-fail-fast
+
+test-long: ## Run the tests that take long, with a real MinIO; does its own set-up.
+	@scripts/setup long
+	HEADWORKS_TEST_LONG=1 cargo test --locked --lib -- spool::tests::seeds --nocapture
+	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- crash:: stores:: quarantine:: --nocapture
 
 check: setup fmt clippy doc deny ## Check format, lints, documentation and dependencies, without running a test.
 
@@ -52,8 +57,17 @@ deny: ## Check the dependencies' licences and sources; their advisories where th
 plugins: ## Build the plugins for WASM.
 	@if [ -f plugins/Cargo.toml ]; then cd plugins && cargo build --locked --release --target $(WASM); fi
 
+sdks: ## Check the plugin SDKs' types and format; the tests run their cases.
+	@unformatted="$$(gofmt -l sdk/go sdk/conformance/go)"; [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted" >&2; exit 1; }
+	(cd sdk/go && go vet ./... && GOOS=wasip1 GOARCH=wasm go vet ./...)
+	sdk/js/node_modules/.bin/tsc --project sdk/conformance/js
+	.cache/python/bin/mypy --strict --no-error-summary --cache-dir .cache/mypy --config-file sdk/python/pyproject.toml sdk/python/headworks_plugin
+
 kafka: ## Fetch the Apache Kafka that tests and benchmarks deliver to.
 	@if [ -x tests/kafka/fetch.sh ]; then tests/kafka/fetch.sh; fi
+
+senders: ## Fetch the SDKs of other services that tests point at the gateway.
+	@tests/senders/fetch.sh
 
 kinesis: ## Fetch the Kinesis emulator that tests deliver to.
 	@if [ -x tests/kinesis/fetch.sh ]; then tests/kinesis/fetch.sh; fi
@@ -62,6 +76,9 @@ bench: ## Run the benchmarks and print their ratios.
 	@scripts/setup test
 	$(MAKE) --no-print-directory plugins kafka
 	cargo bench --locked --bench stages
+	cargo bench --locked --bench schemas
+	cargo bench --locked --bench compatibility
+	cargo bench --locked --bench quarantine
 	cargo bench --locked --bench load
 
 clean: ## Remove what was built. Downloads stay in .cache, data in data.

@@ -20,7 +20,11 @@ pub struct Limits {
     pub body_idle_s: u32,
     pub body_min_bytes_per_s: u32,
     pub connections: u32,
+    /// Of one IPv4 address, or one IPv6 network of 64 bits.
+    pub connections_per_address: u32,
     pub schema_bytes: ByteSize,
+    /// All compiled schemas together; those that no event needed for long are compiled again when one does.
+    pub compiled_schema_bytes: ByteSize,
     pub component_bytes: ByteSize,
     pub plugin_time_ms: u32,
     pub plugin_memory_bytes: ByteSize,
@@ -45,7 +49,9 @@ impl Default for Limits {
             body_idle_s: 10,
             body_min_bytes_per_s: 1024,
             connections: 20_000,
+            connections_per_address: 4096,
             schema_bytes: ByteSize(MIB),
+            compiled_schema_bytes: ByteSize(192 * MIB),
             component_bytes: ByteSize(64 * MIB),
             plugin_time_ms: 10,
             plugin_memory_bytes: ByteSize(64 * MIB),
@@ -88,12 +94,27 @@ impl Limits {
             ("header_time_s", self.header_time_s),
             ("body_idle_s", self.body_idle_s),
             ("connections", self.connections),
+            ("connections_per_address", self.connections_per_address),
             ("plugin_time_ms", self.plugin_time_ms),
             ("plugin_outputs", self.plugin_outputs),
         ] {
             if value == 0 {
                 found.push((name, "must be at least 1".to_owned()));
             }
+        }
+        if self.compiled_schema_bytes.0
+            < self
+                .schema_bytes
+                .0
+                .saturating_mul(COMPILED_SCHEMA_BYTES_FACTOR as u64)
+        {
+            found.push((
+                "compiled_schema_bytes",
+                format!(
+                    "must be at least {COMPILED_SCHEMA_BYTES_FACTOR} times schema_bytes ({})",
+                    self.schema_bytes
+                ),
+            ));
         }
         if self.plugin_memory_bytes.0 > PLUGIN_MEMORY_BYTES_CEILING {
             found.push((
@@ -113,6 +134,20 @@ pub const DEPTH_CEILING: u32 = 128;
 pub const PLUGIN_MEMORY_BYTES_CEILING: u64 = 1 << 30;
 /// Nested arrays and objects in a schema: its compiler descends one frame a level.
 pub const SCHEMA_DEPTH: u32 = 128;
+/// A compiled schema is taken to need this much memory (measured: 38 KiB for 1.7 KiB of text) …
+pub const COMPILED_SCHEMA_BYTES_BASE: usize = 4 << 10;
+/// … and this much for each byte of its text.
+pub const COMPILED_SCHEMA_BYTES_FACTOR: usize = 20;
+/// Steps of one upgrade …
+pub const UPGRADE_STEPS: usize = 200;
+/// … and the places in one event that they may touch together.
+pub const UPGRADE_PLACES: usize = 10_000;
+/// The defaults that one upgrade may set in one event, as JSON.
+pub const UPGRADE_DEFAULT_BYTES: usize = 1 << 20;
+/// Events that are made up to try an upgrade on; those that the older schema does not accept do not count.
+pub const UPGRADE_INSTANCES: u64 = 500;
+/// Recent events that an upgrade is tried on beside them.
+pub const UPGRADE_RECENT_EVENTS: usize = 1000;
 /// Violations listed for one event; a batch of broken events must not make a large answer.
 pub const VIOLATIONS_LISTED: usize = 20;
 /// Characters of one violation's message.
@@ -138,6 +173,30 @@ pub const SPOOL_HEADROOM_BYTES: u64 = MIB;
 pub const DUPLICATE_WINDOW_S: u64 = 600;
 /// … and for this many events.
 pub const DUPLICATE_EVENTS: u64 = 1_000_000;
+/// How long work may wait for a worker before requests are refused as overload.
+pub const QUEUE_TIME_MS: u64 = 500;
+/// How far a signature's time may lie from now, before or after.
+pub const WEBHOOK_TOLERANCE_S: u64 = 300;
+/// A `webhook-id`.
+pub const WEBHOOK_ID_BYTES: usize = 256;
+/// Webhook ids remembered; a sender who is faster than this within twice the tolerance is known for less long.
+pub const WEBHOOK_IDS: u64 = 1_000_000;
+/// Signatures of one request: a secret that is being replaced makes two.
+pub const SIGNATURES: usize = 8;
+/// An event's type.
+pub const EVENT_TYPE_BYTES: usize = 200;
+
+/// Events of one partner, type and app version that are copied to be remembered, a second …
+pub const RECENT_SAMPLES_PER_S: u64 = 10;
+/// … and, after a pause, so many times the events that are remembered at once.
+pub const RECENT_BURST_FACTOR: u64 = 4;
+/// An event larger than this part of what all may hold is counted and not remembered.
+pub const RECENT_EVENT_SHARE: u64 = 64;
+/// Pointers of a type's `mask`.
+pub const MASK_POINTERS: usize = 100;
+
+/// Replays, done and under way, that the API shows.
+pub const REPLAYS_SHOWN: usize = 100;
 
 /// Stack of a plugin's own frames, taken from the calling thread's.
 pub const PLUGIN_STACK_BYTES: usize = 512 << 10;
@@ -160,22 +219,59 @@ pub const PLUGIN_COUNTERS: usize = 100;
 pub const PLUGIN_COUNTER_NAME_CHARACTERS: usize = 64;
 /// Characters of the text with which a plugin rejects an event or fails.
 pub const PLUGIN_FAILURE_CHARACTERS: usize = 2000;
-/// CPU time of one compilation.
+/// CPU time of one compilation, for a component of at most [`COMPILE_BYTES_AT_ONCE`] …
 pub const COMPILE_CPU_S: u64 = 10;
+pub const COMPILE_BYTES_AT_ONCE: u64 = 5 * MIB;
+/// … and for each further MiB: interpreters are large and their code is ordinary.
+pub const COMPILE_CPU_S_PER_MIB: u64 = 2;
+/// However large it is.
+pub const COMPILE_CPU_S_CEILING: u64 = 60;
 /// Private memory of one compilation.
 pub const COMPILE_MEMORY_BYTES: u64 = 512 * MIB;
-/// Real time of one compilation, on a machine that has other things to do.
-pub const COMPILE_WALL_S: u64 = 60;
+/// Real time of one compilation as a multiple of its CPU time. Processor time is what binds; this ends only a child that
+/// a very busy machine hardly lets run.
+pub const COMPILE_WALL_FACTOR: u64 = 20;
 /// A compiled form.
 pub const COMPILED_BYTES: u64 = 512 * MIB;
+/// Components, and as many compiled forms, that `headworks plugin` keeps of builds before.
+pub const KEPT_BUILDS: usize = 40;
 /// Compilations at the same time.
 pub const COMPILES_AT_ONCE: usize = 2;
+
+/// CPU time of comparing a schema with its neighbours …
+pub const COMPARE_CPU_S: u64 = 10;
+/// … within which proofs end by themselves, and say what they were at …
+pub const COMPARE_TIME_MS: u64 = 7_000;
+/// … its real time, after which it is broken off …
+pub const COMPARE_WALL_S: u64 = 10;
+/// … its private memory …
+pub const COMPARE_MEMORY_BYTES: u64 = 512 * MIB;
+/// … and the reports.
+pub const COMPARED_BYTES: u64 = 16 * MIB;
+/// Recent and quarantined events that a schema is tried on.
+pub const CHECKED_EVENTS: usize = 1000;
+/// Distinct failures among them that are shown.
+pub const CHECKED_FAILURES: usize = 20;
 
 // A handle that a plugin kept from an earlier call never names a document of a later one.
 const _: () =
     assert!((PLUGIN_CALLS_PER_INSTANCE as u64 + 1) * PLUGIN_DOCUMENTS_PER_CALL as u64 <= u32::MAX as u64);
 const _: () = assert!(BODY_BYTES_CEILING < u32::MAX as u64);
 const _: () = assert!(SCHEMA_DEPTH <= DEPTH_CEILING);
+const _: () = assert!(COMPARE_TIME_MS < COMPARE_WALL_S * 1000);
+
+/// CPU time that compiling a component of this size may take.
+pub const fn compile_cpu_s(component_bytes: u64) -> u64 {
+    let further_mib = component_bytes
+        .saturating_sub(COMPILE_BYTES_AT_ONCE)
+        .div_ceil(MIB);
+    let allowed = COMPILE_CPU_S.saturating_add(further_mib.saturating_mul(COMPILE_CPU_S_PER_MIB));
+    if allowed < COMPILE_CPU_S_CEILING {
+        allowed
+    } else {
+        COMPILE_CPU_S_CEILING
+    }
+}
 
 /// A number of bytes, written `"16MiB"`, `"40KiB"`, `"10GiB"`, `"512B"` or as a plain integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

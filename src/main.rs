@@ -1,16 +1,15 @@
 use std::process::ExitCode;
 
-use headworks::{cli, transform::child};
+use headworks::{cli, transform, validate::compatibility};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|argument| argument == child::ARGUMENT)
-    {
-        return child::run();
+    let argument = std::env::args_os().nth(1).unwrap_or_default();
+    match argument.to_str() {
+        Some(transform::child::ARGUMENT) => transform::child::run(),
+        Some(compatibility::child::ARGUMENT) => compatibility::child::run(),
+        _ => cli::main(),
     }
-    cli::main()
 }

@@ -63,6 +63,7 @@ codes! {
     KeyMissing "key-missing" 401 No "The request carries no key";
     KeyInvalid "key-invalid" 401 No "The key is not valid";
     KeyConflict "key-conflict" 401 No "Two places hold different keys";
+    SignatureInvalid "signature-invalid" 401 No "The signature is not valid";
     KeyForbidden "key-forbidden" 403 No "The key may not do this";
     PathUnknown "path-unknown" 404 No "There is nothing at this path";
     MethodNotAllowed "method-not-allowed" 405 No "This path does not take this method";
@@ -85,6 +86,8 @@ codes! {
     SchemaViolation "schema-violation" 422 No "The event breaks its schema";
     SchemaUnknown "schema-unknown" 422 No "No schema is registered for the type";
     VersionUnknown "version-unknown" 422 No "The app version is below every schema of the type";
+    VersionUnreadable "version-unreadable" 422 No "The app version cannot be read";
+    UpgradeFailed "upgrade-failed" 422 No "The event cannot be brought to the latest version's form";
     RouteUnknown "route-unknown" 422 No "No route takes the event";
     PluginRejected "plugin-rejected" 422 No "The plugin refused the event";
     PluginFailed "plugin-failed" 422 No "The plugin failed";
@@ -100,6 +103,7 @@ codes! {
     PreconditionFailed "precondition-failed" 412 No "The resource has changed since it was read";
     InputInvalid "input-invalid" 422 No "The request's body or parameters are not in order";
     SchemaInvalid "schema-invalid" 422 No "The schema cannot be used";
+    UpgradeRefused "upgrade-refused" 422 No "The upgrade does not lead to the newer schema";
     SchemaIncompatible "schema-incompatible" 409 No "The schema refuses what it must accept";
     CompatibilityUnknown "compatibility-unknown" 409 No "Compatibility could not be proved";
     ComponentInvalid "component-invalid" 422 No "The upload is no plugin of this contract";
@@ -152,8 +156,25 @@ pub struct Problem {
     pub errors: Vec<Fault>,
     /// Seconds for `Retry-After`, where waiting helps.
     pub retry_after_s: Option<u32>,
+    /// How a refused schema compares with its neighbours.
+    pub compatibility: Option<Box<serde_json::Value>>,
     /// For `Allow`: the methods that the path takes.
     pub allow: Option<&'static str>,
+    /// For `RateLimit`: which limit was reached.
+    pub rate: Option<Box<RateState>>,
+}
+
+/// A rate limit that was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateState {
+    /// What is counted.
+    pub name: &'static str,
+    /// What may come at once …
+    pub quota: u64,
+    /// … within so many seconds.
+    pub window_s: u64,
+    /// Until there is room again.
+    pub reset_s: u32,
 }
 
 /// The body of `application/problem+json`.
@@ -168,6 +189,9 @@ pub struct ProblemBody {
     pub request_id: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Fault>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub compatibility: Option<Box<serde_json::Value>>,
 }
 
 impl Problem {
@@ -180,7 +204,9 @@ impl Problem {
                 Retry::Later => Some(1),
                 Retry::No => None,
             },
+            compatibility: None,
             allow: None,
+            rate: None,
         }
     }
 
@@ -211,6 +237,7 @@ impl Problem {
             code: self.code,
             request_id: request_id.to_owned(),
             errors: self.errors.clone(),
+            compatibility: self.compatibility.clone(),
         }
     }
 }

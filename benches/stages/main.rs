@@ -1,7 +1,7 @@
 //! What each stage of an event's way costs, in CPU time of one thread, beside the same work done with `serde_json`.
 //!
 //! Each round runs every stage once for a while, in turn, so that a slow minute of the machine hits all alike; the
-//! median counts. `cargo bench --bench stages`
+//! median counts. `cargo bench --bench stages [-- WORD]`, with a word only the stages whose names hold it: for a profiler.
 
 use std::{
     hint::black_box,
@@ -12,9 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use headworks::{
-    event::{Attributes, Body, Decoded, EventType, Validated},
+    config::RecentSettings,
+    event::{Attributes, Body, Decoded, EventType, Outcome, Validated},
     json::{Document, Edit, EditedDocument, NewValue},
-    limits::Limits,
+    limits::{ByteSize, Limits},
+    recent::{Memo, Recent},
     registry::model::{Digest, Schema, SchemaKey, State, TypeSchemas, Versioned},
     transform::{Prepared, TransformSettings, Transformer},
     validate::Schemas,
@@ -29,9 +31,10 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 type Stage<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 
+#[expect(clippy::too_many_lines, reason = "one table of all stages")]
 fn main() {
     let text = Bytes::from(page_view());
-    let schemas = Schemas::build(&state(), &Schemas::default());
+    let schemas = Schemas::build(&Arc::new(state()), &Schemas::default());
     let plugin = plugin();
     let validator = serde_json_validator();
     let document = Document::parse(text.clone(), DEPTH).expect("the sample is JSON");
@@ -39,6 +42,12 @@ fn main() {
     let untouched = event(document.clone());
     let validated = schemas.check(untouched.clone()).expect("the sample is valid");
 
+    let recent = Recent::new(&RecentSettings {
+        events: 100,
+        max_bytes: ByteSize(64 << 20),
+    });
+    let mut sampled = untouched.clone();
+    Arc::make_mut(&mut sampled.attributes).app_version = Some("5.12.0".to_owned());
     let mut stages: Vec<Stage<'_>> = vec![
         (
             "parse",
@@ -63,6 +72,16 @@ fn main() {
             }),
         ),
         (
+            "remember: count one of a busy stream",
+            Box::new(|| {
+                black_box(recent.observe(black_box(&untouched), &mut Memo::default()));
+            }),
+        ),
+        (
+            "remember: copy an event",
+            Box::new(|| remember(&recent, &mut sampled)),
+        ),
+        (
             "plugin: call, six edits, splice",
             Box::new(|| drop(black_box(transform(&plugin, &validated)))),
         ),
@@ -75,6 +94,12 @@ fn main() {
             Box::new(|| drop(black_box(edit_in_serde_json(&text)))),
         ),
     ];
+    if let Some(word) = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with("--"))
+    {
+        stages.retain(|(name, _)| name.contains(&word));
+    }
     let mut figures: Vec<Vec<f64>> = stages.iter().map(|_| Vec::new()).collect();
     for _ in 0..ROUNDS {
         for ((_, stage), costs) in stages.iter_mut().zip(&mut figures) {
@@ -93,6 +118,14 @@ fn main() {
             costs[0],
             costs[ROUNDS - 1]
         );
+    }
+}
+
+/// Events so far apart that each is copied.
+fn remember(recent: &Recent, event: &mut Decoded) {
+    event.received += Duration::from_secs(1);
+    if let Some(sample) = recent.observe(event, &mut Memo::default()) {
+        recent.remember(sample, &Outcome::Accepted);
     }
 }
 
@@ -160,6 +193,7 @@ fn state() -> State {
             sequence: 1,
             value: (key, schema),
         })],
+        ..TypeSchemas::default()
     };
     state.schemas.insert(event_type(), Arc::new(schemas));
     state

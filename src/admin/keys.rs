@@ -16,8 +16,9 @@ use super::{
     precondition::Precondition,
 };
 use crate::{
-    event::PartnerName,
-    problem::{Code, Problem, ProblemBody},
+    event::{EventType, PartnerName},
+    limits::EVENT_TYPE_BYTES,
+    problem::{Problem, ProblemBody},
     registry::{
         model::{Change, Key, KeyKind},
         now,
@@ -32,12 +33,31 @@ pub struct KeyView {
     kind: KeyKind,
     #[schema(value_type = String, format = DateTime)]
     created: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires: Option<Timestamp>,
+    /// Types that it may send; absent: any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    types: Vec<String>,
+    /// To the second, as this node has seen since its start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_used: Option<Timestamp>,
 }
 
 /// Which key is wanted.
 #[derive(Serialize, ToSchema)]
 pub struct NewKey {
     kind: KeyKind,
+    /// From then on it is no key; absent: never.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires: Option<Timestamp>,
+    /// Types that it may send, `order.*` a prefix; absent: any.
+    #[schema(value_type = Option<Vec<String>>)]
+    types: Vec<String>,
+    /// For kind `signing`: what a sender signs with that makes its secret itself. Absent: one is made.
+    #[schema(value_type = Option<String>)]
+    secret: Option<String>,
 }
 
 /// A key that was just made: the only time that its secret is shown.
@@ -73,6 +93,9 @@ pub async fn list(
             id: id.clone(),
             kind: key.value.kind,
             created: key.value.created,
+            expires: key.value.expires,
+            types: key.value.types.clone(),
+            last_used: (admin.actions.key_used)(id),
         })
     });
     listing.answer()
@@ -91,10 +114,12 @@ pub async fn create(
     body: Body,
 ) -> Answer {
     let partner: PartnerName = known("partner", &partner)?;
-    let kind = read(&read_json(body).await?)?;
+    let wanted = read(&read_json(body).await?)?;
+    let kind = wanted.kind;
     let (secret, signing_secret) = if kind == KeyKind::Signing {
-        let (secret, signing) = NewSecret::generate_signing()?;
-        (secret, Some(signing))
+        let (secret, signing) = NewSecret::generate_signing(wanted.secret)?;
+        let sealed = admin.sealer.seal(&secret.id, &signing)?;
+        (secret, Some(sealed))
     } else {
         (NewSecret::generate(KEY_PREFIX)?, None)
     };
@@ -105,6 +130,8 @@ pub async fn create(
         sha256: secret.sha256,
         signing_secret,
         created: now(),
+        expires: wanted.expires,
+        types: wanted.types,
     };
     let committed = admin
         .registry
@@ -157,16 +184,53 @@ pub async fn revoke(
     no_content()
 }
 
-fn read(value: &serde_json::Value) -> Result<KeyKind, Problem> {
+const TYPES_MAX: usize = 100;
+const SECRET_CHARACTERS_MIN: usize = 8;
+const SECRET_CHARACTERS_MAX: usize = 200;
+
+fn read(value: &serde_json::Value) -> Result<NewKey, Problem> {
     let faults = Faults::default();
-    let kind = Input::root(value, &faults)
-        .members(&["kind"])
-        .and_then(|members| {
-            members
-                .get("kind")
-                .required()
-                .choice(&["secret", "publishable", "signing"])
-        });
+    let mut wanted = NewKey {
+        kind: KeyKind::Secret,
+        expires: None,
+        types: Vec::new(),
+        secret: None,
+    };
+    if let Some(members) = Input::root(value, &faults).members(&["kind", "expires", "types", "secret"]) {
+        let kind = members.get("kind").required();
+        wanted.kind = kind
+            .choice(&["secret", "publishable", "signing"])
+            .unwrap_or(KeyKind::Secret);
+        let expires = members.get("expires");
+        wanted.expires = expires.parsed();
+        if wanted.expires.is_some_and(|time| time <= now()) {
+            expires.fault("is past");
+        }
+        for pattern in members.get("types").elements(TYPES_MAX) {
+            wanted.types.extend(type_pattern(&pattern));
+        }
+        let secret = members.get("secret");
+        wanted.secret = secret.filled_text(SECRET_CHARACTERS_MAX).map(str::to_owned);
+        if secret.is_present() && wanted.kind != KeyKind::Signing {
+            secret.fault("is only for kind signing: the other kinds' secrets are made here");
+        }
+        if let Some(text) = &wanted.secret
+            && text.chars().count() < SECRET_CHARACTERS_MIN
+        {
+            secret.fault(format!("must have at least {SECRET_CHARACTERS_MIN} characters"));
+        }
+    }
     faults.into_result()?;
-    kind.ok_or_else(|| Problem::new(Code::InputInvalid, "kind is missing"))
+    Ok(wanted)
+}
+
+/// A type, or a prefix of types such as `order.*`.
+fn type_pattern(input: &Input<'_>) -> Option<String> {
+    let text = input.filled_text(EVENT_TYPE_BYTES)?;
+    let name = text.strip_suffix('*').unwrap_or(text);
+    if !name.is_empty() && name.parse::<EventType>().is_err() && name != "." {
+        input.fault("must be an event type, or a prefix of types such as \"order.*\"");
+        return None;
+    }
+    Some(text.to_owned())
 }

@@ -134,6 +134,16 @@ impl Query {
             .ok()
     }
 
+    /// One of `names`.
+    pub fn choice(&self, name: &str, names: &[&str]) -> Option<String> {
+        let text = self.text(name)?;
+        if !names.contains(&text.as_str()) {
+            self.fault(name, &format!("must be one of {}", names.join(", ")));
+            return None;
+        }
+        Some(text)
+    }
+
     pub fn flag(&self, name: &str) -> bool {
         match self.text(name).as_deref() {
             Some("true") => true,

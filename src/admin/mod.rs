@@ -4,6 +4,9 @@ mod answer;
 mod body;
 mod caller;
 mod changes;
+mod check;
+mod compatibility;
+mod falls;
 mod input;
 mod keys;
 mod listing;
@@ -13,6 +16,7 @@ mod plugins;
 mod precondition;
 mod probes;
 mod quarantine;
+mod recent;
 mod registration;
 mod routes;
 mod schemas;
@@ -20,6 +24,7 @@ mod schemas;
 mod tests;
 mod tokens;
 mod types;
+mod upgrades;
 
 use std::{collections::BTreeSet, future::Future, io, sync::Arc, time::Duration};
 
@@ -28,18 +33,23 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
+use uuid::Uuid;
 
 pub use openapi::document;
 pub use plugins::{PluginHealth, PluginStatus};
 pub use probes::{Check, Readiness};
+pub use upgrades::{read as read_upgrade, refusal as upgrade_refusal};
 
 use crate::{
     event::{DestinationName, PluginName},
     limits::Limits,
+    pipeline::Replay,
     problem::{Fault, Problem},
     quarantine::{Filter, Item, Report, WholeItem},
-    registry::Registry,
+    recent::Recent,
+    registry::{Registry, seal::Sealer},
     transform::ComponentFacts,
+    validate::compatibility::{Report as SchemaReport, child::Pair},
 };
 
 /// A function of another module that ends later.
@@ -76,7 +86,12 @@ pub struct Sweep {
     pub limit: u64,
     /// Only count.
     pub dry_run: bool,
+    /// Where the call before ended.
+    pub after: Option<Uuid>,
 }
+
+/// When a key, by its id, was last used.
+pub type KeyUse = Arc<dyn Fn(&str) -> Option<jiff::Timestamp> + Send + Sync>;
 
 /// What the API has others do; `app` fills it in.
 #[derive(Clone)]
@@ -87,13 +102,19 @@ pub struct Actions {
     pub compile: Asynchronous<Bytes, Result<ComponentFacts, Problem>>,
     /// Runs a plugin version's `configure`.
     pub prepare: Asynchronous<Preparation, Result<(), Problem>>,
+    /// When this node last saw a key.
+    pub key_used: KeyUse,
     pub plugin_health: Arc<dyn Fn(&PluginName) -> PluginHealth + Send + Sync>,
     /// May take long.
     pub check_schema: SchemaCheck,
+    /// Compares schemas; ends within 10 s.
+    pub compare: Arc<dyn Fn(Vec<Pair>) -> BoxFuture<'static, Vec<SchemaReport>> + Send + Sync>,
     pub list_quarantine: Asynchronous<QuarantineQuery, Result<QuarantinePage, Problem>>,
     pub get_quarantined: Asynchronous<String, Result<Option<WholeItem>, Problem>>,
     pub replay: Asynchronous<Sweep, Result<Report, Problem>>,
     pub discard: Asynchronous<Sweep, Result<Report, Problem>>,
+    /// The newest first.
+    pub replays: Arc<dyn Fn() -> Vec<Replay> + Send + Sync>,
     pub readiness: Arc<dyn Fn() -> BoxFuture<'static, Readiness> + Send + Sync>,
     /// Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
@@ -104,6 +125,9 @@ pub struct Actions {
 pub struct AdminState {
     pub registry: Registry,
     pub limits: Arc<Limits>,
+    /// The last events of this node.
+    pub recent: Arc<Recent>,
+    pub sealer: Sealer,
     pub actions: Arc<Actions>,
 }
 
@@ -160,6 +184,8 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(schemas::list))
         .routes(routes!(schemas::list_of_type))
         .routes(routes!(schemas::get, schemas::put, schemas::delete))
+        .routes(routes!(upgrades::get, upgrades::put, upgrades::delete))
+        .routes(routes!(check::check))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::get))
         .routes(routes!(plugins::upload))
@@ -171,9 +197,11 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(tokens::delete))
         .routes(routes!(changes::list))
         .routes(routes!(quarantine::list))
+        .routes(routes!(quarantine::replays))
         .routes(routes!(quarantine::get))
         .routes(routes!(quarantine::replay))
         .routes(routes!(quarantine::discard))
+        .routes(routes!(recent::list))
         .routes(routes!(probes::healthz))
         .routes(routes!(probes::readyz))
         .routes(routes!(probes::metrics))

@@ -18,12 +18,13 @@ use crate::{
     event::PartnerName,
     limits::ATTRIBUTE_BYTES,
     problem::{Problem, ProblemBody},
-    registry::model::{Change, Partner, RateLimit},
+    registry::model::{Change, Digest, Partner, RateLimit, envelope::Envelope},
 };
 
 /// Characters of any description.
 pub const DESCRIPTION_CHARACTERS_MAX: usize = 2000;
 const ORIGINS_MAX: usize = 100;
+const CERTIFICATES_MAX: usize = 100;
 
 /// A partner with its name.
 #[derive(Serialize, ToSchema)]
@@ -136,6 +137,7 @@ fn read(value: &serde_json::Value) -> Result<Partner, Problem> {
         "envelope",
         "rate_limit",
         "origins",
+        "client_certificates",
     ];
     if let Some(members) = Input::root(value, &faults).members(&names) {
         let description = members.get("description").text(DESCRIPTION_CHARACTERS_MAX);
@@ -149,12 +151,18 @@ fn read(value: &serde_json::Value) -> Result<Partner, Problem> {
             .choice(&["quarantine", "reject"])
             .unwrap_or_default();
         let envelope = members.get("envelope");
-        if envelope.is_present() {
-            envelope.fault("envelopes are not yet supported by this version");
+        partner.envelope = envelope.value().cloned();
+        if let Some(Err(faults)) = envelope.value().map(Envelope::read) {
+            for fault in faults.0 {
+                envelope.fault(fault);
+            }
         }
         partner.rate_limit = rate_limit(&members.get("rate_limit"));
         for origin in members.get("origins").elements(ORIGINS_MAX) {
             partner.origins.extend(self::origin(&origin));
+        }
+        for digest in members.get("client_certificates").elements(CERTIFICATES_MAX) {
+            partner.client_certificates.extend(digest.parsed::<Digest>());
         }
     }
     faults.into_result()?;

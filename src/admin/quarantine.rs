@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     limits::ATTRIBUTE_BYTES,
+    pipeline::Replay,
     problem::{Problem, ProblemBody},
     quarantine::{Filter, Item, Report, WholeItem},
     registry::model::Change,
@@ -35,6 +36,8 @@ pub struct SweepBody {
     dry_run: Option<bool>,
     #[schema(minimum = 1, maximum = 10000, default = 10000)]
     limit: Option<u64>,
+    /// The `next` of the call before: only for a replay.
+    after: Option<String>,
 }
 
 /// List quarantined events.
@@ -82,9 +85,19 @@ pub async fn get(
     request_body = SweepBody,
     responses((status = 200, body = Report), (status = "4XX", body = ProblemBody)))]
 pub async fn replay(caller: Caller<Operator>, Extract(admin): Extract<AdminState>, body: Body) -> Answer {
-    let sweep = read(&read_json(body).await?)?;
+    let sweep = read(&read_json(body).await?, true)?;
     note(&admin, &caller.name, "quarantine.replay", &sweep).await?;
     answer(StatusCode::OK, &(admin.actions.replay)(sweep).await?)
+}
+
+/// List the replays of this node, under way and done, the newest first.
+#[utoipa::path(get, path = "/v1/quarantine/replays", tag = "quarantine", operation_id = "list_replays",
+    responses((status = 200, body = Listing<Replay>), (status = "4XX", body = ProblemBody)))]
+pub async fn replays(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
+    query.allow(&[]);
+    query.finish()?;
+    let items = (admin.actions.replays)();
+    Listing { items, next: None }.answer()
 }
 
 /// Throw quarantined events away.
@@ -92,7 +105,7 @@ pub async fn replay(caller: Caller<Operator>, Extract(admin): Extract<AdminState
     request_body = SweepBody,
     responses((status = 200, body = Report), (status = "4XX", body = ProblemBody)))]
 pub async fn discard(caller: Caller<Operator>, Extract(admin): Extract<AdminState>, body: Body) -> Answer {
-    let sweep = read(&read_json(body).await?)?;
+    let sweep = read(&read_json(body).await?, false)?;
     note(&admin, &caller.name, "quarantine.discard", &sweep).await?;
     answer(StatusCode::OK, &(admin.actions.discard)(sweep).await?)
 }
@@ -113,14 +126,20 @@ async fn note(admin: &AdminState, by: &str, action: &'static str, sweep: &Sweep)
     admin.registry.commit(by, note).await.map(drop)
 }
 
-fn read(value: &serde_json::Value) -> Result<Sweep, Problem> {
+fn read(value: &serde_json::Value, may_go_on: bool) -> Result<Sweep, Problem> {
     let faults = Faults::default();
     let mut sweep = Sweep {
         filter: Filter::default(),
         limit: SWEEP_MAX,
         dry_run: false,
+        after: None,
     };
-    let names: Vec<&str> = FILTER.into_iter().chain(["dry_run", "limit"]).collect();
+    let after = may_go_on.then_some("after");
+    let names: Vec<&str> = FILTER
+        .into_iter()
+        .chain(["dry_run", "limit"])
+        .chain(after)
+        .collect();
     if let Some(members) = Input::root(value, &faults).members(&names) {
         let text = |name| members.get(name).filled_text(ATTRIBUTE_BYTES).map(str::to_owned);
         sweep.filter = Filter {
@@ -133,6 +152,7 @@ fn read(value: &serde_json::Value) -> Result<Sweep, Problem> {
         };
         sweep.dry_run = members.get("dry_run").boolean().unwrap_or(false);
         sweep.limit = members.get("limit").integer(1..=SWEEP_MAX).unwrap_or(SWEEP_MAX);
+        sweep.after = members.get("after").parsed();
     }
     faults.into_result()?;
     Ok(sweep)

@@ -6,7 +6,10 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::precondition::Precondition;
+use super::{
+    compatibility::{Comparison, Neighbour, Reports, Verdict, enforced},
+    precondition::Precondition,
+};
 use crate::{
     event::{AppVersion, EventType},
     problem::{Code, Problem},
@@ -14,25 +17,6 @@ use crate::{
 };
 
 pub type Known = Arc<Versioned<(SchemaKey, Schema)>>;
-
-/// Whether one schema accepts all that another accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    Yes,
-    Unknown,
-}
-
-/// How a schema compares with a neighbour, or with the text that it replaces.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Comparison {
-    /// `since` of the other.
-    with: String,
-    /// The later accepts all that the earlier accepts.
-    backward: Verdict,
-    /// The earlier accepts all that the later accepts.
-    forward: Verdict,
-}
 
 /// A schema that was registered.
 #[derive(Serialize, ToSchema)]
@@ -65,95 +49,40 @@ pub struct Registered {
     pub view: RegisteredSchema,
 }
 
+/// Why a registration was not decided.
+pub enum Undecided {
+    Refused(Problem),
+    /// The registry holds other neighbours than those that the text was compared with.
+    NeighboursChanged,
+}
+
+impl From<Problem> for Undecided {
+    fn from(problem: Problem) -> Undecided {
+        Undecided::Refused(problem)
+    }
+}
+
+/// What stands in the way of a text, and by which code it is refused.
+fn code(verdict: Verdict) -> Code {
+    match verdict {
+        Verdict::No => Code::SchemaIncompatible,
+        _ => Code::CompatibilityUnknown,
+    }
+}
+
 impl Proposal {
-    /// The change to be written, none where the same is registered already.
-    ///
-    /// # Errors
-    ///
-    /// 409 where what is enforced is not proved, 412 where the precondition does not hold.
-    pub fn decide(
-        &self,
-        state: &State,
-        precondition: &Precondition,
-    ) -> Result<(Option<Change>, Registered), Problem> {
+    /// The text that this one replaces, or the versions right before and right after, of the same source.
+    pub fn neighbours(&self, state: &State) -> Vec<Neighbour> {
         let of_type = state.schemas.get(&self.key.event_type);
-        let known = of_type.and_then(|of_type| of_type.find(&self.key));
-        precondition.check(known.map(|known| known.sequence))?;
-        match known {
-            Some(known) => self.replace(known),
-            None => self.add(state),
+        if let Some(known) = of_type.and_then(|of_type| of_type.find(&self.key)) {
+            return vec![Neighbour {
+                known: Arc::clone(known),
+                is_earlier: true,
+            }];
         }
-    }
-
-    fn replace(&self, known: &Known) -> Result<(Option<Change>, Registered), Problem> {
-        let (key, schema) = &known.value;
-        let comparison = self.compare(known);
-        if comparison.backward == Verdict::Yes {
-            let registered = Registered {
-                created: false,
-                unchanged: Some(known.sequence),
-                view: view(key, schema, vec![comparison]),
-            };
-            return Ok((None, registered));
-        }
-        if !self.force {
-            return Err(Problem::new(
-                Code::CompatibilityUnknown,
-                format!(
-                    "{}@{} is registered with another text, and it is not proved that the new one accepts all that \
-                     the old one accepts; register it for a later version, or give force=true as an operator",
-                    key.event_type, key.since
-                ),
-            ));
-        }
-        Ok(self.registered(key.clone(), vec![comparison], false, true))
-    }
-
-    fn add(&self, state: &State) -> Result<(Option<Change>, Registered), Problem> {
-        let comparisons: Vec<Comparison> = self.neighbours(state).map(|known| self.compare(known)).collect();
-        let entry = state.types.get(&self.key.event_type);
-        let enforced = entry.map(|entry| entry.value.compatibility).unwrap_or_default();
-        let unproved = comparisons
-            .iter()
-            .find(|comparison| !comparison.satisfies(enforced));
-        let forced = unproved.is_some();
-        match unproved {
-            Some(comparison) if !self.force => Err(Problem::new(
-                Code::CompatibilityUnknown,
-                format!(
-                    "the type enforces {} compatibility, and it is not proved with {}@{}; give force=true as an \
-                     operator to register it all the same",
-                    format!("{enforced:?}").to_lowercase(),
-                    self.key.event_type,
-                    comparison.with
-                ),
-            )),
-            _ => Ok(self.registered(self.key.clone(), comparisons, true, forced)),
-        }
-    }
-
-    fn registered(
-        &self,
-        key: SchemaKey,
-        comparisons: Vec<Comparison>,
-        created: bool,
-        forced: bool,
-    ) -> (Option<Change>, Registered) {
-        let registered = Registered {
-            created,
-            unchanged: None,
-            view: view(&key, &self.schema, comparisons),
-        };
-        let schema = self.schema.clone();
-        (Some(Change::PutSchema { key, schema, forced }), registered)
-    }
-
-    /// The versions right before and right after, of the same source.
-    fn neighbours<'s>(&self, state: &'s State) -> impl Iterator<Item = &'s Known> + use<'s> {
         let since = AppVersion::parse(&self.key.since);
         let mut before: Option<&Known> = None;
         let mut after: Option<&Known> = None;
-        let of_type = state.schemas.get(&self.key.event_type);
         let version = |known: &Known| AppVersion::parse(&known.value.0.since);
         for known in of_type.iter().flat_map(|of_type| &of_type.schemas) {
             if known.value.0.source != self.key.source {
@@ -169,32 +98,114 @@ impl Proposal {
                     .or(Some(known));
             }
         }
-        before.into_iter().chain(after)
+        let neighbour = |known: &Known, is_earlier| Neighbour {
+            known: Arc::clone(known),
+            is_earlier,
+        };
+        before
+            .map(|known| neighbour(known, true))
+            .into_iter()
+            .chain(after.map(|known| neighbour(known, false)))
+            .collect()
     }
 
-    /// Schemas that are the same JSON accept the same; of others nothing is proved.
-    fn compare(&self, known: &Known) -> Comparison {
-        let (key, schema) = &known.value;
-        let same = serde_json::from_str::<Value>(&schema.text).is_ok_and(|text| text == self.value);
-        let verdict = if same { Verdict::Yes } else { Verdict::Unknown };
-        Comparison {
-            with: key.since.clone(),
-            backward: verdict,
-            forward: verdict,
-        }
+    /// How it compares with its neighbours; none where one of them was not compared.
+    pub fn comparisons(&self, state: &State, reports: &Reports) -> Option<Vec<Comparison>> {
+        self.neighbours(state)
+            .iter()
+            .map(|neighbour| {
+                let report = reports.of(neighbour)?;
+                Some(Comparison::new(neighbour.known.value.0.since.clone(), report))
+            })
+            .collect()
     }
-}
 
-impl Comparison {
-    fn satisfies(&self, enforced: Compatibility) -> bool {
-        let backward = self.backward == Verdict::Yes;
-        let forward = self.forward == Verdict::Yes;
-        match enforced {
-            Compatibility::None => true,
-            Compatibility::Backward => backward,
-            Compatibility::Forward => forward,
-            Compatibility::Full => backward && forward,
+    /// Whether the text may be registered; 409 where what is enforced does not hold.
+    pub fn judge(&self, state: &State, comparisons: &[Comparison]) -> Result<(), Problem> {
+        let SchemaKey {
+            event_type, since, ..
+        } = &self.key;
+        let of_type = state.schemas.get(event_type);
+        let replaced = of_type.and_then(|of_type| of_type.find(&self.key));
+        let (enforced, replaced) = match replaced {
+            Some(known) => (Compatibility::Backward, Some(&known.value.0.since)),
+            None => (enforced(state, event_type), None),
+        };
+        let broken = comparisons
+            .iter()
+            .filter_map(|comparison| Some((comparison, comparison.breaks(enforced)?)))
+            .min_by_key(|(_, verdict)| *verdict == Verdict::Unknown);
+        let Some((comparison, verdict)) = broken else {
+            return Ok(());
+        };
+        let enforced = format!("{enforced:?}").to_lowercase();
+        let detail = match (replaced, verdict) {
+            (Some(since), Verdict::No) => format!(
+                "{event_type}@{since} would refuse what it accepts now; register the text for a later version, or \
+                 give force=true as an operator"
+            ),
+            (Some(since), _) => format!(
+                "{event_type}@{since} is registered with another text, and it is not proved that the new one accepts \
+                 all that the old one accepts; register it for a later version, or give force=true as an operator"
+            ),
+            (None, Verdict::No) => format!(
+                "the type enforces {enforced} compatibility, and {since} does not have it with {event_type}@{}; mend \
+                 the text, or give force=true as an operator to register it all the same",
+                comparison.with
+            ),
+            (None, _) => format!(
+                "the type enforces {enforced} compatibility, and it is not proved with {event_type}@{}; give \
+                 force=true as an operator to register it all the same",
+                comparison.with
+            ),
+        };
+        let mut problem = Problem::new(code(verdict), detail);
+        problem.compatibility = serde_json::to_value(comparisons).ok().map(Box::new);
+        Err(problem)
+    }
+
+    /// The change to be written, none where the same is registered already.
+    ///
+    /// # Errors
+    ///
+    /// 409 where what is enforced is not proved, 412 where the precondition does not hold.
+    pub fn decide(
+        &self,
+        state: &State,
+        precondition: &Precondition,
+        reports: &Reports,
+    ) -> Result<(Option<Change>, Registered), Undecided> {
+        let of_type = state.schemas.get(&self.key.event_type);
+        let known = of_type.and_then(|of_type| of_type.find(&self.key));
+        precondition.check(known.map(|known| known.sequence))?;
+        let comparisons = self
+            .comparisons(state, reports)
+            .ok_or(Undecided::NeighboursChanged)?;
+        if let Some(known) = known {
+            let (key, schema) = &known.value;
+            let same = serde_json::from_str::<Value>(&schema.text).is_ok_and(|text| text == self.value);
+            if same {
+                let registered = Registered {
+                    created: false,
+                    unchanged: Some(known.sequence),
+                    view: view(key, schema, comparisons),
+                };
+                return Ok((None, registered));
+            }
         }
+        let judged = self.judge(state, &comparisons);
+        let forced = judged.is_err();
+        if !self.force {
+            judged?;
+        }
+        let key = known.map_or(&self.key, |known| &known.value.0).clone();
+        let registered = Registered {
+            created: known.is_none(),
+            unchanged: None,
+            view: view(&key, &self.schema, comparisons),
+        };
+        let schema = self.schema.clone();
+        Ok((Some(Change::PutSchema { key, schema, forced }), registered))
     }
 }
 

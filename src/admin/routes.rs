@@ -21,7 +21,7 @@ use crate::{
     event::{DestinationName, PluginName, RouteName},
     limits::ATTRIBUTE_BYTES,
     problem::{Problem, ProblemBody},
-    registry::model::{Change, KEY_ATTRIBUTES, Route, RouteMatch, RouteTarget, State},
+    registry::model::{Change, Form, KEY_ATTRIBUTES, Route, RouteMatch, RouteTarget, State},
 };
 
 /// Destinations of one route.
@@ -166,12 +166,17 @@ fn read(
     let faults = Faults::default();
     let mut route = Route {
         matches: RouteMatch::default(),
+        form: Form::default(),
         plugin: None,
         config: None,
         to: Vec::new(),
     };
-    if let Some(members) = Input::root(value, &faults).members(&["match", "plugin", "config", "to"]) {
+    if let Some(members) = Input::root(value, &faults).members(&["match", "form", "plugin", "config", "to"]) {
         route.matches = matches(&members.get("match"));
+        route.form = members
+            .get("form")
+            .choice(&["sent", "latest"])
+            .unwrap_or_default();
         route.plugin = plugin(&members.get("plugin"), state);
         let config = members.get("config");
         if config.is_present() && !members.get("plugin").is_present() {

@@ -8,26 +8,28 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     AdminState,
-    answer::{Answer, etag, no_content, not_found, put_status, resource},
+    answer::{Answer, etag, json, no_content, not_found, put_status, resource},
     body::{Names, named, parse, read},
     caller::{Caller, Publisher, Viewer},
+    compatibility::compare,
+    falls::{Deletion, deletion},
     listing::{Listing, Page, Query, page_of},
     precondition::Precondition,
-    registration::{Known, Proposal, RegisteredSchema},
+    registration::{Known, Proposal, RegisteredSchema, Undecided},
 };
 use crate::{
     event::{AppVersion, EventType},
     limits::ATTRIBUTE_BYTES,
     problem::{Code, Problem, ProblemBody},
     registry::{
-        model::{Change, Digest, Role, Schema, SchemaKey, State},
+        model::{Change, Digest, Role, Schema, SchemaKey, State, TypeSchemas, Upgrade},
         now,
     },
 };
@@ -48,6 +50,9 @@ pub struct SchemaView {
     #[schema(value_type = String, format = DateTime)]
     created: Timestamp,
     by: String,
+    /// How events of the version before are brought to this one's form, where that was declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upgrade: Option<Upgrade>,
 }
 
 /// Order of schemas in lists: type, source (those for any source first), version.
@@ -84,15 +89,25 @@ impl Cursor {
     }
 }
 
-fn listing(page: &Page, mut schemas: Vec<&Known>) -> Result<Listing<SchemaView>, Problem> {
+/// A page of these types' schemas; the types come in the order of their names.
+fn listing<'s>(
+    page: &Page,
+    types: impl Iterator<Item = &'s Arc<TypeSchemas>>,
+) -> Result<Listing<SchemaView>, Problem> {
     let after = page.after.as_deref().map(Cursor::decode).transpose()?;
-    let mut keyed: Vec<(Cursor, &Known)> = schemas
-        .drain(..)
-        .map(|known| (Cursor::of(&known.value.0), known))
-        .collect();
-    keyed.retain(|(cursor, _)| after.as_ref().is_none_or(|after| cursor.cmp(after).is_gt()));
-    keyed.sort_by(|(one, _), (two, _)| one.cmp(two));
-    Ok(page.cut(keyed.into_iter().map(|(cursor, known)| {
+    let keyed = types.flat_map(|of_type| {
+        let mut of_one: Vec<(Cursor, &Known)> = of_type
+            .schemas
+            .iter()
+            .map(|known| (Cursor::of(&known.value.0), known))
+            .filter(|(cursor, _)| after.as_ref().is_none_or(|after| cursor.cmp(after).is_gt()))
+            .collect();
+        of_one.sort_by(|(one, _), (two, _)| one.cmp(two));
+        of_one
+            .into_iter()
+            .map(move |(cursor, known)| (cursor, known, of_type))
+    });
+    Ok(page.cut(keyed.map(|(cursor, known, of_type)| {
         let (key, schema) = &known.value;
         let view = SchemaView {
             event_type: key.event_type.clone(),
@@ -101,6 +116,7 @@ fn listing(page: &Page, mut schemas: Vec<&Known>) -> Result<Listing<SchemaView>,
             digest: schema.digest,
             created: schema.created,
             by: schema.by.clone(),
+            upgrade: of_type.upgrade(key).map(|known| known.value.1.clone()),
         };
         (cursor.encode(), view)
     })))
@@ -113,12 +129,7 @@ fn listing(page: &Page, mut schemas: Vec<&Known>) -> Result<Listing<SchemaView>,
 pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;
     let state = admin.registry.state();
-    let all = state
-        .schemas
-        .values()
-        .flat_map(|of_type| &of_type.schemas)
-        .collect();
-    listing(&page, all)?.answer()
+    listing(&page, state.schemas.values())?.answer()
 }
 
 /// List the schemas of a type, by source and version.
@@ -133,9 +144,7 @@ pub async fn list_of_type(
 ) -> Answer {
     let page = page_of(query)?;
     let state = admin.registry.state();
-    let of_type = state.schemas.get(name.as_str());
-    let all = of_type.iter().flat_map(|of_type| &of_type.schemas).collect();
-    listing(&page, all)?.answer()
+    listing(&page, state.schemas.get(name.as_str()).into_iter())?.answer()
 }
 
 /// A schema's text, as it was registered.
@@ -164,7 +173,7 @@ pub async fn get(
     Ok(response)
 }
 
-fn find<'s>(
+pub(super) fn find<'s>(
     state: &'s State,
     event_type: &str,
     since: &str,
@@ -182,11 +191,12 @@ fn find<'s>(
 
 /// Delete a schema.
 ///
-/// Events that it was for are then checked by the version before it, or wait in quarantine.
+/// Events that it was for are then checked by the version before it, or wait in quarantine: `dry_run` says which app
+/// versions that are, and deletes nothing.
 #[utoipa::path(delete, path = "/v1/schemas/{type}/{since}", tag = "schemas", operation_id = "delete_schema",
     params(("type" = String, Path), ("since" = String, Path), ("source" = Option<String>, Query),
-        ("If-Match" = Option<String>, Header)),
-    responses((status = 204), (status = "4XX", body = ProblemBody)))]
+        ("dry_run" = Option<bool>, Query), ("If-Match" = Option<String>, Header)),
+    responses((status = 200, body = Deletion), (status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(
     caller: Caller<Publisher>,
     Extract(admin): Extract<AdminState>,
@@ -194,9 +204,15 @@ pub async fn delete(
     query: Query,
     precondition: Precondition,
 ) -> Answer {
-    query.allow(&["source"]);
+    query.allow(&["source", "dry_run"]);
     let source = query.text("source");
+    let dry_run = query.flag("dry_run");
     query.finish()?;
+    if dry_run {
+        let state = admin.registry.state();
+        let known = find(&state, &event_type, &since, source)?;
+        return json(StatusCode::OK, &deletion(&admin, &state, &known.value.0));
+    }
     admin
         .registry
         .commit(&caller.name, move |state| {
@@ -233,30 +249,67 @@ pub async fn put(
     if force {
         caller.require(Role::Operator, "force")?;
     }
+    let proposal = Arc::new(propose(&admin, &caller.name, (event_type, since, source), body, force).await?);
+    for _ in 0..ATTEMPTS {
+        let state = admin.registry.state();
+        let reports = compare(
+            &admin,
+            &proposal.key.event_type,
+            &proposal.value,
+            &proposal.neighbours(&state),
+        )
+        .await;
+        let (proposal, precondition) = (Arc::clone(&proposal), precondition.clone());
+        let committed = admin
+            .registry
+            .commit(&caller.name, move |state| {
+                match proposal.decide(state, &precondition, &reports) {
+                    Ok((change, registered)) => Ok((change, Some(registered))),
+                    Err(Undecided::NeighboursChanged) => Ok((None, None)),
+                    Err(Undecided::Refused(problem)) => Err(problem),
+                }
+            })
+            .await?;
+        if let Some(registered) = committed.outcome {
+            let sequence = registered.unchanged.unwrap_or(committed.state.sequence);
+            return resource(put_status(registered.created), sequence, &registered.view);
+        }
+    }
+    Err(Problem::new(
+        Code::Conflict,
+        "the type's schemas change faster than they can be compared; send it again",
+    )
+    .into())
+}
+
+/// How often a registration is compared again because its neighbours have changed meanwhile.
+const ATTEMPTS: u32 = 5;
+
+/// Reads and checks a schema that somebody wants registered.
+pub(super) async fn propose(
+    admin: &AdminState,
+    by: &str,
+    (event_type, since, source): (String, String, Option<String>),
+    body: Body,
+    force: bool,
+) -> Result<Proposal, Problem> {
     let key = key(&event_type, &since, source)?;
     let bytes = read(body, admin.limits.schema_bytes).await?;
     let value = parse(&bytes)?;
     // What was parsed is UTF-8, so nothing is replaced here.
     let text: Arc<str> = String::from_utf8_lossy(&bytes).into();
-    check(&admin, text.clone()).await?;
-    let proposal = Proposal {
+    check(admin, text.clone()).await?;
+    Ok(Proposal {
         schema: Schema {
             digest: Digest::of(text.as_bytes()),
             text,
             created: now(),
-            by: caller.name.clone(),
+            by: by.to_owned(),
         },
         key,
         value,
         force,
-    };
-    let committed = admin
-        .registry
-        .commit(&caller.name, move |state| proposal.decide(state, &precondition))
-        .await?;
-    let registered = committed.outcome;
-    let sequence = registered.unchanged.unwrap_or(committed.state.sequence);
-    resource(put_status(registered.created), sequence, &registered.view)
+    })
 }
 
 fn key(event_type: &str, since: &str, source: Option<String>) -> Result<SchemaKey, Problem> {

@@ -17,6 +17,8 @@ use super::{
 };
 use crate::{
     event::EventType,
+    json::pointer_tokens,
+    limits::{ATTRIBUTE_BYTES, MASK_POINTERS},
     problem::{Problem, ProblemBody},
     registry::model::{Change, TypeEntry},
 };
@@ -101,13 +103,26 @@ pub async fn put(
 fn read(value: &serde_json::Value) -> Result<TypeEntry, Problem> {
     let faults = Faults::default();
     let mut entry = TypeEntry::default();
-    if let Some(members) = Input::root(value, &faults).members(&["description", "compatibility"]) {
+    const MEMBERS: [&str; 4] = ["description", "compatibility", "mask", "unreadable_version"];
+    if let Some(members) = Input::root(value, &faults).members(&MEMBERS) {
         let description = members.get("description").text(DESCRIPTION_CHARACTERS_MAX);
         entry.description = description.unwrap_or_default().to_owned();
         let compatibility = members.get("compatibility");
         entry.compatibility = compatibility
             .choice(&["none", "backward", "forward", "full"])
             .unwrap_or_default();
+        let unreadable_version = members.get("unreadable_version");
+        entry.unreadable_version = unreadable_version
+            .choice(&["latest", "quarantine"])
+            .unwrap_or_default();
+        for pointer in members.get("mask").elements(MASK_POINTERS) {
+            if let Some(text) = pointer.text(ATTRIBUTE_BYTES) {
+                match pointer_tokens(text) {
+                    Ok(_) => entry.mask.push(text.to_owned()),
+                    Err(error) => pointer.fault(error.to_string()),
+                }
+            }
+        }
     }
     faults.into_result()?;
     Ok(entry)

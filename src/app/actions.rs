@@ -13,7 +13,7 @@ use crate::{
     problem::{Code, Problem},
     quarantine::{Quarantine, WholeItem},
     transform::Transformer,
-    validate,
+    validate::{self, compatibility},
 };
 
 impl Gateway {
@@ -21,6 +21,8 @@ impl Gateway {
         AdminState {
             registry: self.registry.clone(),
             limits: Arc::new(settings.limits.clone()),
+            recent: Arc::clone(self.pipeline.recent()),
+            sealer: self.sealer.clone(),
             actions: Arc::new(self.actions(settings)),
         }
     }
@@ -28,8 +30,9 @@ impl Gateway {
     fn actions(&self, settings: &Settings) -> Actions {
         let schema_bytes_max = settings.limits.schema_bytes.as_usize();
         let pipeline = || Arc::clone(&self.pipeline);
-        let (named, listed, shown) = (pipeline(), pipeline(), pipeline());
+        let (named, listed, shown, seen) = (pipeline(), pipeline(), pipeline(), pipeline());
         let (replayed, discarded, ready, running) = (pipeline(), pipeline(), pipeline(), pipeline());
+        let progress = pipeline();
         let (compiler, trial) = (Arc::clone(&self.transformer), Arc::clone(&self.transformer));
         let (registry, telemetry) = (self.registry.clone(), Arc::clone(&self.telemetry));
         Actions {
@@ -41,11 +44,24 @@ impl Gateway {
                     .collect()
             }),
             check_schema: Arc::new(move |text| validate::check_schema(text, schema_bytes_max)),
+            compare: Arc::new(|pairs| {
+                async move {
+                    match std::env::current_exe() {
+                        Ok(program) => compatibility::child::compare_apart(&program, &pairs).await,
+                        Err(error) => {
+                            tracing::error!(%error, "the program's own path is not known");
+                            compatibility::child::not_run(pairs.len())
+                        }
+                    }
+                }
+                .boxed()
+            }),
             compile: Arc::new(move |component| {
                 let compiler = Arc::clone(&compiler);
                 async move { compiler.compile(component).await }.boxed()
             }),
             prepare: Arc::new(move |preparation| try_out(Arc::clone(&trial), preparation).boxed()),
+            key_used: Arc::new(move |id| seen.tables().keys.last_used(id)),
             plugin_health: Arc::new(move |plugin| health(&running, plugin)),
             list_quarantine: Arc::new(move |query| {
                 let quarantine = Arc::clone(listed.quarantine());
@@ -61,7 +77,7 @@ impl Gateway {
                 let pipeline = Arc::clone(&replayed);
                 async move {
                     pipeline
-                        .replay(&sweep.filter, limit(sweep.limit), sweep.dry_run)
+                        .replay(&sweep.filter, sweep.after, limit(sweep.limit), sweep.dry_run)
                         .await
                 }
                 .boxed()
@@ -75,6 +91,7 @@ impl Gateway {
                 }
                 .boxed()
             }),
+            replays: Arc::new(move || progress.replays()),
             readiness: Arc::new(move || {
                 let readiness = readiness::of(&ready, &registry);
                 async move { readiness }.boxed()

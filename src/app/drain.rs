@@ -1,51 +1,106 @@
 //! A change of the registry replays what it may make processable, beside the traffic.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::mpsc;
 
-use crate::{pipeline::Pipeline, problem::Code, quarantine::Filter, registry::model::State};
+use crate::{
+    pipeline::Pipeline,
+    problem::Code,
+    quarantine::Filter,
+    registry::model::{State, TypeEntry, Versioned},
+};
+
+/// More types than this at once are replayed by what was wrong alone: each filter is a search of its own.
+const TYPES_AT_ONCE: usize = 16;
+/// After a replay that ended early.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+const OF_SCHEMAS: [Code; 4] = [
+    Code::SchemaUnknown,
+    Code::VersionUnknown,
+    Code::SchemaViolation,
+    Code::UpgradeFailed,
+];
+const OF_PLUGINS: [Code; 3] = [Code::PluginUnavailable, Code::PluginFailed, Code::PluginRejected];
+
+/// What one step of the registry may have made processable.
+struct Step {
+    /// The registry's sequence after it.
+    sequence: u64,
+    filters: Vec<Filter>,
+}
 
 /// Hands changes to the one task that replays. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Drain {
-    filters: mpsc::UnboundedSender<Filter>,
+    steps: mpsc::UnboundedSender<Step>,
     task: Arc<tokio::task::JoinHandle<()>>,
+    /// What the last life of this node had replayed for; none where that is not known.
+    done: Option<u64>,
+    has_begun: Arc<AtomicBool>,
 }
 
 impl Drain {
-    pub fn start(pipeline: Arc<Pipeline>) -> Drain {
+    /// `mark` is where it stands up to which change everything was replayed.
+    pub fn start(pipeline: Arc<Pipeline>, mark: PathBuf) -> Drain {
+        let done = std::fs::read_to_string(&mark)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
         // Unbounded, but filled only by changes of the registry, a few at a time.
-        let (filters, mut wanted) = mpsc::unbounded_channel::<Filter>();
+        let (steps, mut wanted) = mpsc::unbounded_channel::<Step>();
         let task = tokio::spawn(async move {
-            while let Some(filter) = wanted.recv().await {
-                match pipeline.replay_all(&filter).await {
-                    Ok(report) if report.accepted > 0 => {
-                        tracing::info!(
-                            accepted = report.accepted,
-                            waiting = report.quarantined,
-                            code = filter.code.map(Code::as_str),
-                            event_type = filter.event_type,
-                            "a change replayed quarantined events"
-                        );
-                    }
-                    Ok(_) => {}
-                    Err(problem) => tracing::warn!(%problem, "a replay after a change ended early"),
+            let mut is_settled = false;
+            while let Some(step) = wanted.recv().await {
+                // Only the first step says that there are tables to process anything by.
+                if !is_settled {
+                    settle_last_life(&pipeline).await;
+                    is_settled = true;
+                }
+                for filter in &step.filters {
+                    replay(&pipeline, filter).await;
+                }
+                // Where it is lost, a few events are looked at once more.
+                if let Err(error) = std::fs::write(&mark, step.sequence.to_string()) {
+                    tracing::warn!(path = %mark.display(), %error, "how far the quarantine was replayed is not noted");
                 }
             }
         });
         Drain {
-            filters,
+            steps,
             task: Arc::new(task),
+            done,
+            has_begun: Arc::default(),
         }
     }
 
-    /// Replays what the step from `before` to `after` may have made processable.
+    /// Replays what the step from `before` to `after` may have made processable. The first step is the start's: then
+    /// all that waits, where changes were missed.
     pub fn changed(&self, before: &State, after: &State) {
-        for filter in affected(before, after) {
-            // The task ends only with the gateway.
-            let _ = self.filters.send(filter);
-        }
+        let filters = if self.has_begun.swap(true, Ordering::Relaxed) {
+            affected(before, after)
+        } else if self.done == Some(after.sequence) {
+            Vec::new()
+        } else {
+            let codes = OF_SCHEMAS
+                .into_iter()
+                .chain([Code::RouteUnknown, Code::VersionUnreadable])
+                .chain(OF_PLUGINS);
+            codes.map(of_code).collect()
+        };
+        let step = Step {
+            sequence: after.sequence,
+            filters,
+        };
+        // The task ends only with the gateway.
+        let _ = self.steps.send(step);
     }
 
     pub fn stop(&self) {
@@ -53,21 +108,81 @@ impl Drain {
     }
 }
 
-fn affected(before: &State, after: &State) -> Vec<Filter> {
-    let mut filters = Vec::new();
-    let with = |code| Filter {
+/// Nothing is replayed before it is known what a crash left half done.
+async fn settle_last_life(pipeline: &Arc<Pipeline>) {
+    loop {
+        match pipeline.recover().await {
+            Ok(0) => return,
+            Ok(settled) => {
+                tracing::info!(settled, "a replay that was broken off was brought to its end");
+                return;
+            }
+            Err(problem) => tracing::warn!(%problem, "a replay that was broken off cannot be settled yet"),
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+async fn replay(pipeline: &Arc<Pipeline>, filter: &Filter) {
+    loop {
+        match pipeline.replay_all(filter).await {
+            Ok(report) if report.accepted > 0 => tracing::info!(
+                accepted = report.accepted,
+                waiting = report.quarantined,
+                code = filter.code.map(Code::as_str),
+                event_type = filter.event_type,
+                "a change replayed quarantined events"
+            ),
+            Ok(_) => {}
+            Err(problem) => {
+                tracing::warn!(%problem, "a replay after a change ended early; it is tried again");
+                tokio::time::sleep(RETRY_INTERVAL).await;
+                continue;
+            }
+        }
+        return;
+    }
+}
+
+fn of_code(code: Code) -> Filter {
+    Filter {
         code: Some(code),
         ..Filter::default()
+    }
+}
+
+fn affected(before: &State, after: &State) -> Vec<Filter> {
+    let mut filters = Vec::new();
+    let is_new = |event_type, schemas| {
+        before
+            .schemas
+            .get(event_type)
+            .is_none_or(|known| !Arc::ptr_eq(known, schemas))
     };
-    for (event_type, schemas) in &after.schemas {
-        let known = before.schemas.get(event_type);
-        if known.is_none_or(|known| !Arc::ptr_eq(known, schemas)) {
-            for code in [Code::SchemaUnknown, Code::VersionUnknown, Code::SchemaViolation] {
-                filters.push(Filter {
-                    event_type: Some(event_type.to_string()),
-                    ..with(code)
-                });
-            }
+    for (event_type, entry) in &after.types {
+        let unreadable = |entry: &Versioned<TypeEntry>| entry.value.unreadable_version;
+        let before = before.types.get(event_type).map(|entry| unreadable(entry));
+        if before.unwrap_or_default() != unreadable(entry) {
+            filters.push(Filter {
+                event_type: Some(event_type.to_string()),
+                ..of_code(Code::VersionUnreadable)
+            });
+        }
+    }
+    let types: BTreeSet<String> = after
+        .schemas
+        .iter()
+        .filter(|(event_type, schemas)| is_new(*event_type, *schemas))
+        .map(|(event_type, _)| event_type.to_string())
+        .collect();
+    if types.len() > TYPES_AT_ONCE {
+        filters.extend(OF_SCHEMAS.map(of_code));
+    } else {
+        for event_type in types {
+            filters.extend(OF_SCHEMAS.map(|code| Filter {
+                event_type: Some(event_type.clone()),
+                ..of_code(code)
+            }));
         }
     }
     let route_is_new = after.routes.iter().any(|(name, route)| {
@@ -77,7 +192,8 @@ fn affected(before: &State, after: &State) -> Vec<Filter> {
             .is_none_or(|known| !Arc::ptr_eq(known, route))
     });
     if route_is_new {
-        filters.push(with(Code::RouteUnknown));
+        filters.push(of_code(Code::RouteUnknown));
+        filters.push(of_code(Code::UpgradeFailed));
     }
     let plugin_is_new = after.plugins.iter().any(|(name, plugin)| {
         before
@@ -86,9 +202,7 @@ fn affected(before: &State, after: &State) -> Vec<Filter> {
             .is_none_or(|known| known.value.active != plugin.value.active)
     });
     if route_is_new || plugin_is_new {
-        for code in [Code::PluginUnavailable, Code::PluginFailed, Code::PluginRejected] {
-            filters.push(with(code));
-        }
+        filters.extend(OF_PLUGINS.map(of_code));
     }
     filters
 }

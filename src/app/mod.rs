@@ -3,9 +3,12 @@
 mod actions;
 mod drain;
 mod folder;
+mod keeper;
+mod node;
 mod readiness;
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,10 +21,11 @@ use crate::{
     admin::AdminServer,
     config::Settings,
     deliver::{Destinations, RefusedHandler},
-    listener::{self, Listener},
-    pipeline::{Pipeline, Tables},
+    listener::{self, Listener, Tls, TlsFiles},
+    pipeline::{Pipeline, Tables, WebhookIds},
     quarantine::{Kept, Quarantine},
-    registry::Registry,
+    recent::Recent,
+    registry::{Registry, seal::Sealer},
     spool::{Budget, Spool, SpoolOptions},
     store::Store,
     telemetry::{self, Telemetry},
@@ -66,7 +70,8 @@ pub struct Sockets {
 
 async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     let timeout = Duration::from_secs(settings.server.shutdown_timeout_s.into());
-    let data_settings = listener::Settings::new(settings.limits.clone(), timeout);
+    let mut data_settings = listener::Settings::new(settings.limits.clone(), timeout);
+    data_settings.tls = tls(&settings)?;
     let data_listener = match sockets.data {
         Some(socket) => Listener::take_over(socket, data_settings),
         None => Listener::bind(settings.server.listen, data_settings),
@@ -129,6 +134,20 @@ async fn admin_socket(settings: &Settings, socket: Option<std::net::TcpListener>
     }
 }
 
+fn tls(settings: &Settings) -> Result<Option<Arc<Tls>>, AppError> {
+    let Some(files) = settings.server.tls.clone() else {
+        return Ok(None);
+    };
+    let files = TlsFiles {
+        certificate: files.certificate,
+        key: files.key,
+        client_ca: files.client_ca,
+    };
+    Tls::load(files)
+        .map(Some)
+        .map_err(|error| failed("server.tls")(error.to_string()))
+}
+
 /// SIGTERM or SIGINT.
 async fn ended() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -150,13 +169,14 @@ struct Gateway {
     pipeline: Arc<Pipeline>,
     telemetry: Arc<Telemetry>,
     drain: drain::Drain,
+    sealer: Sealer,
 }
 
 impl Gateway {
     async fn start(settings: &Settings) -> Result<Gateway, AppError> {
         let data_folder = folder::DataFolder::open(&settings.data_dir)?;
         let telemetry = Telemetry::new().map_err(|error| AppError(error.to_string()))?;
-        let store = Store::open(&settings.store.url).map_err(|error| AppError(error.to_string()))?;
+        let store = Store::connect(&settings.store).map_err(|error| AppError(error.to_string()))?;
         let registry = Registry::open(store.clone())
             .await
             .map_err(|error| AppError(error.to_string()))?;
@@ -174,9 +194,13 @@ impl Gateway {
         })
         .map_err(|problem| failed("plugins")(problem.detail))?;
         let pipeline = start_pipeline(settings, store, &telemetry).await?;
-        let drain = drain::Drain::start(Arc::clone(&pipeline));
-        follow(&registry, &pipeline, &transformer, &drain).await;
-        readiness::observe(&telemetry, &pipeline, &registry, &transformer);
+        let mark = settings.data_dir.join("spool/replayed");
+        let drain = drain::Drain::start(Arc::clone(&pipeline), mark);
+        let sealer = sealer(settings)?;
+        follow(&registry, &pipeline, &transformer, &drain, &sealer).await;
+        let retention = keeper::retention(&settings.quarantine);
+        let figures = keeper::start(pipeline.quarantine(), &registry, retention);
+        readiness::observe(&telemetry, &pipeline, &registry, &transformer, figures);
         Ok(Gateway {
             _data_folder: data_folder,
             registry,
@@ -184,6 +208,7 @@ impl Gateway {
             pipeline,
             telemetry,
             drain,
+            sealer,
         })
     }
 
@@ -192,6 +217,14 @@ impl Gateway {
         self.pipeline.destinations().shutdown(timeout).await;
         self.pipeline.quarantine().close().await;
     }
+}
+
+fn sealer(settings: &Settings) -> Result<Sealer, AppError> {
+    match &settings.keys.sealing_key {
+        Some(key) => Sealer::new(key.reveal()),
+        None => Sealer::from_file(&settings.data_dir.join("sealing-key")),
+    }
+    .map_err(|error| failed("keys.sealing_key")(error.to_string()))
 }
 
 async fn start_pipeline(
@@ -210,22 +243,56 @@ async fn start_pipeline(
         Arc::clone(&budget),
     )
     .map_err(|error| failed("the quarantine's spool")(error.to_string()))?;
-    let quarantine = Quarantine::open(spool, store)
+    let node_path = folder.join("node");
+    let node = node::id(&node_path).map_err(|error| failed(node_path.display())(error.to_string()))?;
+    let quarantine = Quarantine::open_as(node, spool, store)
         .await
         .map_err(|error| AppError(error.to_string()))?;
+    let mut retained = BTreeMap::new();
+    for claim in quarantine
+        .left_claims()
+        .await
+        .map_err(|error| AppError(error.to_string()))?
+    {
+        for (destination, position) in claim.positions {
+            let least = retained.entry(destination).or_insert(position);
+            *least = position.min(*least);
+        }
+    }
     let destinations = Destinations::start(
         &settings.destinations,
         &folder.join("destinations"),
         budget,
         refused_handler(&quarantine),
+        &retained,
     )
     .map_err(|error| AppError(error.to_string()))?;
+    let webhook_ids =
+        WebhookIds::open(&settings.data_dir).map_err(|error| failed("the webhook ids")(error.to_string()))?;
     Ok(Pipeline::new(
         destinations,
         quarantine,
+        start_recent(settings),
+        webhook_ids,
         settings.limits.clone(),
         Arc::clone(telemetry),
     ))
+}
+
+/// How often partners make room for each other in the memory of recent events.
+const FAIRNESS_INTERVAL: Duration = Duration::from_secs(1);
+
+fn start_recent(settings: &Settings) -> Arc<Recent> {
+    let recent = Recent::new(&settings.recent);
+    let weak = Arc::downgrade(&recent);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(FAIRNESS_INTERVAL).await;
+            let Some(recent) = weak.upgrade() else { return };
+            recent.keep_fair();
+        }
+    });
+    recent
 }
 
 /// What a destination refuses after its event was acknowledged goes to quarantine, as the record that it is.
@@ -258,17 +325,19 @@ async fn follow(
     pipeline: &Arc<Pipeline>,
     transformer: &Arc<Transformer>,
     drain: &drain::Drain,
+    sealer: &Sealer,
 ) {
     let (blobs, pipeline, transformer) = (registry.clone(), Arc::clone(pipeline), Arc::clone(transformer));
-    let drain = drain.clone();
+    let (drain, sealer) = (drain.clone(), sealer.clone());
     registry
         .set_applier(move |state| {
             let (blobs, pipeline, transformer) =
                 (blobs.clone(), Arc::clone(&pipeline), Arc::clone(&transformer));
-            let drain = drain.clone();
+            let (drain, sealer) = (drain.clone(), sealer.clone());
             async move {
                 let previous = pipeline.tables();
-                let tables = Tables::build(Arc::clone(&state), &previous, &blobs, &transformer).await;
+                let tables =
+                    Tables::build(Arc::clone(&state), &previous, &blobs, &transformer, &sealer).await;
                 pipeline.install(tables);
                 drain.changed(&previous.state, &state);
             }

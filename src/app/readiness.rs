@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+
 use crate::{
     admin::{Check, Readiness},
     deliver::DestinationState,
     pipeline::Pipeline,
+    quarantine::Figures,
     registry::Registry,
     telemetry::Telemetry,
     transform::{CounterReading, Transformer},
@@ -65,6 +69,7 @@ pub(super) fn observe(
     pipeline: &Arc<Pipeline>,
     registry: &Registry,
     transformer: &Arc<Transformer>,
+    figures: Arc<ArcSwap<Figures>>,
 ) {
     accounts(telemetry, pipeline, transformer);
     let per_destination = |read: fn(&dyn crate::deliver::Destination) -> u64| {
@@ -105,11 +110,72 @@ pub(super) fn observe(
         "Events that wait in quarantine",
         move || vec![(quarantine.len() as u64, Vec::new())],
     );
+    let schemas = Arc::clone(pipeline);
+    telemetry.observe(
+        "headworks.schemas.uncompiled",
+        "Schemas that are compiled when an event needs them",
+        move || vec![(schemas.tables().schemas.compiler().missing() as u64, Vec::new())],
+    );
+    let schemas = Arc::clone(pipeline);
+    telemetry.observe(
+        "headworks.schemas.compilations",
+        "Schemas compiled since the start, the same one again included",
+        move || {
+            let compilations = schemas.tables().schemas.compiler().compilations();
+            vec![(compilations as u64, Vec::new())]
+        },
+    );
+    quarantine_figures(telemetry, &figures);
+    let recent = Arc::clone(pipeline.recent());
+    telemetry.observe(
+        "headworks.recent.size",
+        "Bytes of the recent events that are remembered",
+        move || vec![(recent.bytes(), Vec::new())],
+    );
+    let followed = registry.clone();
+    telemetry.observe(
+        "headworks.registry.store_failing",
+        "1 while the store cannot be read and the last state is served",
+        move || vec![(u64::from(followed.health().failing.is_some()), Vec::new())],
+    );
     let registry = registry.clone();
     telemetry.observe(
         "headworks.registry.sequence",
         "The last registry change in force",
         move || vec![(registry.state().sequence, Vec::new())],
+    );
+}
+
+/// What the quarantine's keeper has seen.
+fn quarantine_figures(telemetry: &Telemetry, figures: &Arc<ArcSwap<Figures>>) {
+    let read = |read: fn(&Figures) -> u64| {
+        let figures = Arc::clone(figures);
+        move || vec![(read(&figures.load()), Vec::new())]
+    };
+    telemetry.observe(
+        "headworks.quarantine.size",
+        "Bytes of the quarantine in the store",
+        read(|figures| figures.bytes),
+    );
+    telemetry.observe(
+        "headworks.quarantine.age",
+        "Seconds since the oldest event in quarantine was kept",
+        read(|figures| {
+            let age = figures
+                .oldest
+                .map(|oldest| Timestamp::now().duration_since(oldest));
+            age.map_or(0, |age| age.as_secs().unsigned_abs())
+        }),
+    );
+    telemetry.observe(
+        "headworks.quarantine.expiring",
+        "Events in quarantine that retention drops before long: replay or discard them, or allow more",
+        read(|figures| figures.expiring),
+    );
+    telemetry.observe(
+        "headworks.quarantine.dropped",
+        "Events that retention has dropped from quarantine since the start",
+        read(|figures| figures.dropped),
     );
 }
 

@@ -1,25 +1,35 @@
-//! From the key that a request carries to the partner who sends it.
+//! From the key that a request carries, or that signed it, to the partner who sends it.
 //!
 //! A key is `hw_<key id>_<secret>`. Nothing here, neither error nor `Debug`, shows a key that was presented.
 
+mod places;
+mod signature;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
-
-use base64::{Engine, engine::general_purpose};
-use http::{HeaderMap, HeaderName, header, request::Parts};
-use percent_encoding::percent_decode_str;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-
-use crate::{
-    event::PartnerName,
-    problem::{Code, Problem},
-    registry::model::{Key, KeyKind, State},
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+use http::{header, request::Parts};
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq;
+
+use places::Presented;
+pub use places::{Places, key_id};
+use signature::{Claim, Secret};
+
+use crate::{
+    event::{EventType, PartnerName},
+    problem::{Code, Problem},
+    registry::model::{Digest, Key, KeyKind, SigningSecret, State, envelope::Signature},
+};
+
 const PREFIX: &str = "hw_";
 const SIGNING_PREFIX: &str = "whsec_";
 /// No key is longer; what is longer need not be hashed.
@@ -32,87 +42,179 @@ pub struct Identity {
     pub partner: PartnerName,
     pub key_id: Arc<str>,
     pub kind: KeyKind,
+    scope: Arc<[String]>,
+    /// `webhook-id` of a request that was signed with Standard Webhooks.
+    pub webhook_id: Option<String>,
+}
+
+impl Identity {
+    /// Whether the key may send events of any type.
+    pub fn may_send_all(&self) -> bool {
+        self.scope.is_empty()
+    }
+
+    pub fn may_send(&self, event_type: &EventType) -> bool {
+        self.may_send_all()
+            || self.scope.iter().any(|pattern| match pattern.strip_suffix('*') {
+                Some(prefix) => event_type.as_str().starts_with(prefix),
+                None => pattern == event_type.as_str(),
+            })
+    }
+}
+
+/// What a request tells of its sender besides the key.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    origin: Option<Vec<u8>>,
+    certificate: Option<[u8; 32]>,
+}
+
+impl Caller {
+    pub fn new(head: &Parts, certificate: Option<[u8; 32]>) -> Caller {
+        Caller {
+            origin: head
+                .headers
+                .get(header::ORIGIN)
+                .map(|origin| origin.as_bytes().to_vec()),
+            certificate,
+        }
+    }
 }
 
 /// All live keys of one registry snapshot.
 #[derive(Debug, Default)]
 pub struct Keys {
-    by_id: HashMap<Arc<str>, Entry>,
+    by_id: HashMap<Arc<str>, Arc<Entry>>,
+    /// Origins that some publishable key allows, in lower case.
+    origins: HashSet<String>,
+    /// Some publishable key allows all.
+    any_origin: bool,
 }
 
 #[derive(Debug)]
 struct Entry {
+    id: Arc<str>,
     partner: PartnerName,
     kind: KeyKind,
     sha256: [u8; 32],
     /// Of a publishable key: the origins it may be used from, shared by all keys of the partner; empty: any.
     origins: Arc<[String]>,
+    /// Which client certificates it must come with, shared likewise; empty: none is needed.
+    certificates: Arc<[Digest]>,
+    scope: Arc<[String]>,
+    expires: Option<Timestamp>,
+    signing: Option<Secret>,
+    /// Seconds since 1970 of its last use on this node; 0: none. Goes on from one snapshot to the next.
+    used_s: Arc<AtomicI64>,
 }
 
-/// A key as presented, and where.
-struct Presented {
-    text: String,
-    is_in_query: bool,
+/// A signed request whose body is not there yet.
+#[derive(Debug)]
+pub struct Signed {
+    claim: Claim,
+    /// None where no live signing key has this id: the work is done all the same.
+    entry: Option<Arc<Entry>>,
+    caller: Caller,
 }
+
+/// What all keys of a partner share: its origins, and the certificates that its clients bring.
+type Shared = (Arc<[String]>, Arc<[Digest]>);
 
 impl Keys {
-    /// The keys of all partners there are; a key whose partner is gone is none.
-    pub fn build(state: &State) -> Keys {
-        let mut origins: HashMap<&PartnerName, Arc<[String]>> = HashMap::new();
-        let mut by_id = HashMap::with_capacity(state.keys.len());
-        for Key {
-            id,
-            partner,
-            kind,
-            sha256,
-            ..
-        } in state.keys.values().map(|key| &key.value)
-        {
-            let Some(owner) = state.partners.get(partner) else {
+    /// The keys of all partners there are; a key whose partner is gone is none. `open` gives signing keys their secrets.
+    pub fn build(state: &State, previous: &Keys, open: impl Fn(&Key) -> Option<SigningSecret>) -> Keys {
+        let mut shared: HashMap<&PartnerName, Shared> = HashMap::new();
+        let mut keys = Keys {
+            by_id: HashMap::with_capacity(state.keys.len()),
+            ..Keys::default()
+        };
+        for key in state.keys.values().map(|key| &key.value) {
+            let Some(owner) = state.partners.get(&key.partner) else {
                 continue;
             };
-            let origins = origins
-                .entry(partner)
-                .or_insert_with(|| owner.value.origins.as_slice().into());
-            by_id.insert(
-                id.as_str().into(),
-                Entry {
-                    partner: partner.clone(),
-                    kind: *kind,
-                    sha256: sha256.0,
-                    origins: Arc::clone(origins),
-                },
-            );
+            let (origins, certificates) = shared.entry(&key.partner).or_insert_with(|| {
+                let partner = &owner.value;
+                (
+                    partner.origins.as_slice().into(),
+                    partner.client_certificates.as_slice().into(),
+                )
+            });
+            if key.kind == KeyKind::Publishable {
+                keys.any_origin |= origins.is_empty();
+                keys.origins
+                    .extend(origins.iter().map(|origin| origin.to_ascii_lowercase()));
+            }
+            let known = previous.by_id.get(key.id.as_str());
+            let id: Arc<str> = known.map_or_else(|| key.id.as_str().into(), |known| Arc::clone(&known.id));
+            let signing = match (key.kind, known.and_then(|known| known.signing.clone())) {
+                (KeyKind::Signing, None) => open(key).as_ref().map(Secret::new),
+                (_, known) => known,
+            };
+            let entry = Entry {
+                id: Arc::clone(&id),
+                partner: key.partner.clone(),
+                kind: key.kind,
+                sha256: key.sha256.0,
+                origins: Arc::clone(origins),
+                certificates: Arc::clone(certificates),
+                scope: key.types.as_slice().into(),
+                expires: key.expires,
+                signing,
+                used_s: known.map_or_else(Arc::default, |known| Arc::clone(&known.used_s)),
+            };
+            keys.by_id.insert(id, Arc::new(entry));
         }
-        Keys { by_id }
+        keys
     }
 
-    /// Whose request this is. 401: no valid key; 403: the key is valid and may not be used like this.
-    pub fn identify(&self, head: &Parts) -> Result<Identity, Problem> {
-        let presented = presented(head)?;
-        let (id, entry) = self.verify(&presented.text)?;
+    /// Whether pages of this origin may send with some publishable key.
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        self.any_origin || self.origins.contains(&origin.to_ascii_lowercase())
+    }
+
+    /// When a key was last used on this node.
+    pub fn last_used(&self, id: &str) -> Option<Timestamp> {
+        let seconds = self.by_id.get(id)?.used_s.load(Ordering::Relaxed);
+        (seconds > 0).then(|| Timestamp::from_second(seconds).ok())?
+    }
+
+    /// Whose request this is, by the key in its head. 401: no valid key; 403: the key is valid and may not be used like
+    /// this.
+    pub fn identify(&self, head: &Parts, caller: &Caller, places: &Places<'_>) -> Result<Identity, Problem> {
+        let presented = places.presented(head)?;
+        self.identify_presented(&presented, caller)
+    }
+
+    /// [`Keys::identify`] for a key that stood in the body.
+    pub fn identify_text(&self, text: &str, caller: &Caller) -> Result<Identity, Problem> {
+        let presented = Presented {
+            text: text.to_owned(),
+            is_in_url: false,
+        };
+        self.identify_presented(&presented, caller)
+    }
+
+    fn identify_presented(&self, presented: &Presented, caller: &Caller) -> Result<Identity, Problem> {
+        let now = Timestamp::now();
+        let entry = self.verify(&presented.text, now)?;
         match entry.kind {
             KeyKind::Signing => return Err(signing_secret_sent()),
-            KeyKind::Secret if presented.is_in_query => {
+            KeyKind::Secret if presented.is_in_url => {
                 return Err(Problem::new(
                     Code::KeyForbidden,
                     format!(
                         "a secret key must not stand in a URL, where logs keep it: revoke it, and {PLACES}; only a \
-                         publishable key may be sent as ?key="
+                         publishable key may be sent in a URL"
                     ),
                 ));
             }
-            KeyKind::Publishable => check_origin(&head.headers, &entry.origins)?,
+            KeyKind::Publishable => check_origin(caller, &entry.origins)?,
             KeyKind::Secret => {}
         }
-        Ok(Identity {
-            partner: entry.partner.clone(),
-            key_id: Arc::clone(id),
-            kind: entry.kind,
-        })
+        entry.admit(caller, now, None)
     }
 
-    fn verify(&self, text: &str) -> Result<(&Arc<str>, &Entry), Problem> {
+    fn verify(&self, text: &str, now: Timestamp) -> Result<&Entry, Problem> {
         if text.starts_with(SIGNING_PREFIX) {
             return Err(signing_secret_sent());
         }
@@ -120,16 +222,106 @@ impl Keys {
             .strip_prefix(PREFIX)
             .filter(|_| text.len() <= KEY_BYTES)
             .and_then(|rest| rest.split_once('_'))
-            .and_then(|(id, _)| self.by_id.get_key_value(id));
+            .and_then(|(id, _)| self.by_id.get(id));
         // An unknown id costs the same as a wrong secret, so that time tells nothing of which ids there are.
         let digest: [u8; 32] = Sha256::digest(&text.as_bytes()[..text.len().min(KEY_BYTES)]).into();
-        let expected = known.map_or([0; 32], |(_, entry)| entry.sha256);
+        let expected = known.map_or([0; 32], |entry| entry.sha256);
         let is_equal = bool::from(digest.ct_eq(&expected));
-        known.filter(|_| is_equal).ok_or_else(|| {
-            Problem::new(
-                Code::KeyInvalid,
-                "the key is unknown, revoked or mistyped; use a live key of the partner",
-            )
+        known
+            .filter(|entry| is_equal && entry.is_live(now))
+            .map(|entry| &**entry)
+            .ok_or_else(|| {
+                Problem::new(
+                    Code::KeyInvalid,
+                    "the key is unknown, revoked, expired or mistyped; use a live key of the partner",
+                )
+            })
+    }
+
+    /// The partner of a live signing key; anybody may know its id.
+    pub fn signer(&self, key_id: &str) -> Option<&PartnerName> {
+        let entry = self.by_id.get(key_id)?;
+        (entry.kind == KeyKind::Signing && entry.is_live(Timestamp::now())).then_some(&entry.partner)
+    }
+
+    /// A request that the key `key_id` has signed, as its head claims.
+    ///
+    /// # Errors
+    ///
+    /// 401 where the headers say already that the signature cannot be valid.
+    pub fn signed(
+        &self,
+        head: &Parts,
+        caller: Caller,
+        key_id: &str,
+        signature: &Signature,
+    ) -> Result<Signed, Problem> {
+        let now = Timestamp::now();
+        let claim = Claim::read(&head.headers, signature, now)?;
+        let entry = self.by_id.get(key_id);
+        let entry = entry.filter(|entry| entry.kind == KeyKind::Signing && entry.is_live(now));
+        Ok(Signed {
+            claim,
+            entry: entry.cloned(),
+            caller,
+        })
+    }
+}
+
+impl Signed {
+    /// Whose request this is, now that its body is there as it was sent.
+    pub fn verify(self, body: &[u8]) -> Result<Identity, Problem> {
+        let secret = self.entry.as_ref().and_then(|entry| entry.signing.as_ref());
+        let is_valid = match secret {
+            Some(secret) => self.claim.is_by(secret, body),
+            None => {
+                let nobody = Secret::new(&SigningSecret::new(String::new()));
+                // What it finds is of no concern: that key is nobody's.
+                std::hint::black_box(self.claim.is_by(&nobody, body));
+                false
+            }
+        };
+        match self.entry {
+            Some(entry) if is_valid => entry.admit(&self.caller, Timestamp::now(), self.claim.id),
+            _ => Err(Problem::new(
+                Code::SignatureInvalid,
+                "the signature is not one of this key over the bytes of the body as they came; sign what is sent, \
+                 compressed where it is, with the secret of the key that key_id names",
+            )),
+        }
+    }
+}
+
+impl Entry {
+    fn is_live(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// The last step, after the key itself was found to be good.
+    fn admit(
+        &self,
+        caller: &Caller,
+        now: Timestamp,
+        webhook_id: Option<String>,
+    ) -> Result<Identity, Problem> {
+        let is_known = |certificate: &[u8; 32]| self.certificates.iter().any(|known| known.0 == *certificate);
+        if !self.certificates.is_empty() && !caller.certificate.as_ref().is_some_and(is_known) {
+            return Err(Problem::new(
+                Code::KeyForbidden,
+                "this partner's requests must come over TLS with one of its client certificates",
+            ));
+        }
+        let now_s = now.as_second();
+        // Most requests come within the same second: then the line is only read, and no core takes it from another.
+        if self.used_s.load(Ordering::Relaxed) != now_s {
+            self.used_s.store(now_s, Ordering::Relaxed);
+        }
+        Ok(Identity {
+            partner: self.partner.clone(),
+            key_id: Arc::clone(&self.id),
+            kind: self.kind,
+            scope: Arc::clone(&self.scope),
+            webhook_id,
         })
     }
 }
@@ -141,11 +333,11 @@ fn signing_secret_sent() -> Problem {
     )
 }
 
-fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), Problem> {
-    let Some(origin) = headers.get(header::ORIGIN) else {
+fn check_origin(caller: &Caller, allowed: &[String]) -> Result<(), Problem> {
+    let Some(origin) = &caller.origin else {
         return Ok(());
     };
-    let is_allowed = |allowed: &String| allowed.as_bytes().eq_ignore_ascii_case(origin.as_bytes());
+    let is_allowed = |allowed: &String| allowed.as_bytes().eq_ignore_ascii_case(origin);
     if allowed.is_empty() || allowed.iter().any(is_allowed) {
         return Ok(());
     }
@@ -153,75 +345,4 @@ fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), Problem> 
         Code::KeyForbidden,
         "this publishable key may not be used from this Origin; add the origin to the partner's origins",
     ))
-}
-
-/// The one key that the request carries, wherever it stands.
-fn presented(head: &Parts) -> Result<Presented, Problem> {
-    let mut found: Option<Presented> = None;
-    let mut take = |text: Cow<'_, str>, is_in_query: bool| match &mut found {
-        None => {
-            found = Some(Presented {
-                text: text.into_owned(),
-                is_in_query,
-            });
-            Ok(())
-        }
-        Some(known) if known.text == text => {
-            known.is_in_query |= is_in_query;
-            Ok(())
-        }
-        Some(_) => Err(Problem::new(
-            Code::KeyConflict,
-            "the request carries different keys in different places; send one",
-        )),
-    };
-    for value in head.headers.get_all(header::AUTHORIZATION) {
-        if let Some(key) = authorization_key(value.as_bytes())? {
-            take(key.into(), false)?;
-        }
-    }
-    for value in head.headers.get_all(API_KEY) {
-        let key = value.to_str().map_err(|_| malformed("X-API-Key"))?;
-        take(key.trim().into(), false)?;
-    }
-    for key in query_keys(head.uri.query().unwrap_or_default()) {
-        take(key.map_err(|()| malformed("?key="))?, true)?;
-    }
-    found.ok_or_else(|| Problem::new(Code::KeyMissing, format!("every request needs a key; {PLACES}")))
-}
-
-fn malformed(place: &str) -> Problem {
-    Problem::new(
-        Code::KeyInvalid,
-        format!("{place} does not hold a key that can be read; {PLACES}"),
-    )
-}
-
-/// The key in an `Authorization` header; none where its scheme is not one that carries keys.
-fn authorization_key(value: &[u8]) -> Result<Option<String>, Problem> {
-    let text = std::str::from_utf8(value).map_err(|_| malformed("Authorization"))?;
-    let (scheme, credentials) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
-    let credentials = credentials.trim();
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(Some(credentials.to_owned()));
-    }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return Ok(None);
-    }
-    let decoded = general_purpose::STANDARD
-        .decode(credentials)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(|| malformed("Authorization"))?;
-    let (_, password) = decoded
-        .split_once(':')
-        .ok_or_else(|| malformed("Authorization"))?;
-    Ok(Some(password.to_owned()))
-}
-
-fn query_keys(query: &str) -> impl Iterator<Item = Result<Cow<'_, str>, ()>> {
-    query
-        .split('&')
-        .filter_map(|pair| pair.strip_prefix("key="))
-        .map(|value| percent_decode_str(value).decode_utf8().map_err(|_| ()))
 }

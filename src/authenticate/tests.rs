@@ -1,9 +1,11 @@
+mod signatures;
+
 use std::sync::Arc;
 
 use http::{Request, request::Parts};
 use jiff::Timestamp;
 
-use super::{Identity, Keys};
+use super::{Caller, Identity, Keys, Places};
 use crate::{
     problem::Code,
     registry::model::{Digest, Key, KeyKind, Partner, State, Versioned},
@@ -40,6 +42,8 @@ fn state() -> State {
             kind,
             sha256: Digest::of(text.as_bytes()),
             signing_secret: None,
+            expires: None,
+            types: Vec::new(),
             created: Timestamp::UNIX_EPOCH,
         };
         state.keys.insert(
@@ -61,9 +65,14 @@ fn head(uri: &str, headers: &[(&str, &str)]) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
+fn keys() -> Keys {
+    Keys::build(&state(), &Keys::default(), |_| None)
+}
+
 fn identify(uri: &str, headers: &[(&str, &str)]) -> Result<Identity, Code> {
-    Keys::build(&state())
-        .identify(&head(uri, headers))
+    let head = head(uri, headers);
+    keys()
+        .identify(&head, &Caller::new(&head, None), &Places::default())
         .map_err(|problem| {
             for key in [SECRET, PUBLISHABLE, SIGNING, ORPHAN] {
                 assert!(!problem.to_string().contains(key), "a problem shows the key");
@@ -189,4 +198,89 @@ fn a_publishable_key_is_held_to_its_origins() {
         )
         .is_ok()
     );
+}
+
+#[test]
+fn a_key_ends_when_it_says_and_no_earlier() {
+    let mut state = state();
+    let mut expire = |seconds: i64| {
+        let key = Arc::make_mut(state.keys.get_mut("k1").unwrap());
+        key.value.expires = Some(Timestamp::from_second(Timestamp::now().as_second() + seconds).unwrap());
+        let head = head("/v1/events", &[("x-api-key", SECRET)]);
+        let keys = Keys::build(&state, &Keys::default(), |_| None);
+        keys.identify(&head, &Caller::default(), &Places::default())
+            .map_err(|problem| problem.code)
+    };
+    assert!(expire(60).is_ok());
+    assert_eq!(expire(-1), Err(Code::KeyInvalid));
+}
+
+#[test]
+fn a_key_is_held_to_its_types() {
+    let mut state = state();
+    let key = Arc::make_mut(state.keys.get_mut("k1").unwrap());
+    key.value.types = vec!["order.*".to_owned(), "ping".to_owned()];
+    let keys = Keys::build(&state, &Keys::default(), |_| None);
+    let head = head("/v1/events", &[("x-api-key", SECRET)]);
+    let identity = keys
+        .identify(&head, &Caller::default(), &Places::default())
+        .unwrap();
+    for (event_type, expected) in [
+        ("order.paid", true),
+        ("ping", true),
+        ("order", false),
+        ("pings", false),
+    ] {
+        assert_eq!(
+            identity.may_send(&event_type.parse().unwrap()),
+            expected,
+            "{event_type}"
+        );
+    }
+    assert!(!identity.may_send_all());
+}
+
+#[test]
+fn the_last_use_is_seen_and_outlives_a_change_of_the_registry() {
+    let keys = keys();
+    assert_eq!(keys.last_used("k1"), None);
+    let head = head("/v1/events", &[("x-api-key", SECRET)]);
+    keys.identify(&head, &Caller::default(), &Places::default())
+        .unwrap();
+    let used = keys.last_used("k1").unwrap();
+    assert!(Timestamp::now().as_second() - used.as_second() <= 1);
+    let next = Keys::build(&state(), &keys, |_| None);
+    assert!(next.last_used("k1") >= Some(used));
+    assert_eq!(next.last_used("k2"), None);
+}
+
+#[test]
+fn a_partner_with_certificates_is_served_with_one_of_them_alone() {
+    let mut state = state();
+    let partner = Arc::make_mut(state.partners.get_mut("acme").unwrap());
+    partner.value.client_certificates = vec![Digest([7; 32])];
+    let keys = Keys::build(&state, &Keys::default(), |_| None);
+    let head = head("/v1/events", &[("x-api-key", SECRET)]);
+    for (certificate, expected) in [(None, false), (Some([8; 32]), false), (Some([7; 32]), true)] {
+        let identity = keys.identify(&head, &Caller::new(&head, certificate), &Places::default());
+        assert_eq!(identity.is_ok(), expected);
+    }
+}
+
+#[test]
+fn the_user_of_basic_is_a_key_only_where_an_envelope_says_so() {
+    use crate::registry::model::envelope::{KeyIn, KeyPlace};
+    let place = KeyPlace {
+        place: KeyIn::BasicUser,
+        name: None,
+    };
+    let credentials = basic(SECRET, "");
+    let head = head("/v1/batch", &[("authorization", &credentials)]);
+    let declared = Places {
+        path: None,
+        declared: vec![&place],
+    };
+    assert!(keys().identify(&head, &Caller::default(), &declared).is_ok());
+    let refused = keys().identify(&head, &Caller::default(), &Places::default());
+    assert_eq!(refused.unwrap_err().code, Code::KeyInvalid);
 }

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
-use super::plugin_project::Language;
+use super::{plugin_project::Language, schema_files::import::Origin};
 use crate::{
     event::{AppVersion, EventType, PartnerName, PluginName, RouteName},
     problem::Code,
@@ -170,14 +170,76 @@ pub enum SchemaCommand {
         #[arg(long)]
         force: bool,
     },
+    /// Say what registering a schema would do: what it refuses, and what would become of recent and quarantined events.
+    Check {
+        #[command(flatten)]
+        schema: SchemaName,
+        /// The JSON Schema; - reads standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Compare two registered versions of a type.
+    Diff {
+        #[command(flatten)]
+        schema: SchemaName,
+        /// The other version.
+        #[arg(value_name = "SINCE", value_parser = since)]
+        other: String,
+    },
     /// Delete a schema.
     Delete {
         #[command(flatten)]
         schema: SchemaName,
     },
+    /// Write another registry's schemas in the layout that `apply` reads, and say what could not be taken.
+    Import {
+        #[arg(long, value_enum, value_name = "WHERE")]
+        from: Origin,
+        /// Iglu's folder; or a file with what the topic _schemas holds or Confluent's REST API answers, or with a
+        /// tracking plan as Segment's API answers.
+        #[arg(value_name = "DIR|FILE")]
+        input: PathBuf,
+        /// Gets schemas/TYPE/SINCE.json.
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        to: PathBuf,
+        /// Only say what would be taken.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write a gateway's schemas, upgrades and types in the layout that `apply` reads.
+    Export {
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Write over files that are there with another content.
+        #[arg(long)]
+        overwrite: bool,
+    },
+    /// Propose a schema that takes sample events: the schema on standard output, the reasons on standard error.
+    Infer {
+        /// An event's data a line, or an event with its attributes a line; - reads standard input.
+        #[arg(value_name = "FILE.ndjson")]
+        file: PathBuf,
+        /// Of events with their attributes, those of this type.
+        #[arg(long = "type", value_name = "TYPE")]
+        event_type: Option<EventType>,
+        /// Sightings without which nothing is called required, an enum or a format.
+        #[arg(long, value_name = "N", default_value = "10")]
+        evidence: NonZeroU32,
+    },
+    /// Say how events of the version before are brought to this version's form. Without FILE, print it.
+    Upgrade {
+        #[command(flatten)]
+        schema: SchemaName,
+        /// {"steps": [{"rename": "/uid", "to": "user_id"}, …]}; - reads standard input.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Delete it.
+        #[arg(long, conflicts_with = "file")]
+        delete: bool,
+    },
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct SchemaName {
     #[arg(value_name = "TYPE")]
     pub event_type: EventType,
@@ -239,6 +301,15 @@ pub enum KeyCommand {
         partner: PartnerName,
         #[arg(long, value_enum, default_value_t = KeyKind::Secret)]
         kind: KeyKind,
+        /// When it stops being a key, such as 2027-01-31T00:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        expires: Option<Timestamp>,
+        /// A type that it may send, or a prefix such as "order.*"; may be repeated. Without it: any.
+        #[arg(long = "type", value_name = "TYPE")]
+        types: Vec<String>,
+        /// For kind signing: the file with the secret that the sender signs with, where the sender has made it.
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
     },
     /// List a partner's live keys, without their secrets.
     List { partner: PartnerName },
@@ -355,16 +426,26 @@ pub enum PluginCommand {
     },
     /// Build a plugin's component.
     Build {
-        #[arg(value_name = "DIR", default_value = ".")]
-        directory: PathBuf,
+        /// The folder of a plugin's source, or a core module, as a C compiler makes it.
+        #[arg(value_name = "DIR|FILE", default_value = ".")]
+        path: PathBuf,
     },
     /// Build a plugin and run its cases through the gateway's own host, on this machine.
     Test {
-        #[arg(value_name = "DIR", default_value = ".")]
-        directory: PathBuf,
+        /// The folder of a plugin's source, or a component.
+        #[arg(value_name = "DIR|FILE", default_value = ".")]
+        path: PathBuf,
+        /// The folder of the cases; by default `cases` in DIR, or beside FILE.
+        #[arg(long, value_name = "DIR")]
+        cases: Option<PathBuf>,
         /// Without a gateway; this version knows no other way.
         #[arg(long, required = true)]
         local: bool,
+    },
+    /// Build a plugin and run its cases, now and at each save; show what each save changed. Ctrl-C ends it.
+    Dev {
+        #[arg(value_name = "DIR", default_value = ".")]
+        directory: PathBuf,
     },
     /// Upload a component as the plugin's next version.
     Push {

@@ -138,6 +138,15 @@ impl Client {
         self.request(Method::POST, path, &[], body, &[]).await
     }
 
+    pub async fn post_with(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Sent,
+    ) -> Result<Reply, Failure> {
+        self.request(Method::POST, path, query, Some(body), &[]).await
+    }
+
     pub async fn delete(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Failure> {
         self.request(Method::DELETE, path, query, None, &[]).await
     }

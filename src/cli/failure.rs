@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf, process::ExitCode};
 
 use serde::Deserialize;
 
-use super::{output, plugin_project::ProjectError};
+use super::{commands::schema_report::Comparison, output, plugin_project::ProjectError};
 use crate::config::ConfigErrors;
 
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +79,9 @@ pub struct Refusal {
     pub errors: Vec<RefusalFault>,
     #[serde(default)]
     pub request_id: String,
+    /// Of a refused schema.
+    #[serde(default)]
+    pub compatibility: Vec<Comparison>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,7 +106,8 @@ impl Refusal {
             "not-found" => "`list` shows what there is",
             "path-unknown" => "check --url: it must be the admin port, without a path",
             "schema-incompatible" | "compatibility-unknown" => {
-                "register it with a later SINCE, or force it with `headworks schema register … --force`"
+                "`headworks schema check` shows more; register it with a later SINCE, or force it with `headworks \
+                 schema register … --force`"
             }
             "precondition-failed" => "look at it again, then repeat the command",
             "store-unavailable" | "internal" | "overloaded" | "shutting-down" => {
@@ -135,6 +139,9 @@ impl fmt::Display for Refusal {
                 output::printable(pointer),
                 output::printable(&fault.message)
             )?;
+        }
+        for example in self.compatibility.iter().flat_map(Comparison::examples) {
+            write!(formatter, "\n  {}", output::printable(&example))?;
         }
         if let Some(advice) = self.advice() {
             write!(formatter, "\n  {advice}")?;

@@ -9,6 +9,7 @@ mod failure;
 mod output;
 pub mod plugin_project;
 mod resources;
+mod schema_files;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ use std::{path::Path, process::ExitCode};
 use clap::Parser as _;
 
 use self::{
-    arguments::{Cli, Command, ConfigCommand},
+    arguments::{Cli, Command, ConfigCommand, SchemaCommand},
     client::Client,
     failure::Failure,
     output::Output,
@@ -69,6 +70,28 @@ async fn speak(command: Command) -> Result<(), Failure> {
             let client = Client::new(&arguments.remote)?;
             apply::run(&arguments, &client, &mut Output::new(&arguments.remote)).await
         }
+        Command::Schema {
+            remote,
+            command:
+                SchemaCommand::Import {
+                    from,
+                    input,
+                    to,
+                    dry_run,
+                },
+        } => schema_files::import::run(from, &input, &to, dry_run, Output::new(&remote)),
+        Command::Schema {
+            remote,
+            command:
+                SchemaCommand::Infer {
+                    file,
+                    event_type,
+                    evidence,
+                },
+        } => {
+            let evidence = usize::try_from(evidence.get()).unwrap_or(usize::MAX);
+            schema_files::infer::run(&file, event_type.as_ref(), evidence, Output::new(&remote))
+        }
         Command::Schema { remote, command } => {
             let client = Client::new(&remote)?;
             commands::schema::run(command, &client, &mut Output::new(&remote)).await
@@ -111,7 +134,12 @@ fn check(file: &Path) -> Result<(), Failure> {
     for warning in settings.warnings() {
         output::note(&format!("warning: {warning}"));
     }
-    let faults = crate::deliver::check(&settings.destinations);
+    let destinations = crate::deliver::check(&settings.destinations);
+    let faults: Vec<String> = destinations
+        .iter()
+        .map(ToString::to_string)
+        .chain(crate::store::check(&settings.store).map(|fault| fault.to_string()))
+        .collect();
     for fault in &faults {
         output::note(&format!("{}: {fault}", file.display()));
     }

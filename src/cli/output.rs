@@ -6,6 +6,7 @@ use std::{
 };
 
 use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::value::RawValue;
 
 use super::{arguments::Remote, failure::Failure};
@@ -83,9 +84,38 @@ pub fn progress(text: &str) {
     }
 }
 
+/// How far long work is, on standard error where somebody watches.
+pub struct Bar(ProgressBar);
+
+impl Bar {
+    pub fn new(total: u64, what: &'static str) -> Bar {
+        // Hidden where standard error is no terminal.
+        let bar = ProgressBar::new(total);
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}  {per_sec}  {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(what);
+        Bar(bar)
+    }
+
+    pub fn set(&self, done: u64) {
+        self.0.set_position(done);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// Prints rows; on a terminal as wide as it, elsewhere one line each.
 pub fn table(headers: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
-    line(&rendered(headers, rows, io::stdout().is_terminal()))
+    line(&laid_out(headers, rows, io::stdout().is_terminal()))
+}
+
+/// Rows as [`table`] prints them where nobody watches.
+pub fn rendered(headers: &[&str], rows: Vec<Vec<String>>) -> String {
+    laid_out(headers, rows, false)
 }
 
 /// Prints what belongs to one thing, a line for each.
@@ -97,7 +127,7 @@ pub fn pairs(pairs: &[(&str, String)]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn rendered(headers: &[&str], rows: Vec<Vec<String>>, fit: bool) -> String {
+fn laid_out(headers: &[&str], rows: Vec<Vec<String>>, fit: bool) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -138,7 +168,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{printable, rendered};
+    use super::{laid_out, printable};
 
     #[test]
     fn tables_have_no_borders_and_a_line_a_row() {
@@ -151,7 +181,7 @@ mod tests {
             vec!["app.search".to_owned(), "5.10.0".to_owned(), "x".repeat(300)],
         ];
         assert_eq!(
-            rendered(&["TYPE", "SINCE", "NOTE"], rows, false),
+            laid_out(&["TYPE", "SINCE", "NOTE"], rows, false),
             format!(
                 "TYPE        SINCE   NOTE\ncall.ended  1.0     the first text\napp.search  5.10.0  {}",
                 "x".repeat(300)
@@ -163,7 +193,7 @@ mod tests {
     fn control_characters_do_not_reach_the_terminal() {
         assert_eq!(printable("a\u{1b}[31mb\nc é"), "a\\u{1b}[31mb\\nc é");
         assert_eq!(
-            rendered(&["A"], vec![vec!["\u{1b}]0;x\u{7}".to_owned()]], false),
+            laid_out(&["A"], vec![vec!["\u{1b}]0;x\u{7}".to_owned()]], false),
             "A\n\\u{1b}]0;x\\u{7}"
         );
     }

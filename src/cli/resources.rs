@@ -12,7 +12,10 @@ use crate::{
         tree::{self, Node, Value},
     },
     event::PluginName,
-    registry::model::{Compatibility, Partner, Policy, RateLimit, Route, RouteMatch, RouteTarget, TypeEntry},
+    registry::model::{
+        Compatibility, Digest, DigestError, Form, Partner, Policy, RateLimit, Route, RouteMatch, RouteTarget,
+        TypeEntry, UnreadableVersion,
+    },
 };
 
 /// The API takes no larger body.
@@ -24,6 +27,11 @@ const COMPATIBILITIES: [(&str, Compatibility); 4] = [
     ("backward", Compatibility::Backward),
     ("forward", Compatibility::Forward),
     ("full", Compatibility::Full),
+];
+const FORMS: [(&str, Form); 2] = [("sent", Form::Sent), ("latest", Form::Latest)];
+const UNREADABLE_VERSIONS: [(&str, UnreadableVersion); 2] = [
+    ("latest", UnreadableVersion::Latest),
+    ("quarantine", UnreadableVersion::Quarantine),
 ];
 
 /// The resource in the file at `path`, `-` being standard input.
@@ -80,6 +88,9 @@ pub fn partner(root: &Node, faults: &mut Faults) -> Partner {
         envelope: section.get("envelope").map(Node::to_json),
         rate_limit: section.has("rate_limit").then(RateLimit::default),
         origins: section.read("origins", faults, texts).unwrap_or_default(),
+        client_certificates: section
+            .read("client_certificates", faults, digests)
+            .unwrap_or_default(),
     };
     let mut limits = section.section("rate_limit", faults);
     let rate_limit = partner.rate_limit.map(|_| RateLimit {
@@ -102,6 +113,12 @@ pub fn type_entry(root: &Node, faults: &mut Faults) -> TypeEntry {
         compatibility: section
             .read("compatibility", faults, |node| choice(node, &COMPATIBILITIES))
             .unwrap_or_default(),
+        unreadable_version: section
+            .read("unreadable_version", faults, |node| {
+                choice(node, &UNREADABLE_VERSIONS)
+            })
+            .unwrap_or_default(),
+        mask: section.read("mask", faults, texts).unwrap_or_default(),
     };
     section.finish(faults);
     entry
@@ -117,6 +134,9 @@ pub fn route(root: &Node, faults: &mut Faults) -> Route {
         source: matched.text("source", faults).unwrap_or(default.source),
     };
     matched.finish(faults);
+    let form = section
+        .read("form", faults, |node| choice(node, &FORMS))
+        .unwrap_or_default();
     let plugin = section.read("plugin", faults, |node| {
         text(node)?
             .parse::<PluginName>()
@@ -135,6 +155,7 @@ pub fn route(root: &Node, faults: &mut Faults) -> Route {
     section.finish(faults);
     Route {
         matches,
+        form,
         plugin,
         config,
         to,
@@ -200,6 +221,17 @@ impl Bounds for u32 {
 
 impl Bounds for u64 {
     const MOST: u64 = i64::MAX as u64;
+}
+
+fn digests(node: &Node) -> Result<Vec<Digest>, ValueFault> {
+    texts(node)?
+        .iter()
+        .enumerate()
+        .map(|(index, text)| {
+            text.parse()
+                .map_err(|error: DigestError| (format!("[{index}] {error}"), None))
+        })
+        .collect()
 }
 
 fn texts(node: &Node) -> Result<Vec<String>, ValueFault> {

@@ -30,8 +30,11 @@ const KINDS: [(&str, Kind); 3] = [
     ("file", Kind::File),
 ];
 
+/// A setting, the values that it may be given, and why.
+pub type FixedOption = (&'static str, &'static [&'static str], &'static str);
+
 /// librdkafka settings that the promise rests on, the values that they may be given, and why.
-pub const FIXED_OPTIONS: [(&str, &[&str], &str); 9] = [
+pub const FIXED_OPTIONS: [FixedOption; 9] = [
     ("bootstrap.servers", &[], "`brokers` names them"),
     ("metadata.broker.list", &[], "`brokers` names them"),
     (
@@ -191,7 +194,13 @@ fn kafka(
         "name at least one: brokers = \"localhost:9092\"",
         faults,
     );
-    let options = options(section, environment, faults);
+    let options = options(
+        section,
+        &FIXED_OPTIONS,
+        "\"compression.type\" = \"zstd\"",
+        environment,
+        faults,
+    );
     Some(DestinationKind::Kafka {
         brokers: brokers?,
         options,
@@ -214,8 +223,12 @@ fn brokers(node: &Node) -> Result<String, ValueFault> {
     Ok(brokers.to_owned())
 }
 
-fn options(
+/// Settings of a client, by its own names; values may be secrets. `fixed_options` are left to nobody, and `example` is
+/// shown to who wrote no table.
+pub(super) fn options(
     section: &mut Section<'_>,
+    fixed_options: &[FixedOption],
+    example: &str,
     environment: &BTreeMap<String, String>,
     faults: &mut Faults,
 ) -> BTreeMap<String, Secret> {
@@ -228,14 +241,14 @@ fn options(
         let message = format!("is {}, and must be a table", node.value.kind());
         faults.push(
             ConfigError::new(node.place.clone(), path, message)
-                .suggesting("write options = { \"compression.type\" = \"zstd\" }"),
+                .suggesting(format!("write options = {{ {example} }}")),
         );
         return options;
     };
     for member in members {
         let key = &member.key;
         let fault = match secret(&member.node, key, environment) {
-            Ok(value) => match fixed(key, &value) {
+            Ok(value) => match fixed(fixed_options, key, &value) {
                 Some(fault) => fault,
                 None => {
                     options.insert(key.clone(), value);
@@ -256,8 +269,8 @@ fn options(
 }
 
 /// Why the gateway does not leave this setting to the operator.
-fn fixed(key: &str, value: &Secret) -> Option<ValueFault> {
-    let (_, allowed, why) = FIXED_OPTIONS.iter().find(|(fixed, ..)| *fixed == key)?;
+fn fixed(options: &[FixedOption], key: &str, value: &Secret) -> Option<ValueFault> {
+    let (_, allowed, why) = options.iter().find(|(fixed, ..)| *fixed == key)?;
     if allowed.contains(&value.reveal()) {
         return None;
     }
@@ -265,7 +278,11 @@ fn fixed(key: &str, value: &Secret) -> Option<ValueFault> {
 }
 
 /// The text of an option: a string, an integer, a boolean, `{ file = "…" }` or `{ env = "…" }`.
-fn secret(node: &Node, key: &str, environment: &BTreeMap<String, String>) -> Result<Secret, ValueFault> {
+pub(super) fn secret(
+    node: &Node,
+    key: &str,
+    environment: &BTreeMap<String, String>,
+) -> Result<Secret, ValueFault> {
     let members = match &node.value {
         Value::Text(text) => return Ok(Secret::new(text.clone())),
         Value::Integer(number) => return Ok(Secret::new(number.to_string())),

@@ -56,7 +56,10 @@ pub struct Settings {
     pub server: ServerSettings,
     pub store: StoreSettings,
     pub spool: SpoolSettings,
+    pub quarantine: QuarantineSettings,
+    pub recent: RecentSettings,
     pub limits: Limits,
+    pub keys: KeySettings,
     pub destinations: Vec<DestinationSettings>,
     pub telemetry: TelemetrySettings,
 }
@@ -69,17 +72,54 @@ pub struct ServerSettings {
     pub shutdown_timeout_s: u32,
     /// How long readiness says no before that, while requests are still taken.
     pub shutdown_delay_s: u32,
+    /// Of the data port; absent: plain HTTP.
+    pub tls: Option<TlsSettings>,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Who signs the certificates of senders that have one.
+    pub client_ca: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+pub struct KeySettings {
+    /// Seals what signing keys sign with; 32 bytes in base64. Absent: a file of `data_dir`.
+    pub sealing_key: Option<Secret>,
 }
 
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    /// `file:` and a path, relative to the working directory.
+    /// `file:` and a path, relative to the working directory; or a bucket: `s3://`, `gs://`, `az://`.
     pub url: String,
+    /// Of the bucket, by the names that its provider's tools use.
+    pub options: BTreeMap<String, Secret>,
 }
 
 #[derive(Clone, Debug)]
 pub struct SpoolSettings {
     /// Of all spools of this gateway together.
+    pub max_bytes: ByteSize,
+}
+
+/// What is kept of the events that wait.
+#[derive(Clone, Debug)]
+pub struct QuarantineSettings {
+    /// 0: for ever.
+    pub max_age_days: u32,
+    /// In the store; 0: as much as comes.
+    pub max_bytes: ByteSize,
+}
+
+/// What is remembered of the events that pass.
+#[derive(Clone, Debug)]
+pub struct RecentSettings {
+    /// For each partner, type and app version; 0: none is remembered.
+    pub events: u32,
+    /// Of all of them together.
     pub max_bytes: ByteSize,
 }
 

@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, ops::Range, path::PathBuf};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use super::{
-    ServerSettings, Settings, SpoolSettings, StoreSettings, TelemetrySettings, destination,
+    KeySettings, QuarantineSettings, RecentSettings, ServerSettings, Settings, SpoolSettings, StoreSettings,
+    TelemetrySettings, TlsSettings, destination,
     error::{ConfigError, ConfigErrors, Place},
     overrides,
     section::{Faults, Section, ValueFault, choice, closest, shown, text},
@@ -22,6 +25,11 @@ const SHUTDOWN_TIMEOUT_S: u32 = 25;
 const SPOOL_BYTES: ByteSize = ByteSize(10 << 30);
 /// Below this a spool cannot hold what one segment and one large request need.
 const SPOOL_BYTES_MIN: ByteSize = ByteSize(64 << 20);
+const RECENT_EVENTS: u32 = 100;
+const RECENT_EVENTS_MAX: u32 = 10_000;
+const RECENT_BYTES: ByteSize = ByteSize(64 << 20);
+const RECENT_BYTES_MIN: ByteSize = ByteSize(1 << 20);
+const SEALING_KEY_BYTES: usize = 32;
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const LOG_LEVEL: &str = "info";
@@ -91,9 +99,12 @@ pub fn whole(root: &Node, environment: &BTreeMap<String, String>, faults: &mut F
             .unwrap_or_else(|| DATA_DIR.to_owned()),
     );
     let server = server(section.section("server", faults), faults);
-    let store = store(section.section("store", faults), &data_dir, faults);
+    let store = store(section.section("store", faults), &data_dir, environment, faults);
     let spool = spool(section.section("spool", faults), faults);
+    let quarantine = quarantine(section.section("quarantine", faults), faults);
+    let recent = recent(section.section("recent", faults), faults);
     let limits = limits(section.section("limits", faults), faults);
+    let keys = keys(section.section("keys", faults), environment, faults);
     let destinations = destination::list(section.get("destination"), &data_dir, environment, faults);
     let telemetry = telemetry(section.section("telemetry", faults), faults);
     section.finish(faults);
@@ -102,7 +113,10 @@ pub fn whole(root: &Node, environment: &BTreeMap<String, String>, faults: &mut F
         server,
         store,
         spool,
+        quarantine,
+        recent,
         limits,
+        keys,
         destinations,
         telemetry,
     }
@@ -132,19 +146,40 @@ fn server(mut section: Section<'_>, faults: &mut Faults) -> ServerSettings {
     }
     let shutdown_timeout_s = section.count("shutdown_timeout_s", SHUTDOWN_TIMEOUT_S, faults);
     let shutdown_delay_s = section.count("shutdown_delay_s", 0, faults);
-    if let Some(node) = section.get("tls") {
-        faults.push(
-            ConfigError::new(node.place.clone(), section.path("tls"), "is not in this version")
-                .suggesting("leave it out, and end TLS in front of the gateway"),
-        );
-    }
+    let tls = tls(&mut section, faults);
     section.finish(faults);
     ServerSettings {
         listen,
         admin_listen,
         shutdown_timeout_s,
         shutdown_delay_s,
+        tls,
     }
+}
+
+fn tls(server: &mut Section<'_>, faults: &mut Faults) -> Option<TlsSettings> {
+    let path = server.path("tls");
+    let node = server.get("tls")?;
+    let mut section = Section::of(node, path.clone(), path, faults)?;
+    let certificate = section.text("certificate", faults);
+    let key = section.text("key", faults);
+    let client_ca = section.text("client_ca", faults);
+    section.require(
+        "certificate",
+        "name the file with the certificate and its chain, in PEM",
+        faults,
+    );
+    section.require(
+        "key",
+        "name the file with the certificate's private key, in PEM",
+        faults,
+    );
+    section.finish(faults);
+    Some(TlsSettings {
+        certificate: certificate?.into(),
+        key: key?.into(),
+        client_ca: client_ca.map(PathBuf::from),
+    })
 }
 
 fn collide(one: SocketAddr, two: SocketAddr) -> bool {
@@ -184,24 +219,42 @@ fn address(node: &Node, default: SocketAddr) -> Result<SocketAddr, ValueFault> {
     })
 }
 
-fn store(mut section: Section<'_>, data_dir: &std::path::Path, faults: &mut Faults) -> StoreSettings {
+fn store(
+    mut section: Section<'_>,
+    data_dir: &std::path::Path,
+    environment: &BTreeMap<String, String>,
+    faults: &mut Faults,
+) -> StoreSettings {
     let default = || format!("file:{}", data_dir.join("store").display());
     let url = section
         .read("url", faults, |node| {
             let url = text(node)?;
-            let meant = Some(format!("write \"{}\"", default()));
+            let meant = || Some(format!("write \"{}\"", default()));
             match url.split_once(':') {
                 Some(("file", path)) if !path.trim_start_matches('/').is_empty() => Ok(url.to_owned()),
-                Some(("file", _)) => Err(("names no folder".to_owned(), meant)),
-                Some((scheme @ ("s3" | "gs" | "az"), _)) => {
-                    Err((format!("{scheme}: is not in this version"), meant))
+                Some(("file", _)) => Err(("names no folder".to_owned(), meant())),
+                Some(("s3" | "s3a" | "gs" | "az" | "azure" | "adl" | "abfs" | "abfss", bucket)) => {
+                    match bucket.strip_prefix("//") {
+                        Some(bucket) if !bucket.is_empty() && !bucket.starts_with('/') => Ok(url.to_owned()),
+                        _ => Err((
+                            "names no bucket".to_owned(),
+                            Some("write \"s3://BUCKET/PATH\"".to_owned()),
+                        )),
+                    }
                 }
-                _ => Err((format!("{:?} is no store's URL", shown(url)), meant)),
+                _ => Err((format!("{:?} is no store's URL", shown(url)), meant())),
             }
         })
         .unwrap_or_else(default);
+    let options = destination::options(
+        &mut section,
+        &[],
+        "region = \"eu-central-1\"",
+        environment,
+        faults,
+    );
     section.finish(faults);
-    StoreSettings { url }
+    StoreSettings { url, options }
 }
 
 fn spool(mut section: Section<'_>, faults: &mut Faults) -> SpoolSettings {
@@ -217,6 +270,42 @@ fn spool(mut section: Section<'_>, faults: &mut Faults) -> SpoolSettings {
     SpoolSettings { max_bytes }
 }
 
+fn quarantine(mut section: Section<'_>, faults: &mut Faults) -> QuarantineSettings {
+    // What was acknowledged is dropped only where the operator has said when.
+    let max_age_days = section.count("max_age_days", 0, faults);
+    let max_bytes = section.size("max_bytes", ByteSize(0), faults);
+    section.finish(faults);
+    QuarantineSettings {
+        max_age_days,
+        max_bytes,
+    }
+}
+
+fn recent(mut section: Section<'_>, faults: &mut Faults) -> RecentSettings {
+    let events = section.count("events", RECENT_EVENTS, faults);
+    let max_bytes = section.size("max_bytes", RECENT_BYTES, faults);
+    let bounds = [
+        (
+            "events",
+            events > RECENT_EVENTS_MAX,
+            format!("must not be above {RECENT_EVENTS_MAX}"),
+        ),
+        (
+            "max_bytes",
+            max_bytes < RECENT_BYTES_MIN,
+            format!("must be at least {RECENT_BYTES_MIN}"),
+        ),
+    ];
+    for (key, is_broken, message) in bounds {
+        if is_broken {
+            let place = section.place_of(key).clone();
+            faults.push(ConfigError::new(place, section.path(key), message));
+        }
+    }
+    section.finish(faults);
+    RecentSettings { events, max_bytes }
+}
+
 fn limits(mut section: Section<'_>, faults: &mut Faults) -> Limits {
     let default = Limits::default();
     let limits = Limits {
@@ -230,7 +319,13 @@ fn limits(mut section: Section<'_>, faults: &mut Faults) -> Limits {
         body_idle_s: section.count("body_idle_s", default.body_idle_s, faults),
         body_min_bytes_per_s: section.count("body_min_bytes_per_s", default.body_min_bytes_per_s, faults),
         connections: section.count("connections", default.connections, faults),
+        connections_per_address: section.count(
+            "connections_per_address",
+            default.connections_per_address,
+            faults,
+        ),
         schema_bytes: section.size("schema_bytes", default.schema_bytes, faults),
+        compiled_schema_bytes: section.size("compiled_schema_bytes", default.compiled_schema_bytes, faults),
         component_bytes: section.size("component_bytes", default.component_bytes, faults),
         plugin_time_ms: section.count("plugin_time_ms", default.plugin_time_ms, faults),
         plugin_memory_bytes: section.size("plugin_memory_bytes", default.plugin_memory_bytes, faults),
@@ -253,6 +348,28 @@ fn limits(mut section: Section<'_>, faults: &mut Faults) -> Limits {
     }
     section.finish(faults);
     limits
+}
+
+fn keys(
+    mut section: Section<'_>,
+    environment: &BTreeMap<String, String>,
+    faults: &mut Faults,
+) -> KeySettings {
+    let sealing_key = section.read("sealing_key", faults, |node| {
+        let key = destination::secret(node, "sealing_key", environment)?;
+        match STANDARD.decode(key.reveal().trim()) {
+            Ok(bytes) if bytes.len() == SEALING_KEY_BYTES => Ok(key),
+            _ => Err((
+                format!("is no sealing key: it is {SEALING_KEY_BYTES} bytes in base64"),
+                Some(
+                    "make one with `openssl rand -base64 32`, and keep it in a file: { file = \"…\" }"
+                        .to_owned(),
+                ),
+            )),
+        }
+    });
+    section.finish(faults);
+    KeySettings { sealing_key }
 }
 
 fn telemetry(mut section: Section<'_>, faults: &mut Faults) -> TelemetrySettings {

@@ -58,6 +58,10 @@ fn no_file_gives_the_defaults() {
     assert_eq!(settings.server.admin_listen.to_string(), "127.0.0.1:8081");
     assert_eq!(settings.store.url, "file:data/store");
     assert_eq!(settings.spool.max_bytes, ByteSize(10 << 30));
+    assert_eq!(settings.quarantine.max_age_days, 0);
+    assert_eq!(settings.quarantine.max_bytes, ByteSize(0));
+    assert_eq!(settings.recent.events, 100);
+    assert_eq!(settings.recent.max_bytes, ByteSize(64 << 20));
     assert_eq!(settings.limits, Limits::default());
     assert_eq!(settings.destinations.len(), 1);
     assert_eq!(settings.destinations[0].name.as_str(), "files");
@@ -80,6 +84,14 @@ url = "file:elsewhere"
 
 [spool]
 max_bytes = "1TiB"
+
+[quarantine]
+max_age_days = 90
+max_bytes = "1TiB"
+
+[recent]
+events = 7
+max_bytes = "1GiB"
 
 [limits]
 body_bytes = 1048576
@@ -109,6 +121,10 @@ fn every_section_is_read() {
     assert_eq!(settings.server.shutdown_timeout_s, 5);
     assert_eq!(settings.store.url, "file:elsewhere");
     assert_eq!(settings.spool.max_bytes, ByteSize(1 << 40));
+    assert_eq!(settings.quarantine.max_age_days, 90);
+    assert_eq!(settings.quarantine.max_bytes, ByteSize(1 << 40));
+    assert_eq!(settings.recent.events, 7);
+    assert_eq!(settings.recent.max_bytes, ByteSize(1 << 30));
     assert_eq!(settings.limits.body_bytes, ByteSize(1 << 20));
     assert_eq!(settings.limits.depth, 32);
     let (brokers, options) = kafka(&settings, 0);
@@ -133,7 +149,7 @@ fn every_fault_is_reported_at_once() {
 listen = "localhost:8080"
 admin_listen = 8081
 shutdown_timeout = 3
-tls = { certificate = "a", key = "b" }
+tls = { certificate = "a" }
 
 [spool]
 max_bytes = "10GB"
@@ -170,7 +186,7 @@ headworks.toml:1:1: data_dri: unknown key (did you mean `data_dir`?)
 headworks.toml:4:10: server.listen: "localhost:8080" is no address (did you mean "127.0.0.1:8080"?)
 headworks.toml:5:16: server.admin_listen: is an integer, and must be an address (did you mean "127.0.0.1:8081"?)
 headworks.toml:6:1: server.shutdown_timeout: unknown key (did you mean `shutdown_timeout_s`?)
-headworks.toml:7:7: server.tls: is not in this version (leave it out, and end TLS in front of the gateway)
+headworks.toml:7:7: server.tls.key: is missing (name the file with the certificate's private key, in PEM)
 headworks.toml:10:13: spool.max_bytes: "10GB" is no size: write a whole number with B, KiB, MiB, GiB or TiB, such as "16MiB" (did you mean "10GiB"?)
 headworks.toml:13:14: limits.event_bytes: must not be above body_bytes (512KiB)
 headworks.toml:14:9: limits.depth: is a string, and must be a whole number (write 64 without quotation marks)
@@ -208,8 +224,8 @@ fn columns_count_characters() {
         "store = { \"über\" = 1, \"u\" = 2 }",
         &[],
         "
-headworks.toml:1:11: store.über: unknown key (known in store: url)
-headworks.toml:1:23: store.u: unknown key (known in store: url)
+headworks.toml:1:11: store.über: unknown key (known in store: options, url)
+headworks.toml:1:23: store.u: unknown key (known in store: options, url)
 ",
     );
 }
@@ -249,7 +265,7 @@ kind = "file"
 path = "./out"
 
 [store]
-url = "s3://bucket"
+url = "s3:bucket"
 "#,
         &[],
         r#"
@@ -266,7 +282,7 @@ headworks.toml:17:16: destination.marketing.endpoint_url: "127.0.0.1:4568" is no
 headworks.toml:19:15: destination.marketing.aggregation: is a string, and must be true or false
 headworks.toml:20:16: destination.marketing.record_bytes: must lie between 1 and 10MiB
 headworks.toml:30:8: destination.other.path: destination.one writes into this folder too (give each a folder of its own)
-headworks.toml:33:7: store.url: s3: is not in this version (write "file:data/store")
+headworks.toml:33:7: store.url: names no bucket (write "s3://BUCKET/PATH")
 "#,
     );
 }
@@ -459,7 +475,15 @@ fn every_key_has_its_place_in_the_documentation() {
         };
         let heading = matches!(
             key.as_str(),
-            "server" | "store" | "spool" | "limits" | "destination" | "telemetry"
+            "server"
+                | "store"
+                | "spool"
+                | "quarantine"
+                | "recent"
+                | "limits"
+                | "keys"
+                | "destination"
+                | "telemetry"
         );
         assert!(
             heading || documentation.contains(&row),

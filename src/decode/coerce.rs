@@ -1,17 +1,17 @@
-//! From a query string's texts to JSON, guided by the event's schema. Where the schema says nothing, or allows a
+//! From the texts of a query string or form to JSON, guided by the event's schema. Where the schema says nothing, or allows a
 //! string, a text stays a string.
 
 use serde_json::Value;
 
 use super::{
     Context,
-    attributes::{Defaults, Given},
+    attributes::{Defaults, Given, Resolved},
     framing,
     guide::{ARRAY, BOOLEAN, Guide, INTEGER, NUMBER, OBJECT, Place, STRING},
     query::Tree,
 };
 use crate::{
-    event::{Decoded, Undecoded},
+    event::{Decoded, Reason, Undecoded},
     json::{Document, write_string},
     problem::{Code, Problem},
 };
@@ -26,6 +26,16 @@ pub(super) fn event(
         Ok(resolved) => resolved,
         Err(undecoded) => return Ok(Err(undecoded)),
     };
+    match data(tree, resolved, context) {
+        Err(Undecoded { reason, .. }) if reason.code == Code::QueryMalformed => {
+            Err(Problem::new(reason.code, reason.detail))
+        }
+        decoded => Ok(decoded),
+    }
+}
+
+/// The event whose data is `tree`, guided by its schema.
+pub(super) fn data(tree: &Tree, resolved: Resolved, context: &Context<'_>) -> Result<Decoded, Undecoded> {
     let attributes = &resolved.attributes;
     let schema = context.hints.schema(
         &attributes.event_type,
@@ -33,19 +43,19 @@ pub(super) fn event(
         attributes.app_version.as_deref(),
     );
     let text = to_json(tree, schema.as_deref());
-    let document = Document::parse(text.into(), context.limits.depth).map_err(|_| {
-        Problem::new(
-            Code::QueryMalformed,
-            format!(
-                "a name of the query string nests more than {} times",
-                context.limits.depth
+    match Document::parse(text.into(), context.limits.depth) {
+        Ok(document) => framing::bounded(resolved, context, &document, document.root()),
+        Err(_) => Err(Undecoded {
+            id: Some(resolved.attributes.id),
+            reason: Reason::new(
+                Code::QueryMalformed,
+                format!("a name nests more than {} times", context.limits.depth),
             ),
-        )
-    })?;
-    Ok(framing::bounded(resolved, context, &document, document.root()))
+        }),
+    }
 }
 
-fn to_json(tree: &Tree, schema: Option<&Value>) -> Vec<u8> {
+pub(super) fn to_json(tree: &Tree, schema: Option<&Value>) -> Vec<u8> {
     let mut writer = Writer {
         text: Vec::with_capacity(256),
         // A schema that is no object says nothing.

@@ -1,11 +1,13 @@
 //! Content encodings. What comes out is capped while it comes; nothing is allocated because a body says how large it
-//! is or how large a window it wants.
+//! is. A window that a body asks for is bounded by its format (brotli, 16 MiB) or by us (zstd), and one body at a time
+//! is decompressed on a thread.
 
 use std::{
     cell::RefCell,
     io::{self, Read},
 };
 
+use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status, bufread::MultiGzDecoder};
 use http::{HeaderMap, header};
@@ -22,6 +24,7 @@ pub(super) enum Encoding {
     Identity,
     Gzip,
     Deflate,
+    Brotli,
     Zstd,
 }
 
@@ -34,6 +37,7 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Encoding, Problem> {
                 b"" | b"identity" => continue,
                 b"gzip" | b"x-gzip" => Encoding::Gzip,
                 b"deflate" => Encoding::Deflate,
+                b"br" => Encoding::Brotli,
                 b"zstd" => Encoding::Zstd,
                 _ => return Err(unknown("this Content-Encoding is not known")),
             };
@@ -49,7 +53,7 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Encoding, Problem> {
 fn unknown(what: &str) -> Problem {
     Problem::new(
         Code::ContentEncodingUnknown,
-        format!("{what}; send gzip, deflate, zstd or none, one layer of it"),
+        format!("{what}; send gzip, deflate, br, zstd or none, one layer of it"),
     )
 }
 
@@ -79,6 +83,7 @@ pub(super) fn decompress(encoding: Encoding, body: Bytes, limit: ByteSize) -> Re
         Encoding::Gzip => gunzip(&body, limit)?,
         // "deflate" means zlib; some senders leave zlib's frame out.
         Encoding::Deflate => inflate(&body, limit)?,
+        Encoding::Brotli => unpack_brotli(&body, limit)?,
         Encoding::Zstd => unpack_zstd(&body, limit)?,
     };
     Ok(plain.into())
@@ -171,6 +176,39 @@ fn inflate(body: &[u8], limit: ByteSize) -> Result<Vec<u8>, Problem> {
             _ if rest.is_empty() && !plain.is_full() => return Err(malformed("deflate")),
             _ if read == 0 && written == 0 && !plain.is_full() => return Err(malformed("deflate")),
             _ => {}
+        }
+    }
+}
+
+fn unpack_brotli(body: &[u8], limit: ByteSize) -> Result<Vec<u8>, Problem> {
+    // Strict: RFC 7932's windows alone, which end at 16 MiB; the larger ones are no HTTP coding.
+    let mut state = BrotliState::new_strict(
+        StandardAlloc::default(),
+        StandardAlloc::default(),
+        StandardAlloc::default(),
+    );
+    let mut plain = Plain::new(body.len(), limit);
+    let (mut unread, mut read, mut total) = (body.len(), 0, 0);
+    loop {
+        plain.make_room()?;
+        let mut room = plain.bytes.len() - plain.written;
+        let result = BrotliDecompressStream(
+            &mut unread,
+            &mut read,
+            body,
+            &mut room,
+            &mut plain.written,
+            &mut plain.bytes,
+            &mut total,
+            &mut state,
+        );
+        match result {
+            BrotliResult::ResultSuccess if unread == 0 => return plain.finish(),
+            BrotliResult::NeedsMoreOutput if plain.is_full() => {}
+            BrotliResult::ResultSuccess
+            | BrotliResult::NeedsMoreOutput
+            | BrotliResult::NeedsMoreInput
+            | BrotliResult::ResultFailure => return Err(malformed("br")),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     attributes::{Defaults, Given, Resolved},
     coerce,
     head::Form,
+    query::{self, Pairs, Tree},
     split,
 };
 use crate::{
@@ -35,30 +36,62 @@ pub(super) fn frame(head: Head, body: &Bytes, context: &Context<'_>) -> Result<B
             true
         }
         _ if body.trim_ascii().is_empty() => return Err(no_events()),
+        Form::UrlEncoded => {
+            let event = coerce::event(&form(body)?, &mut framer.defaults, context)?;
+            framer.events.push(event);
+            true
+        }
         Form::Data => framer.data(),
         Form::DataLines => framer.lines(Framer::data_line)?,
         Form::Lines => framer.lines(Framer::event_line)?,
         Form::One => framer.one_or_many(Some(Kind::Object))?,
         Form::Many => framer.one_or_many(Some(Kind::Array))?,
         Form::Any => framer.one_or_many(None)?,
+        Form::Enveloped(_) => return Err(Problem::new(Code::Internal, "the request has an envelope")),
     };
     if framer.events.is_empty() {
         return Err(no_events());
     }
-    if framer.defaults.shared_ids > 1 {
-        return Err(Problem::new(
-            Code::AttributeInvalid,
-            "ce-id names one event, and the request holds several without an id of their own; leave the header out or \
-             give each event its id",
-        ));
-    }
+    check_shared_ids(&framer.defaults)?;
     Ok(Batch {
         single,
         events: framer.events,
     })
 }
 
-fn no_events() -> Problem {
+pub(super) fn check_shared_ids(defaults: &Defaults<'_>) -> Result<(), Problem> {
+    if defaults.shared_ids > 1 {
+        return Err(Problem::new(
+            Code::AttributeInvalid,
+            "a header's id names one event, and the request holds several without an id of their own; leave the header \
+             out or give each event its id",
+        ));
+    }
+    Ok(())
+}
+
+fn form(body: &[u8]) -> Result<Tree, Problem> {
+    let text = std::str::from_utf8(body.trim_ascii()).map_err(|_| {
+        Problem::new(
+            Code::QueryMalformed,
+            "the form holds bytes that are no UTF-8; percent-encode UTF-8",
+        )
+    })?;
+    Ok(query::parse(text, Pairs::Form)?.0)
+}
+
+pub(super) fn too_many(most: u32) -> Problem {
+    Problem::new(
+        Code::TooManyEvents,
+        format!("a request holds at most {most} events; send them in several"),
+    )
+}
+
+pub(super) fn data_missing(detail: &str) -> Reason {
+    Reason::new(Code::DataMissing, detail)
+}
+
+pub(super) fn no_events() -> Problem {
     Problem::new(Code::NoEvents, "the request holds no event; send at least one")
 }
 
@@ -245,10 +278,7 @@ impl Framer<'_> {
     fn bound(&self, events: usize) -> Result<(), Problem> {
         let most = self.context.limits.events_per_request;
         if events > most as usize {
-            return Err(Problem::new(
-                Code::TooManyEvents,
-                format!("a request holds at most {most} events; send them in several"),
-            ));
+            return Err(too_many(most));
         }
         Ok(())
     }
@@ -271,7 +301,7 @@ impl Framer<'_> {
 }
 
 /// Why `text` is no JSON of this contract, and what to do.
-fn parse_reason(error: &ParseError, text: &[u8], depth: u32) -> Reason {
+pub(super) fn parse_reason(error: &ParseError, text: &[u8], depth: u32) -> Reason {
     let (line, column) = error.line_and_column(text);
     let place = format!("at line {line}, column {column} (byte {})", error.offset);
     let (code, detail) = match &error.kind {

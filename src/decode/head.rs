@@ -6,7 +6,8 @@ use percent_encoding::percent_decode_str;
 use super::{
     attributes::Given,
     encoding::{self, Encoding},
-    query::{self, Tree},
+    envelope::Sealed,
+    query::{self, Pairs, Tree},
 };
 use crate::problem::{Code, Problem};
 
@@ -28,8 +29,12 @@ pub(super) enum Form {
     Many,
     /// Each line is one event with its attributes.
     Lines,
+    /// The body is a form, the data of one event.
+    UrlEncoded,
     /// The query string is the data of one event.
     Query(Tree),
+    /// As a partner's envelope says.
+    Enveloped(Sealed),
 }
 
 /// A request's head, understood.
@@ -37,6 +42,10 @@ pub(super) enum Form {
 pub struct Head {
     /// `Prefer: return=representation`: the answer lists accepted events too.
     pub every_result: bool,
+    /// A GET that asks for an image, as a pixel in a page does.
+    pub wants_image: bool,
+    /// A POST with `?dry_run=true`: nothing is to be kept.
+    pub dry_run: bool,
     pub(super) form: Form,
     pub(super) encoding: Encoding,
     /// From headers, and from the query of a GET; `event_type` from the path where neither has it.
@@ -44,11 +53,16 @@ pub struct Head {
 }
 
 impl Head {
+    /// Whether [`super::open`] reads it.
+    pub fn is_enveloped(&self) -> bool {
+        matches!(self.form, Form::Enveloped(_))
+    }
+
     /// Reads all but the body. Errors: 404, 405 (with `allow`, also for `OPTIONS`), 415, and 400 where an attribute in
     /// a header or the query string is not in order. It needs no key: read it before the sender is known, so that a
-    /// wrong path is told from a wrong key.
-    pub fn read(parts: &Parts) -> Result<Head, Problem> {
-        let path_type = path_type(parts.uri.path())?;
+    /// wrong path is told from a wrong key. `path` is the request's, without what stands before `/v1/events`.
+    pub fn read(parts: &Parts, path: &str) -> Result<Head, Problem> {
+        let path_type = path_type(path)?;
         match (&parts.method, path_type) {
             (&Method::POST, _) | (&Method::GET, Some(_)) => {}
             (_, Some(_)) => return Err(Problem::method_not_allowed("GET, POST, OPTIONS")),
@@ -57,7 +71,7 @@ impl Head {
         let is_get = parts.method == Method::GET;
         let mut given = Given::from_headers(&parts.headers)?;
         let (form, encoding) = if is_get {
-            let (tree, in_query) = query::parse(parts.uri.query().unwrap_or_default())?;
+            let (tree, in_query) = query::parse(parts.uri.query().unwrap_or_default(), Pairs::Query)?;
             given.fill(in_query);
             (Form::Query(tree), Encoding::Identity)
         } else {
@@ -72,6 +86,8 @@ impl Head {
         }
         Ok(Head {
             every_result: wants_every_result(&parts.headers),
+            wants_image: is_get && wants_image(&parts.headers),
+            dry_run: !is_get && asks_for_dry_run(parts.uri.query().unwrap_or_default()),
             form,
             encoding,
             given,
@@ -127,6 +143,7 @@ fn form(headers: &HeaderMap, has_path_type: bool, has_header_type: bool) -> Resu
         )),
         ("" | "text/plain" | "application/json", _) if has_path_type || has_header_type => Ok(Form::Data),
         ("" | "text/plain" | "application/json", _) => Ok(Form::Any),
+        ("application/x-www-form-urlencoded", _) if has_path_type || has_header_type => Ok(Form::UrlEncoded),
         // CloudEvents' binary mode: the content type is the data's own.
         (essence, _) if (has_path_type || has_header_type) && is_json(essence) => Ok(Form::Data),
         _ => Err(unknown("this Content-Type is not taken here", has_path_type)),
@@ -152,7 +169,7 @@ fn is_other_charset(parameter: &str) -> bool {
 
 fn unknown(what: &str, has_path_type: bool) -> Problem {
     let taken = if has_path_type {
-        "application/json or application/x-ndjson"
+        "application/json, application/x-ndjson or application/x-www-form-urlencoded"
     } else {
         "application/json, application/x-ndjson, application/cloudevents+json or \
          application/cloudevents-batch+json"
@@ -160,7 +177,26 @@ fn unknown(what: &str, has_path_type: bool) -> Problem {
     Problem::new(Code::ContentTypeUnknown, format!("{what}; send {taken}"))
 }
 
-fn wants_every_result(headers: &HeaderMap) -> bool {
+/// In the query of a GET everything is data.
+fn asks_for_dry_run(query: &str) -> bool {
+    query.split('&').any(|pair| pair == "dry_run=true")
+}
+
+/// Whether images are named: a page's pixel does, a program that takes `*/*` wants the answer.
+pub(super) fn wants_image(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|range| {
+            let range = range.trim();
+            range.eq_ignore_ascii_case("image/*") || range.eq_ignore_ascii_case("image/gif")
+        })
+}
+
+pub(super) fn wants_every_result(headers: &HeaderMap) -> bool {
     headers
         .get_all(PREFER)
         .iter()

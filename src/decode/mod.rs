@@ -5,6 +5,7 @@
 mod attributes;
 mod coerce;
 mod encoding;
+mod envelope;
 mod framing;
 mod guide;
 mod head;
@@ -19,12 +20,13 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use envelope::Opened;
 pub use head::Head;
 
 use crate::{
     event::{Batch, EventType, PartnerName},
     limits::Limits,
-    problem::Problem,
+    problem::{Code, Problem},
 };
 
 /// What decoding needs to know besides the request.
@@ -48,6 +50,21 @@ pub trait Hints {
 /// All events of a request, each decoded or rejected in its place, in the order sent. `body` is as sent, within
 /// `limits.body_bytes`, and at least one event comes out. An error refuses the whole request.
 pub fn decode(head: Head, body: Bytes, context: &Context<'_>) -> Result<Batch, Problem> {
+    if head.is_enveloped() {
+        return open(head, &body, context.limits)?.decode(context);
+    }
     let body = encoding::decompress(head.encoding, body, context.limits.body_bytes)?;
     framing::frame(head, &body, context)
+}
+
+/// An enveloped request as far as it can be read before the sender is known.
+///
+/// # Errors
+///
+/// The whole request is refused: its compression, form or JSON is not in order.
+pub fn open(head: Head, body: &Bytes, limits: &Limits) -> Result<Opened, Problem> {
+    match head.form {
+        head::Form::Enveloped(sealed) => sealed.open(head.given, head.encoding, body, limits),
+        _ => Err(Problem::new(Code::Internal, "the request has no envelope")),
+    }
 }

@@ -13,6 +13,24 @@ use crate::{
 /// The credential; never data. A data member of this name can only be sent by POST.
 const KEY: &str = "key";
 
+/// Where name and value pairs stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pairs {
+    /// In the query string of a GET: the key and the attributes stand among the data.
+    Query,
+    /// In a form: all of it is data.
+    Form,
+}
+
+impl Pairs {
+    fn name(self) -> &'static str {
+        match self {
+            Pairs::Query => "query string",
+            Pairs::Form => "form",
+        }
+    }
+}
+
 /// What one name of a query string holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Tree {
@@ -24,17 +42,19 @@ pub(super) enum Tree {
 }
 
 /// The data in a query string, and the attributes: parameters `ce-*` are those.
-pub(super) fn parse(query: &str) -> Result<(Tree, Given<'static>), Problem> {
+pub(super) fn parse(query: &str, pairs: Pairs) -> Result<(Tree, Given<'static>), Problem> {
     let mut given = Given::default();
     let mut root = Vec::new();
     let mut count = 0;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (name, value) = (decode(name)?, decode(value)?);
-        if name == KEY {
+        let (name, value) = (decode(name, pairs)?, decode(value, pairs)?);
+        if pairs == Pairs::Query && name == KEY {
             continue;
         }
-        if let Some(attribute) = name.strip_prefix(PREFIX) {
+        if pairs == Pairs::Query
+            && let Some(attribute) = name.strip_prefix(PREFIX)
+        {
             let mut one = Given::default();
             one.set(attribute, Cow::Owned(value)).map_err(refused)?;
             given.fill(one);
@@ -43,7 +63,8 @@ pub(super) fn parse(query: &str) -> Result<(Tree, Given<'static>), Problem> {
         count += 1;
         if count > QUERY_MEMBERS {
             return Err(malformed(format!(
-                "a query string holds at most {QUERY_MEMBERS} members; send more by POST"
+                "a {} holds at most {QUERY_MEMBERS} members; send more as JSON",
+                pairs.name()
             )));
         }
         let path = path(&name)?;
@@ -61,14 +82,18 @@ fn malformed(detail: impl Into<String>) -> Problem {
     Problem::new(Code::QueryMalformed, detail)
 }
 
-fn decode(text: &str) -> Result<String, Problem> {
+fn decode(text: &str, pairs: Pairs) -> Result<String, Problem> {
     let spaced: Cow<'_, [u8]> = if text.contains('+') {
         text.replace('+', " ").into_bytes().into()
     } else {
         text.as_bytes().into()
     };
-    String::from_utf8(percent_decode(&spaced).collect())
-        .map_err(|_| malformed("the query string holds bytes that are no UTF-8; percent-encode UTF-8"))
+    String::from_utf8(percent_decode(&spaced).collect()).map_err(|_| {
+        malformed(format!(
+            "the {} holds bytes that are no UTF-8; percent-encode UTF-8",
+            pairs.name()
+        ))
+    })
 }
 
 /// The steps of `a[b][c]`; a last step that is empty stands for `[]`. A name whose brackets do not pair up is taken
@@ -89,11 +114,11 @@ fn path(name: &str) -> Result<Vec<&str>, Problem> {
     let inner = path.get(1..path.len() - 1).unwrap_or_default();
     if inner.iter().any(|step| step.is_empty()) {
         return Err(malformed(
-            "[] may only stand at the end of a name; send lists of objects by POST",
+            "[] may only stand at the end of a name; send lists of objects as JSON",
         ));
     }
     if path.len() > DEPTH_CEILING as usize {
-        return Err(malformed("a name of the query string nests too deeply"));
+        return Err(malformed("a name nests too deeply"));
     }
     Ok(path)
 }

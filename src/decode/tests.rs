@@ -2,6 +2,7 @@
 
 mod attributes;
 mod encodings;
+mod envelopes;
 mod forms;
 mod properties;
 mod queries;
@@ -82,7 +83,8 @@ impl Sent {
         for (name, value) in &self.headers {
             request = request.header(*name, value.as_bytes());
         }
-        Head::read(&request.body(()).expect("a test's request is HTTP").into_parts().0)
+        let head = request.body(()).expect("a test's request is HTTP").into_parts().0;
+        Head::read(&head, head.uri.path())
     }
 
     fn batch(&self) -> Result<Batch, Problem> {

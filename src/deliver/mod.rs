@@ -5,6 +5,7 @@ mod acknowledgement;
 mod attributes;
 mod codec;
 mod file;
+mod identity;
 mod kafka;
 mod kinesis;
 mod state;
@@ -13,7 +14,7 @@ mod tests;
 mod window;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     path::Path,
     sync::{
         Arc,
@@ -27,12 +28,13 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 pub use acknowledgement::{Acknowledgement, Ticket};
+pub use identity::{RecordIdentity, records_after};
 
 use crate::{
     config::{DestinationKind, DestinationSettings},
     event::{DestinationName, Record},
     limits::{DUPLICATE_EVENTS, DUPLICATE_WINDOW_S},
-    spool::{AppendError, Budget, Damage, Pending, Spool, SpoolOptions},
+    spool::{AppendError, Budget, Damage, Pending, Sequence, Spool, SpoolOptions},
 };
 
 /// What became of one record.
@@ -157,6 +159,10 @@ pub trait Destination: Send + Sync {
     fn pending(&self) -> Pending;
     /// What was found damaged in the spool.
     fn damage(&self) -> Damage;
+    /// The spool itself, for whoever must know after a crash what it holds.
+    fn spool(&self) -> Option<&Spool> {
+        None
+    }
     /// Waits for what is in flight until `deadline`; what is not delivered stays in the spool. Records that come
     /// later have no place.
     fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()>;
@@ -205,12 +211,14 @@ pub struct KnownEvent {
 
 impl Destinations {
     /// Opens each destination's spool under `spool_directory` and starts to drain what is in it. Must be called
-    /// inside a tokio runtime; reads what the spools hold and so may take seconds.
+    /// inside a tokio runtime; reads what the spools hold and so may take seconds. `retained` are the positions, by
+    /// destination, after which a spool keeps what it has delivered until it is let go.
     pub fn start(
         settings: &[DestinationSettings],
         spool_directory: &Path,
         budget: Arc<Budget>,
         refused: RefusedHandler,
+        retained: &BTreeMap<String, Sequence>,
     ) -> Result<Destinations, StartError> {
         let mut destinations: Vec<Arc<dyn Destination>> = Vec::with_capacity(settings.len());
         let mut known = VecDeque::new();
@@ -232,6 +240,7 @@ impl Destinations {
             let spool = Spool::open_visiting(
                 &spool_directory.join(settings.name.as_str()),
                 SpoolOptions {
+                    retain_after: retained.get(settings.name.as_str()).copied(),
                     owner: codec::partner,
                     ..SpoolOptions::default()
                 },

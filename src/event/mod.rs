@@ -53,12 +53,31 @@ pub struct Decoded {
 pub struct Validated {
     decoded: Decoded,
     schema: Arc<str>,
+    version_is_unreadable: bool,
 }
 
 impl Validated {
     /// Only for `validate`. `schema` is `TYPE@SINCE`.
     pub fn attest(decoded: Decoded, schema: Arc<str>) -> Validated {
-        Validated { decoded, schema }
+        Validated {
+            decoded,
+            schema,
+            version_is_unreadable: false,
+        }
+    }
+
+    /// Only for `validate`.
+    #[must_use]
+    pub fn with_unreadable_version(self, version_is_unreadable: bool) -> Validated {
+        Validated {
+            version_is_unreadable,
+            ..self
+        }
+    }
+
+    /// The event brought an app version that cannot be read, and was checked by the latest schema.
+    pub fn version_is_unreadable(&self) -> bool {
+        self.version_is_unreadable
     }
 
     pub fn event(&self) -> &Decoded {
@@ -171,6 +190,12 @@ pub struct EventResult {
     pub outcome: Outcome,
 }
 
+impl EventResult {
+    pub fn is_rejected(&self) -> bool {
+        matches!(self.outcome, Outcome::Rejected(_))
+    }
+}
+
 /// The events of one request, each decoded or rejected in its place.
 #[derive(Debug)]
 pub struct Batch {
@@ -192,5 +217,34 @@ pub struct Answer {
     pub single: bool,
     /// `Prefer: return=representation`: list accepted events too.
     pub every_result: bool,
+    /// The results only say what would happen: nothing was kept.
+    pub dry_run: bool,
+    /// Where no event was rejected, this is answered in the place of the outcomes.
+    pub instead: Option<Instead>,
     pub results: Vec<EventResult>,
+}
+
+impl Answer {
+    /// A text that the sender wants to read back; nothing was sent with it.
+    pub fn echo(text: String) -> Answer {
+        Answer {
+            single: true,
+            every_result: false,
+            dry_run: false,
+            instead: Some(Instead {
+                status: 200,
+                content_type: "text/plain".into(),
+                body: text.into(),
+            }),
+            results: Vec::new(),
+        }
+    }
+}
+
+/// An answer that the sender's program understands better than the outcomes of its events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instead {
+    pub status: u16,
+    pub content_type: Arc<str>,
+    pub body: Bytes,
 }

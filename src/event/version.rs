@@ -5,7 +5,8 @@ use std::{cmp::Ordering, fmt};
 use smallvec::SmallVec;
 
 /// An app version, ordered by its dotted numbers, then by its pre-release: `5.2` = `5.2.0` < `5.10.0-rc1` < `5.10.0`.
-/// A leading `v` and build numbers (`+812`, ` (build 812)`) are understood and do not count.
+/// A leading `v` and build numbers (`+812`, ` (build 812)`) are understood and do not count. What people write, and how
+/// it is read, is the table of `docs/versions.md`.
 #[derive(Clone, Debug)]
 pub struct AppVersion {
     /// Without trailing zeros.
@@ -20,31 +21,89 @@ enum Identifier {
 }
 
 impl AppVersion {
-    /// The version that `text` names, or none where it begins with no number.
+    /// The version that `text` names, or none where it cannot be read as one.
     pub fn parse(text: &str) -> Option<AppVersion> {
-        let text = text.trim();
-        let text = text.strip_prefix(['v', 'V']).unwrap_or(text);
-        let end = text.find([' ', '(', '+', '\t']).unwrap_or(text.len());
-        let text = &text[..end];
+        let text = without_prefix(text.trim());
         let numbers_end = text
             .find(|character: char| !character.is_ascii_digit() && character != '.')
             .unwrap_or(text.len());
         let (dotted, rest) = text.split_at(numbers_end);
-        let dotted = match rest {
-            "" => dotted,
-            _ => dotted.strip_suffix('.').unwrap_or(dotted),
-        };
+        let dotted = dotted.strip_suffix('.').unwrap_or(dotted);
         let mut numbers = SmallVec::new();
         for part in dotted.split('.') {
             numbers.push(part.parse().ok()?);
         }
+        let is_dotted = numbers.len() > 1;
         while numbers.len() > 1 && numbers.last() == Some(&0) {
             numbers.pop();
         }
-        let rest = rest.strip_prefix(['-', '_', '.', '~']).unwrap_or(rest);
-        let pre_release = (!rest.is_empty()).then(|| identifiers(rest));
+        let pre_release = match rest.chars().next() {
+            None => None,
+            Some(' ' | '\t') => after_space(rest),
+            Some('+' | '(' | '[' | '/') => None,
+            Some(first) if is_separator(first) => some(identifiers(until_build(rest))),
+            // `5f3c9a1` is a commit and no version; `5b2` is one.
+            Some(first) if first.is_ascii_alphabetic() && (is_dotted || begins_pre_release(rest)) => {
+                some(identifiers(until_build(rest)))
+            }
+            Some(_) => return None,
+        };
         Some(AppVersion { numbers, pre_release })
     }
+}
+
+/// What stands before the number in `v5.10`, `V. 5.10` or `version 5.10`.
+fn without_prefix(text: &str) -> &str {
+    let letters_end = text
+        .find(|character: char| !character.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    if letters_end == 0 {
+        return text;
+    }
+    let (word, rest) = text.split_at(letters_end);
+    if ["v", "ver", "version"]
+        .iter()
+        .any(|known| word.eq_ignore_ascii_case(known))
+    {
+        rest.strip_prefix('.').unwrap_or(rest).trim_start()
+    } else {
+        text
+    }
+}
+
+/// Words that say of what follows a number that it came before it.
+const PRE_RELEASE_WORDS: [&str; 14] = [
+    "a", "alpha", "b", "beta", "c", "canary", "debug", "dev", "m", "nightly", "pre", "preview", "rc",
+    "snapshot",
+];
+
+fn begins_pre_release(text: &str) -> bool {
+    let end = text
+        .find(|character: char| !character.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    PRE_RELEASE_WORDS
+        .iter()
+        .any(|word| text[..end].eq_ignore_ascii_case(word))
+}
+
+/// Of `5.10 beta 2` the pre-release, of `5.10 (build 812)` nothing.
+fn after_space(rest: &str) -> Option<Vec<Identifier>> {
+    let rest = rest.trim_start();
+    let words = rest.strip_prefix(['(', '[']).unwrap_or(rest);
+    if !begins_pre_release(words) {
+        return None;
+    }
+    let end = words.find(['(', '[', ')', ']', '+', '/']).unwrap_or(words.len());
+    some(identifiers(&words[..end]))
+}
+
+fn until_build(rest: &str) -> &str {
+    let end = rest.find([' ', '\t', '(', '[', '+', '/']).unwrap_or(rest.len());
+    &rest[..end]
+}
+
+fn some(identifiers: Vec<Identifier>) -> Option<Vec<Identifier>> {
+    (!identifiers.is_empty()).then_some(identifiers)
 }
 
 /// `rc1`, `rc.1` and `rc-1` are the same: letters and digits part where they meet.
@@ -73,7 +132,7 @@ fn identifiers(text: &str) -> Vec<Identifier> {
 }
 
 fn is_separator(character: char) -> bool {
-    matches!(character, '.' | '-' | '_' | '~')
+    matches!(character, '.' | '-' | '_' | '~' | ' ' | '\t')
 }
 
 impl Ord for AppVersion {
@@ -127,6 +186,8 @@ impl fmt::Display for AppVersion {
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Ordering;
+
     use proptest::prelude::*;
 
     use super::AppVersion;
@@ -171,19 +232,47 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_with_no_number_is_no_version() {
-        for text in ["", "v", "beta", "-1", ".", "99999999999999999999999.1"] {
+    fn what_cannot_be_read_is_no_version() {
+        for text in [
+            "",
+            "v",
+            "beta",
+            "-1",
+            ".",
+            "5..10",
+            "5,10",
+            "5f3c9a1",
+            "App 5.10",
+            "99999999999999999999999.1",
+        ] {
             assert!(AppVersion::parse(text).is_none(), "{text:?}");
         }
     }
 
+    /// Versions as people write them, and what only looks like one.
+    fn written() -> impl Strategy<Value = String> {
+        let numbers = "[0-9]{1,4}(\\.[0-9]{1,8}){0,4}\\.?";
+        let before = prop::sample::select(vec!["", "v", "V", "v.", "version ", "Ver. ", " ", "x"]);
+        let after = prop_oneof![
+            Just(String::new()),
+            "[-_.~ ]?(rc|beta|a|SNAPSHOT|x)?[-_.~ ]?[0-9]{0,20}",
+            "(\\+|/| \\(build )[0-9]{1,5}\\)?",
+            "[-._~ ()+a-c0-2\u{e9}]{0,8}",
+        ];
+        (before, numbers, after).prop_map(|(before, numbers, after)| format!("{before}{numbers}{after}"))
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
         #[test]
-        fn the_order_is_total(texts in prop::collection::vec("v?[0-9]{1,2}(\\.[0-9]{1,2}){0,3}(-(rc|beta|a)?\\.?[0-9]{0,2})?", 3)) {
+        fn the_order_is_total(texts in prop::collection::vec(written(), 3)) {
             let found: Vec<_> = texts.iter().filter_map(|text| AppVersion::parse(text)).collect();
             for one in &found {
+                prop_assert_eq!(one.cmp(one), Ordering::Equal);
                 for two in &found {
                     prop_assert_eq!(one.cmp(two), two.cmp(one).reverse());
+                    prop_assert_eq!(one == two, one.cmp(two).is_eq());
                     for three in &found {
                         if one <= two && two <= three {
                             prop_assert!(one <= three);
@@ -194,9 +283,24 @@ mod tests {
         }
 
         #[test]
-        fn display_parses_to_the_same(text in "[0-9]{1,3}(\\.[0-9]{1,3}){0,3}(-(rc|beta)[0-9]{0,2})?") {
-            let one = version(&text);
-            prop_assert_eq!(version(&one.to_string()), one);
+        fn display_parses_to_the_same(text in written()) {
+            if let Some(one) = AppVersion::parse(&text) {
+                prop_assert_eq!(AppVersion::parse(&one.to_string()), Some(one));
+            }
+        }
+
+        #[test]
+        fn space_around_and_a_build_number_do_not_count(text in "[0-9]{1,3}(\\.[0-9]{1,3}){0,3}(-rc[0-9])?", build in 0_u32..100_000) {
+            let plain = version(&text);
+            for written in [
+                format!(" v{text} "),
+                format!("{text}+{build}"),
+                format!("{text} (build {build})"),
+                format!("{text} ({build})"),
+                format!("{text}/{build}"),
+            ] {
+                prop_assert_eq!(&version(&written), &plain, "{}", written);
+            }
         }
 
         #[test]

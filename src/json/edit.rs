@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::overlay::{Found, Place, Refused, Scalar, Value};
-use super::pointer::{PointerTokens, pointer_tokens};
-use super::{Document, Edit, EditError, NewValue};
+use super::pointer::{PointerTokens, pointer_tokens, tokens};
+use super::{Document, Edit, EditError, Kind, NewValue};
 
 /// How many arrays and objects may nest in JSON text that is set.
 pub const NEW_VALUE_DEPTH_MAX: u32 = 64;
@@ -36,8 +36,11 @@ impl EditedDocument {
     /// The JSON value at `pointer`, edits included: scalars decoded, arrays and objects (and numbers that fit neither
     /// `i64` nor `f64` exactly) as JSON text.
     pub fn get(&self, pointer: &str) -> Option<NewValue> {
-        let tokens = pointer_tokens(pointer).ok()?;
-        self.find(&tokens).map(|found| found.to_new_value())
+        let mut found = Found::Edited(&self.root);
+        for token in tokens(pointer).ok()? {
+            found = found.get(&token.ok()?)?;
+        }
+        Some(found.to_new_value())
     }
 
     fn find(&self, tokens: &[Cow<'_, str>]) -> Option<Found<'_>> {
@@ -74,20 +77,19 @@ impl EditedDocument {
             pointer: target.to_owned(),
             reason: reason.to_owned(),
         };
-        let Ok(source_tokens) = pointer_tokens(source) else {
+        let Some(source_tokens) = pointer_tokens(source)
+            .ok()
+            .filter(|tokens| tokens.len() <= POINTER_TOKENS_MAX)
+        else {
             return Ok(false);
         };
-        if self.find(&source_tokens).is_none() {
-            return Ok(false);
-        }
-        let target_tokens = bounded_tokens(target)?;
-        if source_tokens == target_tokens {
-            return Ok(true);
-        }
-        if target_tokens.starts_with(&source_tokens) {
-            return Err(refused("a value cannot be moved into itself"));
-        }
-        bounded_tokens(source)?;
+        let target_tokens = match bounded_tokens(target) {
+            Ok(tokens) if !tokens.starts_with(&source_tokens) => tokens,
+            _ if self.find(&source_tokens).is_none() => return Ok(false),
+            Ok(tokens) if tokens == source_tokens => return Ok(true),
+            Ok(_) => return Err(refused("a value cannot be moved into itself")),
+            Err(error) => return Err(error),
+        };
         let Some((value, place)) = self.take(&source_tokens) else {
             return Ok(false);
         };
@@ -120,6 +122,11 @@ impl EditedDocument {
             }
         }
         Ok(())
+    }
+
+    /// Whether the whole document came as an object.
+    pub fn is_object(&self) -> bool {
+        self.original.root().kind() == Kind::Object
     }
 
     pub fn is_edited(&self) -> bool {
@@ -167,8 +174,11 @@ impl EditedDocument {
     }
 
     fn take(&mut self, tokens: &[Cow<'_, str>]) -> Option<(Value, Place)> {
-        self.find(tokens)?;
         let (last, parents) = tokens.split_last()?;
+        if !parents.is_empty() {
+            // Nothing is made on the way to what is not there.
+            self.find(parents)?;
+        }
         self.existing_mut(parents)?.take(last)
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::Kind;
-use super::pointer::{array_position, pointer_tokens};
+use super::pointer::{array_position, tokens};
 use super::string::unescape;
 use super::tape::{
     CHILDREN_WITHOUT_INDEX, ELEMENTS_PER_INDEX_ENTRY, Tag, Word, after, array_index_len, index_hash,
@@ -91,7 +91,15 @@ impl<'a> Node<'a> {
     #[inline]
     pub fn raw(&self) -> &'a str {
         let word = self.word();
-        &self.text[word.start()..word.end()]
+        self.part(word.start(), word.end())
+    }
+
+    #[inline]
+    fn part(&self, start: usize, end: usize) -> &'a str {
+        debug_assert!(self.text.get(start..end).is_some(), "a word of another text");
+        // SAFETY: `words` is a tape of `text`: the parser wrote its offsets where it had found the ends of tokens, which
+        // are ASCII characters, and the quotes around strings.
+        unsafe { self.text.get_unchecked(start..end) }
     }
 
     /// The characters of a string, decoded.
@@ -108,7 +116,7 @@ impl<'a> Node<'a> {
     #[inline]
     fn between_quotes(&self) -> &'a str {
         let word = self.word();
-        &self.text[word.start() + 1..word.end() - 1]
+        self.part(word.start() + 1, word.end() - 1)
     }
 
     #[inline]
@@ -235,10 +243,9 @@ impl<'a> Node<'a> {
 
     /// The value at an RFC 6901 pointer that starts at this value.
     pub fn pointer(&self, pointer: &str) -> Option<Node<'a>> {
-        pointer_tokens(pointer)
+        tokens(pointer)
             .ok()?
-            .iter()
-            .try_fold(*self, |node, token| node.child(token))
+            .try_fold(*self, |node, token| node.child(&token.ok()?))
     }
 
     /// The member or element that a pointer's token names.

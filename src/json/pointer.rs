@@ -18,21 +18,56 @@ pub enum PointerError {
 
 /// Splits a pointer into its tokens, `~0` and `~1` decoded. The empty pointer, the whole document, has none.
 pub fn pointer_tokens(pointer: &str) -> Result<PointerTokens<'_>, PointerError> {
-    if pointer.is_empty() {
-        return Ok(SmallVec::new());
-    }
-    let tokens = pointer.strip_prefix('/').ok_or(PointerError::NoLeadingSlash)?;
-    tokens.split('/').map(decode_token).collect()
+    tokens(pointer)?.collect()
 }
 
-fn decode_token(token: &str) -> Result<Cow<'_, str>, PointerError> {
-    let mut parts = token.split('~');
-    let head = parts.next().unwrap_or_default();
-    if head.len() == token.len() {
-        return Ok(Cow::Borrowed(token));
+/// The same one by one.
+pub(super) fn tokens(pointer: &str) -> Result<Tokens<'_>, PointerError> {
+    match pointer.strip_prefix('/') {
+        None if !pointer.is_empty() => Err(PointerError::NoLeadingSlash),
+        left => Ok(Tokens { left }),
     }
+}
+
+pub(super) struct Tokens<'p> {
+    /// What follows the slash before the next token.
+    left: Option<&'p str>,
+}
+
+impl<'p> Iterator for Tokens<'p> {
+    type Item = Result<Cow<'p, str>, PointerError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let left = self.left?;
+        let mut is_escaped = false;
+        // Tokens are short: a search made for long texts would cost more.
+        let end = left.bytes().position(|byte| {
+            is_escaped |= byte == b'~';
+            byte == b'/'
+        });
+        let token = match end {
+            Some(end) => {
+                self.left = left.get(end + 1..);
+                left.get(..end)?
+            }
+            None => {
+                self.left = None;
+                left
+            }
+        };
+        Some(if is_escaped {
+            decode_token(token).map(Cow::Owned)
+        } else {
+            Ok(Cow::Borrowed(token))
+        })
+    }
+}
+
+fn decode_token(token: &str) -> Result<String, PointerError> {
+    let mut parts = token.split('~');
     let mut decoded = String::with_capacity(token.len());
-    decoded.push_str(head);
+    decoded.push_str(parts.next().unwrap_or_default());
     for part in parts {
         let (character, rest) = match part.as_bytes().first() {
             Some(b'0') => ('~', &part[1..]),
@@ -42,7 +77,7 @@ fn decode_token(token: &str) -> Result<Cow<'_, str>, PointerError> {
         decoded.push(character);
         decoded.push_str(rest);
     }
-    Ok(Cow::Owned(decoded))
+    Ok(decoded)
 }
 
 /// The position that a token names in an array: digits without a leading zero.

@@ -221,6 +221,24 @@ impl<'a> json::Array<'a, TapeJson> for ArrayNode<'a> {
     fn elements(&self) -> Elements<'a> {
         self.0.elements()
     }
+
+    /// Without a tree for what is commonly asked to be unique.
+    fn is_unique(&self) -> bool {
+        if self.len() <= 1 {
+            return true;
+        }
+        let strings: Option<Vec<_>> = self.elements().map(|element| element.as_str()).collect();
+        match strings {
+            Some(mut strings) => {
+                strings.sort_unstable();
+                strings.windows(2).all(|pair| pair[0] != pair[1])
+            }
+            None => {
+                let values: Vec<_> = self.elements().map(|element| Node::to_value(&element)).collect();
+                json::unique::is_unique(&values)
+            }
+        }
+    }
 }
 
 impl JsonNumber for NumberNode<'_> {

@@ -1,31 +1,63 @@
 //! Sockets, HTTP and its limits; a request's head and bounded body in, an answer out. It knows nothing of events but
 //! how their outcomes read as a response.
 
+mod addresses;
 mod body;
+mod guard;
+mod options;
+mod pressure;
 mod respond;
 mod serve;
 mod socket;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::{event::Answer, limits::Limits, problem::Problem};
+pub use tls::{Tls, TlsError, TlsFiles};
+
+use crate::{
+    event::Answer,
+    limits::{Limits, QUEUE_TIME_MS},
+    problem::Problem,
+};
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    pub address: SocketAddr,
+    /// SHA-256 of the certificate that it proved to hold.
+    pub certificate: Option<[u8; 32]>,
+}
+
+/// Whether a webhook sender may deliver here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    None,
+    AnyRate,
+    PerMinute(u64),
+}
 
 /// What stands behind the listener.
 pub trait Ingest: Send + Sync + 'static {
     type Admission: Send + 'static;
     /// Before the body is read: refuses what is already certain. A [`Problem`] with `allow` answers `OPTIONS` with 204.
-    fn admit(&self, head: &http::request::Parts, peer: SocketAddr) -> Result<Self::Admission, Problem>;
+    fn admit(&self, head: &http::request::Parts, peer: &Peer) -> Result<Self::Admission, Problem>;
     /// The whole request; the body as sent, still compressed, within `limits.body_bytes`.
     fn ingest(
         &self,
         admission: Self::Admission,
         body: Bytes,
     ) -> impl Future<Output = Result<Answer, Problem>> + Send;
+    /// Whether some live key may be used by pages of this origin: they may read their answers.
+    fn allows_origin(&self, origin: &str) -> bool;
+    /// What a webhook sender's question by `OPTIONS` is answered.
+    fn consent(&self, head: &http::request::Parts, peer: &Peer) -> Consent;
 }
 
 /// Connections that wait in the kernel to be accepted.
@@ -45,6 +77,10 @@ pub struct Settings {
     pub linger: Duration,
     /// The socket belongs to whoever handed it over, and outlives this process with all that waits in it.
     pub is_handed_over: bool,
+    /// Requests are refused while work waits longer than this for a worker.
+    pub queue_time: Duration,
+    /// Absent: plain HTTP.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl Settings {
@@ -56,6 +92,8 @@ impl Settings {
             shutdown_timeout,
             linger: Duration::from_secs(1),
             is_handed_over: false,
+            queue_time: Duration::from_millis(QUEUE_TIME_MS),
+            tls: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::{NoContext, Timestamp, Uuid, fmt::Hyphenated};
 
 use crate::{
-    event::{Answer, EventResult, Outcome, Reason, Violation},
+    event::{Answer, EventResult, Instead, Outcome, Reason, Violation},
     problem::{Code, Fault, Problem, ProblemBody},
 };
 
@@ -17,6 +17,8 @@ pub(super) type Reply = Response<Full<Bytes>>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -81,6 +83,16 @@ pub(super) fn problem(problem: &Problem, id: RequestId) -> Reply {
     }
     if let Some(allow) = problem.allow {
         headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    }
+    if let Some(rate) = &problem.rate {
+        // The draft "RateLimit header fields for HTTP", version 10.
+        let policy = format!("\"{}\";q={};w={}", rate.name, rate.quota, rate.window_s);
+        let state = format!("\"{}\";r=0;t={}", rate.name, rate.reset_s);
+        for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
     }
     if problem.status() == 401 {
         headers.insert(
@@ -183,17 +195,37 @@ struct ManyRejected<'a> {
 
 /// The response to a request that was read whole.
 pub(super) fn answer(answer: &Answer, id: RequestId) -> Reply {
+    if let Some(instead) = &answer.instead
+        && !answer.results.iter().any(EventResult::is_rejected)
+    {
+        return self::instead(instead, id);
+    }
     let mut reply = match answer.results.as_slice() {
         [] => problem(&Problem::new(Code::Internal, "the request got no results"), id),
         [result] if answer.single => single(result, id),
         _ => many(answer, id),
     };
+    // What was only tried must not read like what was taken.
+    if answer.dry_run && reply.status().is_success() {
+        *reply.status_mut() = StatusCode::OK;
+    }
     if answer.every_result && !answer.single {
         reply.headers_mut().insert(
             PREFERENCE_APPLIED,
             HeaderValue::from_static("return=representation"),
         );
     }
+    reply
+}
+
+fn instead(instead: &Instead, id: RequestId) -> Reply {
+    let mut reply = Response::new(Full::new(instead.body.clone()));
+    *reply.status_mut() = StatusCode::from_u16(instead.status).unwrap_or(StatusCode::ACCEPTED);
+    let headers = reply.headers_mut();
+    if let Ok(content_type) = HeaderValue::from_str(&instead.content_type) {
+        headers.insert(header::CONTENT_TYPE, content_type);
+    }
+    headers.insert(REQUEST_ID, id.header());
     reply
 }
 

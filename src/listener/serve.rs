@@ -30,10 +30,14 @@ use tokio::{
 };
 
 use super::{
-    Ingest, Settings,
+    Ingest, Peer, Settings, Tls,
+    addresses::{Addresses, Place},
     body::{self, Budget, Pace},
+    options,
+    pressure::Pressure,
     respond::{self, Reply, RequestId},
     socket::{Exchange, Patience, Socket},
+    stream::Stream,
 };
 use crate::{
     event::Answer,
@@ -65,7 +69,11 @@ struct Server<I> {
     pace: Pace,
     budget: Budget,
     protocol: auto::Builder<TokioExecutor>,
+    /// Where ALPN has chosen it.
+    http2: auto::Builder<TokioExecutor>,
     stop: Stop,
+    tls: Option<Arc<Tls>>,
+    pressure: Pressure,
 }
 
 /// How far shutdown has come, told to all connections.
@@ -118,6 +126,7 @@ pub(super) async fn run<I: Ingest>(
     let server = Arc::new(Server {
         ingest,
         protocol: protocol(&settings),
+        http2: protocol(&settings).http2_only(),
         patience: Patience {
             header: Duration::from_secs(limits.header_time_s.into()),
             keep_alive: settings.keep_alive,
@@ -131,9 +140,23 @@ pub(super) async fn run<I: Ingest>(
         budget: Budget::new(&limits),
         limits,
         stop: Stop::default(),
+        tls: settings.tls.clone(),
+        pressure: Pressure::default(),
     });
+    let measuring = server.pressure.measure(settings.queue_time);
+    let addresses = Addresses::new(server.limits.connections_per_address);
+    let following = settings.tls.map(|tls| tokio::spawn(tls.follow()));
     let slots = Arc::new(Semaphore::new(connections as usize));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let begin = |stream: TcpStream, peer: SocketAddr| {
+        let place = addresses.take(peer.ip());
+        let slot = place.and_then(|place| Some((Arc::clone(&slots).try_acquire_owned().ok()?, place)));
+        if let Some(slot) = slot {
+            tokio::spawn(connection(Arc::clone(&server), stream, peer, slot));
+        } else if let Ok(slot) = Arc::clone(&refusals).try_acquire_owned() {
+            tokio::spawn(refuse(stream, slot));
+        }
+    };
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -142,13 +165,7 @@ pub(super) async fn run<I: Ingest>(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
-                    tokio::spawn(connection(Arc::clone(&server), stream, peer, slot));
-                } else if let Ok(slot) = Arc::clone(&refusals).try_acquire_owned() {
-                    tokio::spawn(refuse(stream, slot));
-                }
-            }
+            Ok((stream, peer)) => begin(stream, peer),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 // Out of file descriptors: the next attempt fails as well until a connection has ended.
@@ -160,12 +177,14 @@ pub(super) async fn run<I: Ingest>(
     if !settings.is_handed_over {
         // Closing the socket would reset them: to the kernel they are connected already.
         while let Some(Ok((stream, peer))) = socket.accept().now_or_never() {
-            if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
-                tokio::spawn(connection(Arc::clone(&server), stream, peer, slot));
-            }
+            begin(stream, peer);
         }
     }
     drop(socket);
+    measuring.abort();
+    if let Some(following) = following {
+        following.abort();
+    }
     let ended = || slots.acquire_many(connections);
     // Where a connection is closed just when a request comes on it, the sender sees a failure. So whoever sends is told
     // with an answer first, and only those that are silent meanwhile are closed.
@@ -196,7 +215,7 @@ impl Stop {
 async fn refuse(mut stream: TcpStream, _slot: OwnedSemaphorePermit) {
     let refusal = respond::raw_problem(&Problem::new(
         Code::Overloaded,
-        "the gateway holds as many connections as it may",
+        "the gateway holds as many connections as it may, in all or from this address",
     ));
     // Whatever goes wrong here, the connection is closed.
     let _ = timeout(REFUSAL_TIME, async {
@@ -215,19 +234,31 @@ async fn refuse(mut stream: TcpStream, _slot: OwnedSemaphorePermit) {
 async fn connection<I: Ingest>(
     server: Arc<Server<I>>,
     stream: TcpStream,
-    peer: SocketAddr,
-    _slot: OwnedSemaphorePermit,
+    address: SocketAddr,
+    _slot: (OwnedSemaphorePermit, Place),
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
+    let Some(stream) = open(&server, stream).await else {
+        return;
+    };
+    let peer = Peer {
+        address,
+        certificate: stream.certificate(),
+    };
+    let protocol = if stream.is_http2() {
+        &server.http2
+    } else {
+        &server.protocol
+    };
     let exchange = Arc::new(Exchange::default());
     let socket = Socket::new(stream, Arc::clone(&exchange), server.patience);
     let service = {
         let server = Arc::clone(&server);
         service_fn(move |request| respond_to(Arc::clone(&server), Arc::clone(&exchange), peer, request))
     };
-    let mut connection = pin!(server.protocol.serve_connection(TokioIo::new(socket), service));
+    let mut connection = pin!(protocol.serve_connection(TokioIo::new(socket), service));
     let mut draining = pin!(server.stop.draining.notified());
     let mut aborting = pin!(server.stop.aborting.notified());
     let mut is_registered = false;
@@ -257,17 +288,35 @@ async fn connection<I: Ingest>(
     .await;
 }
 
+/// The connection's bytes, after the handshake where there is one; none where it fails or takes too long.
+async fn open<I>(server: &Server<I>, stream: TcpStream) -> Option<Stream> {
+    let Some(tls) = &server.tls else {
+        return Some(Stream::Plain(stream));
+    };
+    match timeout(server.patience.header, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("a TLS handshake took too long");
+            None
+        }
+    }
+}
+
 async fn respond_to<I: Ingest>(
     server: Arc<Server<I>>,
     exchange: Arc<Exchange>,
-    peer: SocketAddr,
+    peer: Peer,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     let _in_flight = exchange.begin();
     let id = RequestId::new();
     let (head, mut body) = request.into_parts();
     let mut is_read = false;
-    let outcome = AssertUnwindSafe(process(&server, peer, &head, &mut body, &mut is_read))
+    let outcome = AssertUnwindSafe(process(&server, &peer, &head, &mut body, &mut is_read))
         .catch_unwind()
         .await
         .unwrap_or_else(|_| {
@@ -283,9 +332,10 @@ async fn respond_to<I: Ingest>(
             code: Code::MethodNotAllowed,
             allow: Some(allow),
             ..
-        }) if head.method == Method::OPTIONS => respond::options(allow, id),
+        }) if head.method == Method::OPTIONS => options::answer(&*server.ingest, &head, &peer, allow, id),
         Err(problem) => respond::problem(&problem, id),
     };
+    options::share(&*server.ingest, &head, &mut reply);
     if head.method == Method::GET {
         reply
             .headers_mut()
@@ -307,12 +357,13 @@ async fn respond_to<I: Ingest>(
 
 async fn process<I: Ingest>(
     server: &Server<I>,
-    peer: SocketAddr,
+    peer: &Peer,
     head: &Parts,
     body: &mut Incoming,
     is_read: &mut bool,
 ) -> Result<Answer, Problem> {
     check_head(head, &server.limits)?;
+    server.pressure.check()?;
     let admission = server.ingest.admit(head, peer)?;
     let mut reservation = server.budget.reservation();
     let bytes = if head.method == Method::GET {

@@ -13,13 +13,17 @@ use std::{
     time::Duration,
 };
 
+use futures::task::AtomicWaker;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Instant, Sleep},
 };
 
-use super::respond;
+use super::{
+    guard::{Cut, Guard},
+    respond,
+    stream::Stream,
+};
 use crate::problem::{Code, Problem};
 
 /// What a connection's requests tell its socket.
@@ -29,6 +33,8 @@ pub(super) struct Exchange {
     /// Requests answered so far, wrapping.
     answered: AtomicU32,
     unread: AtomicBool,
+    /// Waits for an answer before it ends the connection.
+    waiting: AtomicWaker,
 }
 
 /// One request in flight, until it is dropped.
@@ -52,6 +58,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.answered.fetch_add(1, Ordering::AcqRel);
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.0.waiting.wake();
     }
 }
 
@@ -66,6 +73,8 @@ pub(super) struct Patience {
 /// How long, and how much, is read and dropped after the response so that the peer comes to read it.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 << 20;
+/// What a connection of HTTP/2 opens with, and no request of HTTP/1 does.
+const HTTP2: &[u8] = b"PRI ";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -78,7 +87,7 @@ enum Phase {
 }
 
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     exchange: Arc<Exchange>,
     patience: Patience,
     phase: Phase,
@@ -93,6 +102,12 @@ pub(super) struct Socket {
     own: Vec<u8>,
     own_written: usize,
     linger: Option<Linger>,
+    guard: Guard,
+    /// What came is not well-formed from here on: nothing more of it is handed on.
+    cut: Option<Cut>,
+    is_refused: bool,
+    /// So many bytes have come, all of them like HTTP/2's first; none once it is known which version this is.
+    opening: Option<usize>,
 }
 
 struct Linger {
@@ -101,7 +116,8 @@ struct Linger {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, exchange: Arc<Exchange>, patience: Patience) -> Socket {
+    pub(super) fn new(stream: Stream, exchange: Arc<Exchange>, patience: Patience) -> Socket {
+        let is_http2 = stream.is_http2();
         Socket {
             stream,
             exchange,
@@ -109,13 +125,17 @@ impl Socket {
             phase: Phase::New,
             since: Instant::now(),
             answered: 0,
-            is_http2: false,
+            is_http2,
             line_bytes: Some(0),
             timer: None,
             write_stalled_since: None,
             own: Vec::new(),
             own_written: 0,
             linger: None,
+            guard: Guard::new(),
+            cut: None,
+            is_refused: false,
+            opening: (!is_http2).then_some(0),
         }
     }
 
@@ -136,9 +156,6 @@ impl Socket {
 
     /// What came while no request was in flight.
     fn note_head(&mut self, bytes: &[u8]) {
-        if self.phase == Phase::New && bytes.starts_with(b"PRI") {
-            self.is_http2 = true;
-        }
         if self.is_http2 {
             self.phase = Phase::Resting;
             return;
@@ -177,6 +194,62 @@ impl Socket {
             }
             timer.as_mut().reset(deadline);
         }
+    }
+
+    /// Whether there is something to hand on of what was read into `buffer` behind `before`; what is not well-formed is
+    /// taken out of it.
+    fn check(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> bool {
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        if let Some(known) = self.opening {
+            let rest = HTTP2.get(known..).unwrap_or_default();
+            let compared = rest.len().min(read.len());
+            if rest.get(..compared) == read.get(..compared) {
+                self.is_http2 = compared == rest.len();
+                self.opening = (!self.is_http2).then_some(known + compared);
+                return true;
+            }
+            self.opening = None;
+            // It was held back while it could have been HTTP/2; a part of a method cannot be at fault.
+            let _ = self.guard.feed(HTTP2.get(..known).unwrap_or_default());
+        }
+        if self.is_http2 {
+            return true;
+        }
+        let Err(cut) = self.guard.feed(read) else {
+            return true;
+        };
+        self.cut = Some(cut);
+        buffer.set_filled(before + cut.pass);
+        cut.pass > 0
+    }
+
+    /// The end of what can be read: the request before is answered first, then the one that is not well-formed.
+    fn poll_cut(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(cut) = self.cut else {
+            return Poll::Ready(Ok(()));
+        };
+        // The request that the body belongs to is in flight, and finds that it ended early.
+        if cut.is_in_body {
+            self.exchange.leave_unread();
+            return Poll::Ready(Ok(()));
+        }
+        if self.exchange.answered.load(Ordering::Acquire) != self.guard.heads() {
+            self.exchange.waiting.register(context.waker());
+            // What came before may have been answered meanwhile.
+            if self.exchange.answered.load(Ordering::Acquire) != self.guard.heads() {
+                return Poll::Pending;
+            }
+        }
+        if !self.is_refused {
+            self.is_refused = true;
+            let problem = Problem::new(
+                Code::HttpMalformed,
+                format!("{}; nothing of it was taken", cut.fault),
+            );
+            self.replace(&problem);
+        }
+        ready!(self.poll_own(context))?;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_own(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -257,8 +330,14 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.cut.is_some() {
+            return this.poll_cut(context);
+        }
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if outcome.is_ready() && !this.check(buffer, before) {
+            return this.poll_cut(context);
+        }
         if this.is_busy() {
             return outcome;
         }

@@ -2,7 +2,10 @@
 
 mod answers;
 mod connections;
+mod floods;
 mod limits;
+mod options;
+mod tls;
 
 use std::{
     net::SocketAddr,
@@ -23,7 +26,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Ingest, Listener, Settings};
+use super::{Consent, Ingest, Listener, Peer, Settings};
 use crate::{
     event::{Answer, EventResult, Outcome, Reason, Violation},
     limits::Limits,
@@ -44,8 +47,8 @@ struct Admitted {
 impl Ingest for Probe {
     type Admission = Admitted;
 
-    fn admit(&self, head: &Parts, peer: SocketAddr) -> Result<Admitted, Problem> {
-        assert!(peer.ip().is_loopback());
+    fn admit(&self, head: &Parts, peer: &Peer) -> Result<Admitted, Problem> {
+        assert!(peer.address.ip().is_loopback());
         let path = head.uri.path();
         if path.starts_with("/refuse/") {
             let code = path.trim_start_matches("/refuse/").parse().expect("a code");
@@ -82,8 +85,22 @@ impl Ingest for Probe {
         Ok(Answer {
             single: admission.single,
             every_result: admission.every_result,
+            dry_run: false,
+            instead: None,
             results,
         })
+    }
+
+    fn allows_origin(&self, origin: &str) -> bool {
+        origin == "https://shop.example"
+    }
+
+    fn consent(&self, head: &Parts, _: &Peer) -> Consent {
+        match head.uri.query() {
+            Some("key=known") => Consent::PerMinute(120),
+            Some("key=unlimited") => Consent::AnyRate,
+            _ => Consent::None,
+        }
     }
 }
 

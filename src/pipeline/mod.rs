@@ -11,16 +11,22 @@
 //!      quarantine ◀─────────────────────┴─────────────┘
 //! ```
 
+mod admit;
+mod beside;
+mod dry_run;
 mod duplicates;
+mod envelopes;
+mod rates;
 mod replay;
+mod runs;
 mod steps;
 mod tables;
+mod webhook_ids;
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -29,20 +35,27 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+pub use admit::Admission;
+use admit::{Content, Known};
 use duplicates::Duplicates;
+pub use runs::Replay;
+use runs::Runs;
 use steps::{Step, Way};
 pub use tables::Tables;
+pub use webhook_ids::WebhookIds;
 
 use crate::{
     authenticate::Identity,
-    decode::{self, Context, Head},
+    decode::{self, Context},
     deliver::{Acknowledgement, Delivery, Destinations},
-    event::{Answer, Batch, Decoded, EventResult, Outcome, PartnerName, Reason, Undecoded},
+    event::{Answer, Batch, Decoded, EventResult, Outcome, Reason, Undecoded},
     limits::Limits,
-    listener::Ingest,
+    listener::{Consent, Ingest, Peer},
     problem::{Code, Problem},
     quarantine::{Kept, Quarantine},
+    recent::Recent,
     telemetry::Telemetry,
+    validate::Compiler,
 };
 
 /// A batch gives the worker to other requests after this long.
@@ -54,40 +67,47 @@ pub struct Pipeline {
     destinations: Destinations,
     quarantine: Arc<Quarantine>,
     duplicates: Duplicates,
+    recent: Arc<Recent>,
+    webhook_ids: WebhookIds,
     limits: Limits,
     telemetry: Arc<Telemetry>,
     leaving: AtomicBool,
     stopping: AtomicBool,
     /// Replays follow one another: two of the same item would deliver it twice.
     replaying: tokio::sync::Mutex<()>,
-}
-
-/// A request whose head was taken: who sends, what the head says, and the registry as it was then.
-pub struct Admission {
-    tables: Arc<Tables>,
-    identity: Identity,
-    head: Head,
+    /// What a crash left half sent is settled.
+    has_recovered: AtomicBool,
+    runs: Runs,
+    /// Requests, so that a replay sees whether live events pass.
+    live: AtomicU64,
 }
 
 impl Pipeline {
     pub fn new(
         destinations: Destinations,
         quarantine: Arc<Quarantine>,
+        recent: Arc<Recent>,
+        webhook_ids: WebhookIds,
         limits: Limits,
         telemetry: Arc<Telemetry>,
     ) -> Arc<Pipeline> {
         let duplicates = Duplicates::new();
         duplicates.remember_known(destinations.take_known());
         Arc::new(Pipeline {
-            tables: ArcSwap::default(),
+            tables: ArcSwap::from_pointee(Tables::empty(Compiler::new(limits.compiled_schema_bytes.0))),
             destinations,
             quarantine,
             duplicates,
+            recent,
+            webhook_ids,
             limits,
             telemetry,
             leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             replaying: tokio::sync::Mutex::new(()),
+            has_recovered: AtomicBool::new(false),
+            runs: Runs::default(),
+            live: AtomicU64::new(0),
         })
     }
 
@@ -118,6 +138,15 @@ impl Pipeline {
         self.leaving.load(Ordering::Relaxed) || self.is_stopping()
     }
 
+    pub fn recent(&self) -> &Arc<Recent> {
+        &self.recent
+    }
+
+    /// The replays of this node, the newest first.
+    pub fn replays(&self) -> Vec<Replay> {
+        self.runs.shown()
+    }
+
     /// Refuses every request from now on with `shutting-down`.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
@@ -144,7 +173,10 @@ impl Pipeline {
         for (index, event) in events.into_iter().enumerate() {
             results.push(match event {
                 Err(undecoded) => Step::rejected(undecoded.id, undecoded.reason),
-                Ok(event) => request.begin(index, event),
+                Ok(event) => {
+                    tables.schemas.prepare(&event).await;
+                    request.begin(index, event)
+                }
             });
             if slice.elapsed() > SLICE {
                 tokio::task::yield_now().await;
@@ -213,58 +245,142 @@ impl Pipeline {
 impl Ingest for Pipeline {
     type Admission = Admission;
 
-    fn admit(&self, head: &http::request::Parts, _peer: SocketAddr) -> Result<Admission, Problem> {
-        if self.is_stopping() {
-            return Err(Problem::new(
-                Code::ShuttingDown,
-                "this node is shutting down; send the request again",
-            ));
-        }
-        let tables = self.tables();
-        let head_read = Head::read(head)?;
-        let identity = tables.keys.identify(head)?;
-        Ok(Admission {
-            tables,
-            identity,
-            head: head_read,
-        })
+    fn admit(&self, head: &http::request::Parts, peer: &Peer) -> Result<Admission, Problem> {
+        self.admit_head(head, peer)
     }
 
     async fn ingest(&self, admission: Admission, body: Bytes) -> Result<Answer, Problem> {
         let started = Instant::now();
-        let every_result = admission.head.every_result;
-        let (tables, partner, batch) = self.decode(admission, body)?;
-        let results = self.run(&tables, batch.events).await?;
+        self.live.fetch_add(1, Ordering::Relaxed);
+        let (every_result, dry_run) = (admission.every_result, admission.dry_run);
+        let (tables, known) = admission.settle(&body, &self.limits)?;
+        let Known {
+            identity,
+            content,
+            mut instead,
+        } = known;
+        if let Content::Enveloped(opened) = &content
+            && let Some(text) = opened.challenge()
+        {
+            return Ok(Answer::echo(text));
+        }
+        let batch = self.decode(&tables, &identity, content, body)?;
+        let print = identity
+            .webhook_id
+            .as_deref()
+            .map(|id| webhook_ids::print(&identity.key_id, id));
+        if dry_run {
+            return Ok(Answer {
+                single: batch.single,
+                every_result,
+                dry_run,
+                instead: None,
+                results: self.forecast(&tables, batch.events),
+            });
+        }
+        let results = if print.is_some_and(|print| self.webhook_ids.knows(&print)) {
+            batch.events.into_iter().map(known_already).collect()
+        } else {
+            let results = self.run(&tables, batch.events).await?;
+            // A request of which something was rejected is not over: it may come again, mended.
+            if let Some(print) = print
+                && !results.iter().any(EventResult::is_rejected)
+            {
+                self.webhook_ids.remember(print).await;
+            }
+            results
+        };
         self.telemetry
-            .request(partner.as_str(), &results, started.elapsed());
+            .request(identity.partner.as_str(), &results, started.elapsed());
+        if every_result {
+            instead = None;
+        }
         Ok(Answer {
             single: batch.single,
             every_result,
+            dry_run,
+            instead,
             results,
         })
+    }
+
+    fn allows_origin(&self, origin: &str) -> bool {
+        self.tables().keys.allows_origin(origin)
+    }
+
+    fn consent(&self, head: &http::request::Parts, peer: &Peer) -> Consent {
+        self.consent_to(head, peer)
+    }
+}
+
+/// An event of a request that was taken before.
+fn known_already(event: Result<Decoded, Undecoded>) -> EventResult {
+    match event {
+        Ok(event) => EventResult {
+            id: Some(Arc::clone(&event.attributes.id)),
+            outcome: Outcome::Duplicate,
+        },
+        Err(Undecoded { id, reason }) => EventResult {
+            id,
+            outcome: Outcome::Rejected(reason),
+        },
     }
 }
 
 impl Pipeline {
     fn decode(
         &self,
-        admission: Admission,
+        tables: &Tables,
+        identity: &Identity,
+        content: Content,
         body: Bytes,
-    ) -> Result<(Arc<Tables>, PartnerName, Batch), Problem> {
-        let Admission {
-            tables,
-            identity,
-            head,
-        } = admission;
-        let partner = identity.partner;
+    ) -> Result<Batch, Problem> {
+        let partner = &identity.partner;
         let context = Context {
             partner: partner.clone(),
-            default_source: tables.default_source(&partner),
+            default_source: tables.default_source(partner),
             limits: &self.limits,
             received: Timestamp::now(),
-            hints: &*tables,
+            hints: tables,
         };
-        let batch = decode::decode(head, body, &context)?;
-        Ok((tables, partner, batch))
+        let mut batch = match content {
+            Content::Plain(head) => decode::decode(*head, body, &context)?,
+            Content::Enveloped(opened) => opened.decode(&context)?,
+        };
+        tables
+            .rates
+            .charge(partner, batch.events.len().saturating_sub(1), 0);
+        if let Some(id) = &identity.webhook_id
+            && batch.single
+            && let Some(Ok(event)) = batch.events.first_mut()
+            && event.id_generated
+        {
+            // Nobody else has it yet: nothing is copied.
+            Arc::make_mut(&mut event.attributes).id = id.as_str().into();
+            event.id_generated = false;
+        }
+        if !identity.may_send_all() {
+            for event in &mut batch.events {
+                forbid(event, identity);
+            }
+        }
+        Ok(batch)
+    }
+}
+
+/// Rejects the event where its type is none of those that the key may send.
+fn forbid(event: &mut Result<Decoded, Undecoded>, identity: &Identity) {
+    if let Ok(decoded) = event
+        && !identity.may_send(&decoded.attributes.event_type)
+    {
+        let reason = Reason::new(
+            Code::KeyForbidden,
+            format!(
+                "this key may not send events of the type {}; use another key, or widen its types",
+                decoded.attributes.event_type
+            ),
+        );
+        let id = Some(decoded.attributes.id.clone());
+        *event = Err(Undecoded { id, reason });
     }
 }

@@ -1,20 +1,41 @@
 //! What waits in quarantine, once more through the same path.
+//!
+//! Items go in chunks, the oldest first. A chunk is claimed before its first record is sent, and what went out is noted
+//! before the claim is given up; what a crash leaves between the two is settled at the next start by what the
+//! destinations' spools hold. Replays follow one another, so that the order of each key is kept.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use uuid::Uuid;
 
 use super::{
-    Pipeline, Tables,
-    steps::{self, Routed},
+    Pipeline, Tables, beside,
+    runs::Run,
+    steps::{self, Ready, Routed},
 };
 use crate::{
-    deliver::{Acknowledgement, Delivery},
+    deliver::{Acknowledgement, Delivery, RecordIdentity},
     event::{Reason, RouteName},
     problem::{Code, Problem},
-    quarantine::{Filter, Kept, Report},
+    quarantine::{Claim, Filter, Kept, Report},
+    spool::Sequence,
 };
 
-/// Items of one step of a replay; between steps, what went out is noted durably.
-const CHUNK: usize = 256;
+/// Items that are claimed, and noted, together.
+const CHUNK: usize = 8192;
+/// Items that are read, sent and waited for together.
+const STEP: usize = 512;
+/// While live events pass, a step is followed by a pause of so many times its length …
+const PAUSE_FACTOR: u32 = 3;
+/// … and never longer than this.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// Between two tries of a store that does not take what has to be noted.
+const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a replay makes of one item.
 enum Again {
@@ -26,65 +47,240 @@ enum Again {
     Waits(Option<Box<Kept>>),
 }
 
+/// Records that a destination's spool has from a claim's items already, by destination.
+type Had = HashMap<String, HashMap<RecordIdentity, u32>>;
+
 impl Pipeline {
-    /// Replays what matches, oldest first, up to `limit` items. With `dry_run` nothing is sent or noted: the report
-    /// says what would happen.
+    /// Replays what matches, oldest first, those after `after`, up to `limit` items. With `dry_run` nothing is sent or
+    /// noted: the report says what would happen.
     ///
     /// # Errors
     ///
     /// `store-unavailable`, `no-durable-place`; what went out before stays out and is noted.
-    pub async fn replay(&self, filter: &Filter, limit: usize, dry_run: bool) -> Result<Report, Problem> {
-        Ok(self.replay_after(filter, None, limit, dry_run).await?.0)
-    }
-
-    /// Replays all that matches, in pieces, so that live events and other replays come between.
-    ///
-    /// # Errors
-    ///
-    /// As [`Pipeline::replay`].
-    pub async fn replay_all(&self, filter: &Filter) -> Result<Report, Problem> {
-        let mut total = Report::default();
-        let mut after = None;
-        loop {
-            let (report, last) = self.replay_after(filter, after, CHUNK, false).await?;
-            total.matched += report.matched;
-            total.accepted += report.accepted;
-            total.quarantined += report.quarantined;
-            if !report.more {
-                return Ok(total);
-            }
-            after = last;
-        }
-    }
-
-    async fn replay_after(
-        &self,
+    pub async fn replay(
+        self: &Arc<Self>,
         filter: &Filter,
         after: Option<Uuid>,
         limit: usize,
         dry_run: bool,
-    ) -> Result<(Report, Option<Uuid>), Problem> {
-        let _one_at_a_time = self.replaying.lock().await;
-        let tables = self.tables();
-        let (items, more) = self.quarantine.take(filter, after, limit).await?;
-        let last = items.last().map(|kept| kept.id);
-        let mut report = Report {
-            matched: items.len() as u64,
-            more,
-            ..Report::default()
-        };
-        let mut items = items.into_iter().peekable();
-        while items.peek().is_some() {
-            let chunk: Vec<Kept> = items.by_ref().take(CHUNK).collect();
-            let accepted = if dry_run {
-                self.would_go(&tables, &chunk).await
+    ) -> Result<Report, Problem> {
+        let run = (!dry_run).then(|| self.runs.begin("request", filter));
+        let this = Arc::clone(self);
+        let filter = filter.clone();
+        beside::traffic(async move {
+            let total = this.quarantine.count(&filter, after).await;
+            let result = if dry_run {
+                this.rehearse(&filter, after, limit).await
             } else {
-                self.send_again(&tables, &chunk).await?
+                this.replay_up_to(&filter, after, limit, run.as_deref(), total)
+                    .await
             };
-            report.accepted += accepted;
-            report.quarantined += chunk.len() as u64 - accepted;
+            if let Some(run) = run {
+                run.end(result.as_ref().err());
+            }
+            result.map(|report| Report { total, ..report })
+        })
+        .await?
+    }
+
+    /// Replays all that matches, so that live events and other replays come between.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::replay`].
+    pub async fn replay_all(self: &Arc<Self>, filter: &Filter) -> Result<Report, Problem> {
+        let (first, _) = self.quarantine.ids(filter, None, 1).await?;
+        if first.is_empty() {
+            return Ok(Report::default());
         }
-        Ok((report, last))
+        let total = self.quarantine.count(filter, None).await;
+        let run = self.runs.begin("change", filter);
+        let (this, filter) = (Arc::clone(self), filter.clone());
+        beside::traffic(async move {
+            let result = this
+                .replay_up_to(&filter, None, usize::MAX, Some(&run), total)
+                .await;
+            run.end(result.as_ref().err());
+            result.map(|report| Report { total, ..report })
+        })
+        .await?
+    }
+
+    async fn replay_up_to(
+        &self,
+        filter: &Filter,
+        after: Option<Uuid>,
+        limit: usize,
+        run: Option<&Run>,
+        total: u64,
+    ) -> Result<Report, Problem> {
+        if let Some(run) = run {
+            run.total.store(total, Ordering::Relaxed);
+        }
+        let mut report = Report::default();
+        let mut after = after;
+        loop {
+            let left = limit - usize::try_from(report.matched).unwrap_or(limit).min(limit);
+            // Between chunks others come: a discard, a replay by hand.
+            let one_at_a_time = self.replaying.lock().await;
+            self.settle_left_claims().await?;
+            let (ids, more) = self.quarantine.ids(filter, after, left.min(CHUNK)).await?;
+            let accepted = self.chunk(&ids, run).await?;
+            drop(one_at_a_time);
+            report.matched += ids.len() as u64;
+            report.accepted += accepted;
+            report.quarantined += ids.len() as u64 - accepted;
+            report.more = more;
+            after = ids.last().copied().or(after);
+            report.next = after.filter(|_| more);
+            if !more || ids.len() >= left {
+                return Ok(report);
+            }
+        }
+    }
+
+    /// Sends a chunk and notes what waits no longer. Gives how many items that are.
+    async fn chunk(&self, ids: &[Uuid], run: Option<&Run>) -> Result<u64, Problem> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        match self.quarantine.claim(ids, self.hold_spools()).await {
+            Ok(claim) => self.settle_claim(claim, &Had::new(), run).await,
+            Err(problem) => {
+                self.let_spools_go();
+                Err(problem)
+            }
+        }
+    }
+
+    /// Until they are let go, the spools keep what comes after the positions that are given.
+    fn hold_spools(&self) -> BTreeMap<String, Sequence> {
+        let mut positions = BTreeMap::new();
+        for destination in self.destinations.iter() {
+            if let Some(spool) = destination.spool() {
+                let position = spool.last_sequence();
+                spool.retain_after(Some(position));
+                positions.insert(destination.name().to_string(), position);
+            }
+        }
+        positions
+    }
+
+    fn let_spools_go(&self) {
+        for destination in self.destinations.iter() {
+            if let Some(spool) = destination.spool() {
+                spool.retain_after(None);
+            }
+        }
+    }
+
+    async fn settle_claim(&self, claim: Claim, had: &Had, run: Option<&Run>) -> Result<u64, Problem> {
+        let mut gone = Vec::new();
+        let sent = self.send_claimed(&claim, had, run, &mut gone).await;
+        // What went out must not be sent again before it is noted: until then the claim stays.
+        while let Err(problem) = self.quarantine.resolve(&gone).await {
+            if self.is_stopping() {
+                return Err(problem);
+            }
+            tokio::time::sleep(STORE_RETRY_INTERVAL).await;
+        }
+        // Where it broke off, some records of an item may be on their way and others not: as after a crash, only the
+        // spools can tell, and the claim stays until they were asked.
+        let released = match sent {
+            Ok(()) => self.quarantine.release(claim).await,
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = released {
+            self.has_recovered.store(false, Ordering::Relaxed);
+            return Err(problem);
+        }
+        self.let_spools_go();
+        Ok(gone.len() as u64)
+    }
+
+    async fn send_claimed(
+        &self,
+        claim: &Claim,
+        had: &Had,
+        run: Option<&Run>,
+        gone: &mut Vec<Uuid>,
+    ) -> Result<(), Problem> {
+        let mut ids: Vec<Uuid> = claim.ids.iter().copied().collect();
+        ids.sort_unstable();
+        for step in ids.chunks(STEP) {
+            if self.is_stopping() {
+                return Err(Problem::new(
+                    Code::ShuttingDown,
+                    "this node is shutting down; the rest is replayed when it starts again",
+                ));
+            }
+            let begun = Instant::now();
+            let live = self.live.load(Ordering::Relaxed);
+            let items = self.quarantine.load_ids(step).await?;
+            let tables = self.tables();
+            let before = gone.len();
+            let sent = self.send_again(&tables, &items, had, gone).await;
+            if let Some(run) = run {
+                let accepted = (gone.len() - before) as u64;
+                run.matched.fetch_add(step.len() as u64, Ordering::Relaxed);
+                run.accepted.fetch_add(accepted, Ordering::Relaxed);
+            }
+            sent?;
+            if self.live.load(Ordering::Relaxed) != live {
+                tokio::time::sleep((begun.elapsed() * PAUSE_FACTOR).min(PAUSE_MAX)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles what the last life of this node was sending when it died. Tables must be in force.
+    ///
+    /// # Errors
+    ///
+    /// `store-unavailable`, `no-durable-place`; then it has to be called again.
+    pub async fn recover(&self) -> Result<u64, Problem> {
+        let _one_at_a_time = self.replaying.lock().await;
+        self.settle_left_claims().await
+    }
+
+    /// Once, and before anything else is replayed: until then the spools keep what tells what went out.
+    async fn settle_left_claims(&self) -> Result<u64, Problem> {
+        if self.has_recovered.load(Ordering::Relaxed) {
+            return Ok(0);
+        }
+        let left = self.quarantine.left_claims().await.map_err(|error| {
+            tracing::warn!(%error, "the claims of the last run cannot be read");
+            Problem::new(
+                Code::StoreUnavailable,
+                "the store cannot be reached; try again later",
+            )
+        })?;
+        let mut unsettled = Vec::new();
+        for claim in left {
+            // Claimed to be discarded or moved: nothing of it was sent.
+            if claim.positions.is_empty() {
+                self.quarantine.release(claim).await?;
+                continue;
+            }
+            let mut had = Had::new();
+            for destination in self.destinations.iter() {
+                let name = destination.name();
+                if let (Some(spool), Some(position)) =
+                    (destination.spool(), claim.positions.get(name.as_str()))
+                {
+                    let found = crate::deliver::records_after(spool, *position).await;
+                    had.insert(name.to_string(), found);
+                }
+            }
+            unsettled.push((claim, had));
+        }
+        let mut settled = 0;
+        for (claim, had) in unsettled {
+            settled += self.settle_claim(claim, &had, None).await?;
+        }
+        self.let_spools_go();
+        self.has_recovered.store(true, Ordering::Relaxed);
+        Ok(settled)
     }
 
     /// Discards what matches, oldest first, up to `limit` items.
@@ -94,51 +290,72 @@ impl Pipeline {
     /// `store-unavailable`; then nothing of it is discarded.
     pub async fn discard(&self, filter: &Filter, limit: usize, dry_run: bool) -> Result<Report, Problem> {
         let _one_at_a_time = self.replaying.lock().await;
-        let (items, more) = self.quarantine.take(filter, None, limit).await?;
-        if !dry_run {
-            let ids: Vec<Uuid> = items.iter().map(|kept| kept.id).collect();
-            self.quarantine.resolve(&ids).await?;
+        let total = self.quarantine.count(filter, None).await;
+        let (mut ids, more) = self.quarantine.ids(filter, None, limit).await?;
+        if !dry_run && !ids.is_empty() {
+            let claim = self.quarantine.claim(&ids, BTreeMap::new()).await?;
+            ids.retain(|id| claim.ids.contains(id));
+            let resolved = self.quarantine.resolve(&ids).await;
+            self.quarantine.release(claim).await?;
+            resolved?;
         }
         Ok(Report {
-            matched: items.len() as u64,
-            discarded: items.len() as u64,
+            matched: ids.len() as u64,
+            discarded: ids.len() as u64,
             more,
+            total,
             ..Report::default()
         })
     }
 
-    async fn would_go(&self, tables: &Tables, chunk: &[Kept]) -> u64 {
-        let mut accepted = 0;
-        for kept in chunk {
-            let goes = match &kept.record {
-                Some(refused) => self.destinations.get(&refused.destination).is_some(),
-                None => match tables.schemas.check(kept.event.clone()) {
-                    Ok(validated) => self
-                        .route(tables, &validated, kept.routes.as_deref())
-                        .failed
-                        .is_none(),
-                    Err(_) => false,
-                },
-            };
-            accepted += u64::from(goes);
-            tokio::task::consume_budget().await;
+    async fn rehearse(&self, filter: &Filter, after: Option<Uuid>, limit: usize) -> Result<Report, Problem> {
+        let (ids, more) = self.quarantine.ids(filter, after, limit).await?;
+        let tables = self.tables();
+        let mut report = Report {
+            matched: ids.len() as u64,
+            more,
+            next: ids.last().copied().filter(|_| more),
+            ..Report::default()
+        };
+        for step in ids.chunks(STEP) {
+            for kept in self.quarantine.load_ids(step).await? {
+                report.accepted += u64::from(self.would_go(&tables, kept));
+            }
         }
-        accepted
+        report.quarantined = report.matched.saturating_sub(report.accepted);
+        Ok(report)
     }
 
-    /// Sends a chunk, waits until it is durable, and notes what waits no longer. Gives how many that are.
-    async fn send_again(&self, tables: &Tables, chunk: &[Kept]) -> Result<u64, Problem> {
-        let acknowledgement = Acknowledgement::new(chunk.len());
-        let mut fates = Vec::with_capacity(chunk.len());
-        for (index, kept) in chunk.iter().enumerate() {
-            fates.push(self.send_one(tables, kept, index, &acknowledgement));
-            tokio::task::consume_budget().await;
+    fn would_go(&self, tables: &Tables, kept: Kept) -> bool {
+        match kept.record {
+            Some(refused) => self.destinations.get(&refused.destination).is_some(),
+            None => match tables.schemas.check(kept.event) {
+                Ok(validated) => self
+                    .route(tables, &validated, kept.routes.as_deref())
+                    .failed
+                    .is_none(),
+                Err(_) => false,
+            },
+        }
+    }
+
+    /// Sends items, waits until they are durable, and adds to `gone` what waits no longer.
+    async fn send_again(
+        &self,
+        tables: &Tables,
+        items: &[Kept],
+        had: &Had,
+        gone: &mut Vec<Uuid>,
+    ) -> Result<(), Problem> {
+        let acknowledgement = Acknowledgement::new(items.len());
+        let mut fates = Vec::with_capacity(items.len());
+        for (index, kept) in items.iter().enumerate() {
+            fates.push(self.send_one(tables, kept, index, &acknowledgement, had));
         }
         let deliveries = acknowledgement.wait().await;
-        let keeping = Acknowledgement::new(chunk.len());
-        let mut gone = Vec::new();
+        let keeping = Acknowledgement::new(items.len());
         let mut no_place = false;
-        for (index, ((kept, fate), delivery)) in chunk.iter().zip(fates).zip(deliveries).enumerate() {
+        for (index, ((kept, fate), delivery)) in items.iter().zip(fates).zip(deliveries).enumerate() {
             let kept_anew = match (fate, delivery) {
                 (_, Delivery::NoPlace { .. }) => {
                     no_place = true;
@@ -164,7 +381,6 @@ impl Pipeline {
                     .keep(*anew, steps::into_ticket(keeping.ticket(index)));
             }
         }
-        self.quarantine.resolve(&gone).await?;
         let kept_anew = keeping.wait().await;
         if no_place || kept_anew.iter().any(|delivery| *delivery != Delivery::Durable) {
             return Err(Problem::new(
@@ -172,7 +388,7 @@ impl Pipeline {
                 "a destination and its spool can take no more now; what went out is noted, replay the rest later",
             ));
         }
-        Ok(gone.len() as u64)
+        Ok(())
     }
 
     fn send_one(
@@ -181,15 +397,15 @@ impl Pipeline {
         kept: &Kept,
         index: usize,
         acknowledgement: &Acknowledgement,
+        had: &Had,
     ) -> Again {
         if let Some(refused) = &kept.record {
-            return match self.destinations.get(&refused.destination) {
-                Some(destination) => {
-                    destination.send(refused.record.clone(), acknowledgement.ticket(index));
-                    Again::Sent
-                }
-                None => Again::Waits(None),
+            let Some(destination) = self.destinations.get(&refused.destination) else {
+                return Again::Waits(None);
             };
+            let records = vec![(Arc::clone(destination), refused.record.clone())];
+            send(records, index, acknowledgement, had);
+            return Again::Sent;
         }
         let validated = match tables.schemas.check(kept.event.clone()) {
             Ok(validated) => validated,
@@ -202,9 +418,7 @@ impl Pipeline {
         } = self.route(tables, &validated, kept.routes.as_deref());
         self.count_dropped(&dropped);
         let sent = !records.is_empty();
-        for (destination, record) in records {
-            destination.send(record, acknowledgement.ticket(index));
-        }
+        send(records, index, acknowledgement, had);
         match failed {
             None => Again::Sent,
             Some((routes, reason)) => {
@@ -218,6 +432,28 @@ impl Pipeline {
                     anew => Again::Waits(anew),
                 }
             }
+        }
+    }
+}
+
+/// Hands the records over, but for those that a destination had before a crash: of one item's records for one
+/// destination the first ones, since they are sent in order.
+fn send(records: Ready, index: usize, acknowledgement: &Acknowledgement, had: &Had) {
+    if had.is_empty() {
+        for (destination, record) in records {
+            destination.send(record, acknowledgement.ticket(index));
+        }
+        return;
+    }
+    let mut sent: HashMap<(String, RecordIdentity), u32> = HashMap::new();
+    for (destination, record) in records {
+        let name = destination.name().to_string();
+        let identity = RecordIdentity::of(&record);
+        let there = had.get(&name).and_then(|had| had.get(&identity)).copied();
+        let before = sent.entry((name, identity)).or_default();
+        *before += 1;
+        if *before > there.unwrap_or_default() {
+            destination.send(record, acknowledgement.ticket(index));
         }
     }
 }

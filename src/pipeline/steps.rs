@@ -6,13 +6,14 @@ use super::{Pipeline, Tables, duplicates::Fingerprint, tables::Binding};
 use crate::{
     deliver::{Acknowledgement, Delivery, Destination, Ticket},
     event::{
-        Body, Decoded, DestinationName, Outcome, Output, Reason, Record, RecordAttributes, RouteName,
-        Validated,
+        AppVersion, Body, Decoded, DestinationName, Outcome, Output, Reason, Record, RecordAttributes,
+        RouteName, Validated,
     },
     json::EditedDocument,
     problem::Code,
     quarantine::Kept,
-    registry::model::Policy,
+    recent::Memo,
+    registry::model::{Form, Policy},
     route::Route,
     spool::AppendError,
     transform::PluginFailure,
@@ -46,10 +47,11 @@ pub(super) struct Way<'a> {
     acknowledgement: &'a Acknowledgement,
     /// Of this request, before they are remembered for later ones.
     seen: std::collections::HashSet<Fingerprint>,
+    stream: Memo,
 }
 
 /// Records of one route, ready to be sent.
-type Ready = Vec<(Arc<dyn Destination>, Record)>;
+pub(super) type Ready = Vec<(Arc<dyn Destination>, Record)>;
 
 /// What the routes made of an event.
 pub(super) struct Routed {
@@ -67,6 +69,7 @@ impl<'a> Way<'a> {
             tables,
             acknowledgement,
             seen: std::collections::HashSet::new(),
+            stream: Memo::default(),
         }
     }
 
@@ -84,7 +87,11 @@ impl<'a> Way<'a> {
                 event: None,
             };
         }
+        let sample = self.pipeline.recent.observe(&event, &mut self.stream);
         let (outcome, event) = self.process(index, event);
+        if let Some(sample) = sample {
+            self.pipeline.recent.remember(sample, &outcome);
+        }
         if let (Outcome::Rejected(_), Some(print)) = (&outcome, fingerprint) {
             self.seen.remove(&print);
         }
@@ -98,9 +105,18 @@ impl<'a> Way<'a> {
 
     fn process(&self, index: usize, event: Decoded) -> (Outcome, Option<Decoded>) {
         let validated = match self.tables.schemas.check(event) {
-            Ok(validated) => validated,
+            Ok(validated) => {
+                if validated.version_is_unreadable() {
+                    self.count_unreadable_version(validated.event());
+                }
+                validated
+            }
             Err(refused) => {
                 let (event, reason) = *refused;
+                let version = event.attributes.app_version.as_deref();
+                if version.is_some_and(|version| AppVersion::parse(version).is_none()) {
+                    self.count_unreadable_version(&event);
+                }
                 let policy = self.tables.policy(&event.partner);
                 if reason.code == Code::SchemaViolation && policy == Policy::Reject {
                     return (Outcome::Rejected(reason), None);
@@ -128,6 +144,11 @@ impl<'a> Way<'a> {
                 (self.keep(index, event.clone(), reason, routes), Some(event))
             }
         }
+    }
+
+    #[cold]
+    fn count_unreadable_version(&self, event: &Decoded) {
+        self.pipeline.telemetry.unreadable_version(event.partner.as_str());
     }
 
     fn keep(&self, index: usize, event: Decoded, reason: Reason, routes: Option<Vec<RouteName>>) -> Outcome {
@@ -205,6 +226,11 @@ impl Pipeline {
         route: &Route,
         ready: &mut Ready,
     ) -> Result<(), Reason> {
+        let latest = match route.form {
+            Form::Sent => None,
+            Form::Latest => tables.schemas.latest_form(event)?,
+        };
+        let event = latest.as_ref().unwrap_or(event);
         let (label, outputs) = match tables.binding(&route.name) {
             Binding::None => (None, vec![untouched(event)]),
             Binding::Plugin(plugin) => {

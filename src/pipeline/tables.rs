@@ -3,17 +3,19 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use super::{envelopes::Envelopes, rates::Rates};
 use crate::{
     authenticate::Keys,
     decode::Hints,
     event::{EventType, PartnerName, PluginName, RouteName},
     registry::{
         Registry,
-        model::{Policy, Route, State},
+        model::{Key, Policy, Route, SigningSecret, State},
+        seal::Sealer,
     },
     route::Routes,
     transform::{Prepared, Transformer},
-    validate::{Resolution, Schemas},
+    validate::{Compiler, Resolution, Schemas},
 };
 
 /// An immutable set of everything that a request's events are processed by.
@@ -23,6 +25,8 @@ pub struct Tables {
     pub keys: Keys,
     pub schemas: Schemas,
     pub routes: Routes,
+    pub(super) envelopes: Envelopes,
+    pub(super) rates: Rates,
     partners: HashMap<PartnerName, PartnerEntry>,
     bindings: HashMap<RouteName, Bound>,
 }
@@ -53,12 +57,21 @@ pub(super) enum Binding {
 }
 
 impl Tables {
+    /// The tables of an empty registry.
+    pub fn empty(compiler: Compiler) -> Tables {
+        Tables {
+            schemas: Schemas::new(compiler),
+            ..Tables::default()
+        }
+    }
+
     /// Builds the tables of `state`, with everything of `previous` that has not changed.
     pub async fn build(
         state: Arc<State>,
         previous: &Tables,
         registry: &Registry,
         transformer: &Arc<Transformer>,
+        sealer: &Sealer,
     ) -> Tables {
         let partners = state
             .partners
@@ -90,9 +103,13 @@ impl Tables {
                 bindings.insert(name.clone(), bound);
             }
         }
+        let (schemas, fresh) = Schemas::change(&state, &previous.schemas);
+        fresh.compile().await;
         Tables {
-            keys: Keys::build(&state),
-            schemas: Schemas::build(&state, &previous.schemas),
+            keys: Keys::build(&state, &previous.keys, |key| open(sealer, key)),
+            envelopes: Envelopes::build(&state),
+            rates: Rates::build(&state, &previous.rates),
+            schemas,
             routes: Routes::build(&state),
             partners,
             bindings,
@@ -144,6 +161,19 @@ impl Tables {
             })
             .collect()
     }
+}
+
+/// A signing key's secret; without it the key verifies nothing.
+fn open(sealer: &Sealer, key: &Key) -> Option<SigningSecret> {
+    let opened = sealer.open(&key.id, key.signing_secret.as_ref()?);
+    if opened.is_none() {
+        tracing::error!(
+            key = key.id,
+            "a signing key cannot be opened: it was sealed with another sealing key; give this node the same one \
+             (keys.sealing_key), or make the signing key anew"
+        );
+    }
+    opened
 }
 
 fn fallback_source(partner: &PartnerName) -> Arc<str> {
@@ -212,11 +242,8 @@ impl Hints for Tables {
         app_version: Option<&str>,
     ) -> Option<Arc<serde_json::Value>> {
         match self.schemas.resolve(event_type, source, app_version) {
-            Resolution::Found(schema) => schema
-                .compiled()
-                .ok()
-                .map(|compiled| Arc::clone(compiled.schema())),
-            Resolution::TypeUnknown | Resolution::BelowAll { .. } => None,
+            Resolution::Found(schema, _) => schema.schema(),
+            Resolution::TypeUnknown | Resolution::BelowAll { .. } | Resolution::Unreadable => None,
         }
     }
 }

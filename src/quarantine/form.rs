@@ -1,13 +1,16 @@
 //! How an item stands in the spool and in the store: a header in JSON, then the data, byte for byte as it was sent.
 
-use std::{io::Read as _, sync::Arc};
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::item::{Kept, KeptRecord};
+use super::{
+    batch::{Group, Packing},
+    item::{Kept, KeptRecord},
+};
 use crate::{
     event::{Attributes, Decoded, PartnerName, Reason, Record, RecordAttributes, RouteName, Violation},
     json::Document,
@@ -17,8 +20,6 @@ use crate::{
 
 /// Of the header; a reader of a later version reads every earlier one.
 const VERSION: u8 = 1;
-/// A batch that claims to be larger is damaged.
-const BATCH_BYTES_MAX: u64 = 1 << 30;
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -57,6 +58,8 @@ pub(super) enum FormError {
     Data(#[from] crate::json::ParseError),
     #[error("an item's bytes: {0}")]
     Bytes(#[from] base64::DecodeError),
+    #[error("the object is no batch")]
+    NoBatch,
     #[error("compression: {0}")]
     Compression(#[from] std::io::Error),
 }
@@ -114,7 +117,8 @@ pub(super) fn partner(payload: &[u8]) -> Option<&str> {
         .map(|owned| owned.partner)
 }
 
-pub(super) fn decode(payload: &Bytes) -> Result<Kept, FormError> {
+/// The header's text, and what follows it.
+fn split(payload: &Bytes) -> Result<(Bytes, Bytes), FormError> {
     let mut rest = payload.clone();
     let version = rest.try_get_u8().map_err(|_| FormError::Short)?;
     if version != VERSION {
@@ -124,7 +128,45 @@ pub(super) fn decode(payload: &Bytes) -> Result<Kept, FormError> {
     if rest.len() < header_bytes {
         return Err(FormError::Short);
     }
-    let header: Header = serde_json::from_slice(&rest.split_to(header_bytes))?;
+    Ok((rest.split_to(header_bytes), rest))
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    id: Uuid,
+    partner: String,
+    attributes: Attributes,
+    received: Timestamp,
+    code: Code,
+}
+
+/// Of an encoded item. The id is the header's first member, so that no more of it need be read.
+pub(super) fn id(payload: &Bytes) -> Option<Uuid> {
+    const BEFORE: &[u8] = b"{\"id\":\"";
+    const TEXT_BYTES: usize = 36;
+    let header = payload.get(5..)?.strip_prefix(BEFORE)?;
+    Uuid::try_parse_ascii(header.get(..TEXT_BYTES)?).ok()
+}
+
+/// What the index holds of an encoded item, without a look at its data.
+pub(super) fn packing(payload: Bytes) -> Result<Packing, FormError> {
+    let listed: Listed = serde_json::from_slice(&split(&payload)?.0)?;
+    Ok(Packing {
+        id: listed.id,
+        group: Group {
+            partner: listed.partner,
+            event_type: listed.attributes.event_type.into(),
+            app_version: listed.attributes.app_version,
+            code: listed.code,
+        },
+        received_us: listed.received.as_microsecond(),
+        payload,
+    })
+}
+
+pub(super) fn decode(payload: &Bytes) -> Result<Kept, FormError> {
+    let (header, rest) = split(payload)?;
+    let header: Header = serde_json::from_slice(&header)?;
     let record = header.record.map(|kept| restore(kept, &rest)).transpose()?;
     Ok(Kept {
         id: header.id,
@@ -169,33 +211,4 @@ fn restore(kept: RecordHeader, data: &Bytes) -> Result<KeptRecord, FormError> {
             is_alone: false,
         },
     })
-}
-
-/// Many encoded items as one compressed object.
-pub(super) fn pack(payloads: &[Bytes]) -> Result<Bytes, FormError> {
-    let mut plain = Vec::with_capacity(payloads.iter().map(|payload| payload.len() + 4).sum());
-    for payload in payloads {
-        let length = u32::try_from(payload.len()).map_err(|_| FormError::Short)?;
-        plain.put_u32_le(length);
-        plain.put_slice(payload);
-    }
-    Ok(zstd::bulk::compress(&plain, zstd::DEFAULT_COMPRESSION_LEVEL)?.into())
-}
-
-/// The items of one object.
-pub(super) fn unpack(body: &[u8]) -> Result<Vec<Kept>, FormError> {
-    let mut plain = Vec::new();
-    zstd::stream::read::Decoder::new(body)?
-        .take(BATCH_BYTES_MAX)
-        .read_to_end(&mut plain)?;
-    let mut rest = Bytes::from(plain);
-    let mut items = Vec::new();
-    while rest.has_remaining() {
-        let length = rest.try_get_u32_le().map_err(|_| FormError::Short)? as usize;
-        if rest.len() < length {
-            return Err(FormError::Short);
-        }
-        items.push(decode(&rest.split_to(length))?);
-    }
-    Ok(items)
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::batch::Group;
 use crate::{
     event::{Decoded, Reason, Record, RouteName, Violation},
     json::{Document, ParseError},
@@ -73,6 +74,16 @@ impl Kept {
         })
     }
 
+    pub(super) fn group(&self) -> Group {
+        let attributes = &self.event.attributes;
+        Group {
+            partner: self.event.partner.as_str().to_owned(),
+            event_type: attributes.event_type.as_str().to_owned(),
+            app_version: attributes.app_version.clone(),
+            code: self.reason.code,
+        }
+    }
+
     pub fn item(&self) -> Item {
         let attributes = &self.event.attributes;
         Item {
@@ -128,15 +139,25 @@ pub struct Filter {
 }
 
 impl Filter {
-    pub fn matches(&self, item: &Item) -> bool {
+    pub(super) fn takes(&self, group: &Group) -> bool {
         let is =
             |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
-        is(&self.partner, &item.partner)
-            && is(&self.event_type, &item.event_type)
-            && is(&self.app_version, item.app_version.as_deref().unwrap_or_default())
-            && self.code.is_none_or(|code| code == item.code)
-            && self.from.is_none_or(|from| item.received >= from)
-            && self.to.is_none_or(|to| item.received < to)
+        is(&self.partner, &group.partner)
+            && is(&self.event_type, &group.event_type)
+            && is(
+                &self.app_version,
+                group.app_version.as_deref().unwrap_or_default(),
+            )
+            && self.code.is_none_or(|code| code == group.code)
+    }
+
+    pub(super) fn is_in_time(&self, received_us: i64) -> bool {
+        self.from.is_none_or(|from| received_us >= from.as_microsecond())
+            && self.to.is_none_or(|to| received_us < to.as_microsecond())
+    }
+
+    pub(super) fn asks_for_time(&self) -> bool {
+        self.from.is_some() || self.to.is_some()
     }
 }
 
@@ -184,4 +205,11 @@ pub struct Report {
     pub discarded: u64,
     /// More items match than one call takes.
     pub more: bool,
+    /// Give this as `after` for the rest; absent where there is none. Items that cannot go out yet are behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub next: Option<Uuid>,
+    /// Items that matched when the call began, from `after` on, those beyond `limit` included.
+    #[serde(default)]
+    pub total: u64,
 }

@@ -1,28 +1,39 @@
 //! Events that could not be processed yet: kept with the reason, listed, replayed, discarded.
 //!
 //! An event is durable once it is in this module's spool; from there it goes to the store in compressed batches that
-//! are never rewritten. What is replayed or discarded is noted in objects of its own.
+//! are never rewritten. What is replayed or discarded is noted in objects of its own. In memory is only what it takes to
+//! find an item.
 
+mod batch;
+mod claims;
 mod form;
 mod index;
 mod item;
+mod keeper;
+mod stored;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::HashSet,
-    sync::Arc,
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::task::JoinHandle;
+use tokio::{sync::Notify, task::JoinHandle};
 use uuid::Uuid;
 
-use index::{Index, Place};
+pub use claims::Claim;
+use index::{Found, Index, Place, Scanned};
 pub use item::{Filter, Item, Kept, KeptRecord, Report, WholeItem};
+pub use keeper::{Figures, Retention, Swept};
+use stored::Stored;
 
 use crate::{
     problem::{Code, Problem},
@@ -30,66 +41,108 @@ use crate::{
     store::{Store, StoreError},
 };
 
-const BATCHES: &str = "quarantine/batches";
-const RESOLVED: &str = "quarantine/resolved";
 /// Bytes of one batch before compression.
 const BATCH_BYTES: usize = 4 << 20;
+/// How long the spool's entries wait for others before they make a small batch.
+const LINGER: Duration = Duration::from_secs(10);
 /// Other nodes' batches are looked for no more often.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
 /// After the store failed.
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// For bringing the rest to the store at the end.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
+/// An entry of the spool that is not read in this time has gone to the store meanwhile.
+const SPOOL_READ_TIME: Duration = Duration::from_secs(2);
 
 /// All events of this store that wait, from every node.
 pub struct Quarantine {
+    /// Tells this node's claims from others', over restarts.
+    node: Uuid,
     spool: Spool,
     store: Store,
     index: Mutex<Index>,
     refresh: tokio::sync::Mutex<Refresh>,
     drain: Mutex<Option<JoinHandle<()>>>,
+    /// The spool's entries go to the store without waiting for others.
+    hurry: AtomicBool,
+    hurried: Notify,
+    dropped: AtomicU64,
 }
 
 #[derive(Default)]
 struct Refresh {
-    batches: HashSet<String>,
-    resolved: HashSet<String>,
+    notes: HashSet<String>,
     last: Option<Instant>,
 }
 
 impl Quarantine {
-    /// Reads what the store and the spool hold, and begins to bring the spool's entries to the store.
+    /// [`Quarantine::open_as`] for a node that has left no claims.
     ///
     /// # Errors
     ///
     /// Where the store cannot be read.
     pub async fn open(spool: Spool, store: Store) -> Result<Arc<Quarantine>, StoreError> {
+        Quarantine::open_as(Uuid::now_v7(), spool, store).await
+    }
+
+    /// Reads what the store and the spool hold, and begins to bring the spool's entries to the store.
+    ///
+    /// # Errors
+    ///
+    /// Where the store cannot be read.
+    pub async fn open_as(node: Uuid, spool: Spool, store: Store) -> Result<Arc<Quarantine>, StoreError> {
         let quarantine = Arc::new(Quarantine {
+            node,
             spool,
             store,
             index: Mutex::default(),
             refresh: tokio::sync::Mutex::default(),
             drain: Mutex::default(),
+            hurry: AtomicBool::new(false),
+            hurried: Notify::new(),
+            dropped: AtomicU64::new(0),
         });
         quarantine.refresh(true).await?;
+        quarantine.index_spool().await;
         let draining = Arc::clone(&quarantine);
         *quarantine.drain.lock() = Some(tokio::spawn(async move { draining.drain().await }));
         Ok(quarantine)
+    }
+
+    /// What a crash left in the spool.
+    async fn index_spool(&self) {
+        let mut after = self.spool.committed().0;
+        while after < self.spool.last_sequence() {
+            let Some(entries) = self.spool.read(after, BATCH_BYTES).await else {
+                return;
+            };
+            for entry in entries {
+                after = entry.sequence;
+                match form::packing(entry.payload) {
+                    Ok(item) => self.index.lock().insert_spooled(
+                        item.id,
+                        item.group,
+                        item.received_us,
+                        entry.sequence,
+                    ),
+                    Err(error) => {
+                        tracing::error!(%error, "an entry of the quarantine's spool cannot be read");
+                    }
+                }
+            }
+        }
     }
 
     /// Keeps an event; `done` is called once it is durable, or cannot be.
     pub fn keep(self: &Arc<Self>, kept: Kept, done: impl FnOnce(Result<(), AppendError>) + Send + 'static) {
         let payload = form::encode(&kept);
         let this = Arc::clone(self);
-        let waiting = payload.clone();
+        let (id, group) = (kept.id, kept.group());
+        let received_us = kept.event.received.as_microsecond();
         let owner = Arc::clone(kept.event.partner.as_shared());
         self.spool.append(&owner, payload, move |result| {
             let result = result.map(|sequence| {
-                this.index.lock().insert(
-                    &kept,
-                    Place::Spool {
-                        sequence,
-                        payload: waiting,
-                    },
-                );
+                this.index.lock().insert_spooled(id, group, received_us, sequence);
             });
             done(result);
         });
@@ -120,24 +173,10 @@ impl Quarantine {
         after: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<Item>, Option<String>), Problem> {
-        self.refresh(false).await.map_err(unavailable)?;
-        let after = match after {
-            None => None,
-            Some(text) => Some(text.parse::<Uuid>().map_err(|_| {
-                Problem::new(
-                    Code::InputInvalid,
-                    "`after` is no cursor: use the `next` of the page before",
-                )
-            })?),
-        };
-        let mut items = self.index.lock().matching(filter, after, limit + 1);
-        let next = (items.len() > limit)
-            .then(|| {
-                items.truncate(limit);
-                items.last().map(|item| item.id.clone())
-            })
-            .flatten();
-        Ok((items, next))
+        let after = after.map(cursor).transpose()?;
+        let (kept, more) = self.take(filter, after, limit).await?;
+        let next = kept.last().filter(|_| more).map(|kept| kept.id.to_string());
+        Ok((kept.iter().map(Kept::item).collect(), next))
     }
 
     /// One item with its data.
@@ -148,15 +187,9 @@ impl Quarantine {
     pub async fn get(&self, id: &str) -> Result<Option<Kept>, Problem> {
         self.refresh(false).await.map_err(unavailable)?;
         let Ok(id) = id.parse() else { return Ok(None) };
-        let place = self.index.lock().place(id);
-        match place {
-            None => Ok(None),
-            Some(Place::Spool { payload, .. }) => Ok(form::decode(&payload).ok()),
-            Some(Place::Batch(name)) => {
-                let batch = self.batch(&name).await.map_err(unavailable)?;
-                Ok(batch.into_iter().find(|kept| kept.id == id))
-            }
-        }
+        let found = self.index.lock().find(id);
+        let Some(found) = found else { return Ok(None) };
+        Ok(self.load(vec![found]).await.map_err(unavailable)?.pop())
     }
 
     /// Items that match with their data, oldest first, those after `after`, up to `limit`; and whether there are more.
@@ -171,28 +204,149 @@ impl Quarantine {
         limit: usize,
     ) -> Result<(Vec<Kept>, bool), Problem> {
         self.refresh(false).await.map_err(unavailable)?;
-        let mut wanted: Vec<(Uuid, Place)> = self.index.lock().places(filter, after, limit + 1);
-        let more = wanted.len() > limit;
-        wanted.truncate(limit);
-        let mut taken = Vec::with_capacity(wanted.len());
-        let mut batches: Vec<(Arc<str>, HashSet<Uuid>)> = Vec::new();
-        for (id, place) in wanted {
-            match place {
-                Place::Spool { payload, .. } => taken.extend(form::decode(&payload)),
-                Place::Batch(name) => match batches.iter_mut().find(|(known, _)| *known == name) {
-                    Some((_, ids)) => {
-                        ids.insert(id);
-                    }
-                    None => batches.push((name, HashSet::from([id]))),
-                },
+        let (found, more) = self.search(filter, after, limit).await;
+        Ok((self.load(found).await.map_err(unavailable)?, more))
+    }
+
+    /// Ids of items that match, oldest first, those after `after`, up to `limit`; and whether there are more.
+    ///
+    /// # Errors
+    ///
+    /// `store-unavailable`.
+    pub async fn ids(
+        &self,
+        filter: &Filter,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<(Vec<Uuid>, bool), Problem> {
+        self.refresh(false).await.map_err(unavailable)?;
+        let (found, more) = self.search(filter, after, limit).await;
+        Ok((found.into_iter().map(|found| found.id).collect(), more))
+    }
+
+    /// Those of `ids` that wait, with their data, in order.
+    ///
+    /// # Errors
+    ///
+    /// `store-unavailable`.
+    pub async fn load_ids(&self, ids: &[Uuid]) -> Result<Vec<Kept>, Problem> {
+        let found = {
+            let index = self.index.lock();
+            ids.iter().filter_map(|id| index.find(*id)).collect()
+        };
+        self.load(found).await.map_err(unavailable)
+    }
+
+    /// How many items match, those after `after`.
+    pub async fn count(&self, filter: &Filter, after: Option<Uuid>) -> u64 {
+        if after.is_none() && !filter.asks_for_time() {
+            return self.index.lock().count_by_group(filter);
+        }
+        let mut after = after;
+        let mut count = 0;
+        loop {
+            let mut found = Vec::new();
+            let scanned = self.index.lock().search(filter, after, usize::MAX, &mut found);
+            count += found.len() as u64;
+            match scanned {
+                Scanned::Until(id) => after = Some(id),
+                Scanned::End => return count,
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn search(&self, filter: &Filter, after: Option<Uuid>, limit: usize) -> (Vec<Found>, bool) {
+        let mut found = Vec::new();
+        let mut after = after;
+        loop {
+            let wanted = limit.saturating_add(1);
+            let scanned = self.index.lock().search(filter, after, wanted, &mut found);
+            if found.len() > limit {
+                found.truncate(limit);
+                return (found, true);
+            }
+            match scanned {
+                Scanned::Until(id) => after = Some(id),
+                Scanned::End => return (found, false),
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The items with their data, in order. What is settled or moved meanwhile is looked up once more, then left out.
+    async fn load(&self, found: Vec<Found>) -> Result<Vec<Kept>, StoreError> {
+        let wanted: Vec<Uuid> = found.iter().map(|found| found.id).collect();
+        let mut loaded = self.load_once(found).await?;
+        if loaded.len() < wanted.len() {
+            self.refresh(true).await?;
+            let missing: Vec<Found> = {
+                let index = self.index.lock();
+                wanted
+                    .iter()
+                    .filter(|id| !loaded.contains_key(id))
+                    .filter_map(|id| index.find(*id))
+                    .collect()
+            };
+            if !missing.is_empty() {
+                loaded.extend(self.load_once(missing).await?);
             }
         }
-        for (name, ids) in batches {
-            let batch = self.batch(&name).await.map_err(unavailable)?;
-            taken.extend(batch.into_iter().filter(|kept| ids.contains(&kept.id)));
+        Ok(loaded.into_values().collect())
+    }
+
+    async fn load_once(&self, found: Vec<Found>) -> Result<BTreeMap<Uuid, Kept>, StoreError> {
+        let mut loaded = BTreeMap::new();
+        let mut spooled: BTreeMap<Sequence, Uuid> = BTreeMap::new();
+        let mut batches: HashMap<u32, BTreeMap<u32, HashSet<Uuid>>> = HashMap::new();
+        for Found { id, place } in found {
+            match place {
+                Place::Spool(sequence) => {
+                    spooled.insert(sequence, id);
+                }
+                Place::Batch { batch, block } => {
+                    batches
+                        .entry(batch)
+                        .or_default()
+                        .entry(block)
+                        .or_default()
+                        .insert(id);
+                }
+            }
         }
-        taken.sort_by_key(|kept| kept.id);
-        Ok((taken, more))
+        for (batch, blocks) in batches {
+            for payload in self.read_blocks(batch, &blocks).await? {
+                match form::decode(&payload) {
+                    Ok(kept) => {
+                        loaded.insert(kept.id, kept);
+                    }
+                    Err(error) => tracing::error!(%error, "an item of the quarantine cannot be read"),
+                }
+            }
+        }
+        self.load_spooled(spooled, &mut loaded).await;
+        Ok(loaded)
+    }
+
+    async fn load_spooled(&self, mut wanted: BTreeMap<Sequence, Uuid>, loaded: &mut BTreeMap<Uuid, Kept>) {
+        while let Some((first, _)) = wanted.first_key_value() {
+            let read = self.spool.read(first - 1, BATCH_BYTES);
+            let Ok(Some(entries)) = tokio::time::timeout(SPOOL_READ_TIME, read).await else {
+                return;
+            };
+            let Some(last) = entries.last().map(|entry| entry.sequence) else {
+                return;
+            };
+            for entry in entries {
+                if wanted.remove(&entry.sequence).is_some()
+                    && let Ok(kept) = form::decode(&entry.payload)
+                {
+                    loaded.insert(kept.id, kept);
+                }
+            }
+            // What was not among them is in the spool no longer.
+            wanted.retain(|sequence, _| *sequence > last);
+        }
     }
 
     /// Notes durably that these items wait no longer: they went out, or were discarded.
@@ -204,36 +358,43 @@ impl Quarantine {
         if ids.is_empty() {
             return Ok(());
         }
-        let name = format!("{RESOLVED}/{}.json", Uuid::now_v7());
-        let body = serde_json::to_vec(ids).map_err(|error| {
-            Problem::new(Code::Internal, format!("resolved ids cannot be written: {error}"))
-        })?;
-        self.store.put(&name, body.into()).await.map_err(unavailable)?;
-        self.index.lock().remove(ids);
+        let name = self.store_note(ids).await.map_err(unavailable)?;
+        self.index.lock().resolve(ids);
+        self.refresh.lock().await.notes.insert(name);
         Ok(())
     }
 
     /// Brings what is in the spool to the store, and ends.
     pub async fn close(&self) {
+        self.hurry.store(true, Ordering::Relaxed);
+        self.hurried.notify_waiters();
         self.spool.close().await;
         let task = self.drain.lock().take();
-        if let Some(task) = task {
+        if let Some(mut task) = task {
             // The spool keeps what the store does not take in this time.
-            let abort = task.abort_handle();
-            if tokio::time::timeout(Duration::from_secs(5), task).await.is_err() {
-                abort.abort();
+            if tokio::time::timeout(CLOSE_TIME, &mut task).await.is_err() {
+                task.abort();
+                // What the abort makes of it does not matter: nothing after the last commit counts.
+                let _ = task.await;
             }
         }
     }
 
     async fn drain(&self) {
         let mut after = self.spool.committed().0;
-        while let Some(entries) = self.spool.read(after, BATCH_BYTES).await {
+        while let Some(mut entries) = self.spool.read(after, BATCH_BYTES).await {
+            let bytes: usize = entries.iter().map(|entry| entry.payload.len()).sum();
+            if bytes < BATCH_BYTES / 2 && self.linger().await {
+                let Some(more) = self.spool.read(after, BATCH_BYTES).await else {
+                    return;
+                };
+                entries = more;
+            }
             let Some(last) = entries.last().map(|entry| entry.sequence) else {
                 continue;
             };
             let payloads: Vec<Bytes> = entries.into_iter().map(|entry| entry.payload).collect();
-            if payloads.is_empty() || self.store_batch(&payloads, last).await {
+            if self.store_batch(payloads, last).await {
                 after = last;
             } else {
                 tokio::time::sleep(STORE_RETRY_INTERVAL).await;
@@ -241,81 +402,60 @@ impl Quarantine {
         }
     }
 
-    async fn store_batch(&self, payloads: &[Bytes], last: Sequence) -> bool {
-        let name: Arc<str> = format!("{BATCHES}/{}.zst", Uuid::now_v7()).into();
-        let stored = match form::pack(payloads) {
-            Ok(body) => self
-                .store
-                .put(&name, body)
-                .await
-                .map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(error) = stored {
-            tracing::warn!(%error, "quarantined events stay in the spool: the store does not take them");
+    /// Whether there may be more entries now.
+    async fn linger(&self) -> bool {
+        let hurried = self.hurried.notified();
+        tokio::pin!(hurried);
+        hurried.as_mut().enable();
+        if self.hurry.load(Ordering::Relaxed) {
             return false;
         }
-        self.refresh.lock().await.batches.insert(name.to_string());
-        if let Err(error) = self.spool.commit(last, Bytes::new(), payloads.len() as u64).await {
-            tracing::warn!(%error, "the quarantine's cursor could not be written; its events stand in the store twice");
-        }
-        let mut index = self.index.lock();
-        for payload in payloads {
-            match form::decode(payload) {
-                Ok(kept) => index.moved(&kept, &name, last),
-                Err(error) => tracing::error!(%error, "an entry of the quarantine's spool cannot be read"),
-            }
-        }
+        // Either way it is time.
+        let _ = tokio::time::timeout(LINGER, hurried).await;
         true
     }
 
-    /// Reads what other nodes have added or resolved since.
-    async fn refresh(&self, now: bool) -> Result<(), StoreError> {
-        let mut refresh = self.refresh.lock().await;
-        if !now && refresh.last.is_some_and(|last| last.elapsed() < REFRESH_INTERVAL) {
-            return Ok(());
+    async fn store_batch(&self, payloads: Vec<Bytes>, last: Sequence) -> bool {
+        let entries = payloads.len() as u64;
+        let mut latest: BTreeMap<Uuid, batch::Packing> = BTreeMap::new();
+        for payload in payloads {
+            match form::packing(payload) {
+                Ok(item) => {
+                    latest.insert(item.id, item);
+                }
+                Err(error) => tracing::error!(%error, "an entry of the quarantine's spool cannot be read"),
+            }
         }
-        for name in self.store.list(BATCHES, None).await? {
-            if refresh.batches.contains(&name) {
-                continue;
-            }
-            let shared: Arc<str> = name.as_str().into();
-            let batch = self.batch(&name).await?;
-            let mut index = self.index.lock();
-            for kept in &batch {
-                index.insert(kept, Place::Batch(Arc::clone(&shared)));
-            }
-            drop(index);
-            refresh.batches.insert(name);
+        {
+            let index = self.index.lock();
+            latest.retain(|id, _| !index.is_resolved(id));
         }
-        for name in self.store.list(RESOLVED, None).await? {
-            if refresh.resolved.contains(&name) {
-                continue;
-            }
-            if let Some(body) = self.store.get(&name).await? {
-                match serde_json::from_slice::<Vec<Uuid>>(&body) {
-                    Ok(ids) => self.index.lock().remove(&ids),
-                    Err(error) => {
-                        tracing::error!(object = name, %error, "an object of the quarantine cannot be read")
-                    }
+        let items: Vec<batch::Packing> = latest.into_values().collect();
+        if !items.is_empty() {
+            // A refresh between the two would take the batch for another node's.
+            let _not_refreshing = self.refresh.lock().await;
+            match self.put_batch(items).await {
+                Ok(Stored { name, bytes, index }) => self.index.lock().add_batch(&name, bytes, index, last),
+                Err(error) => {
+                    tracing::warn!(%error, "quarantined events stay in the spool: the store does not take them");
+                    return false;
                 }
             }
-            refresh.resolved.insert(name);
         }
-        refresh.last = Some(Instant::now());
-        Ok(())
+        if let Err(error) = self.spool.commit(last, Bytes::new(), entries).await {
+            tracing::warn!(%error, "the quarantine's cursor could not be written; its events stand in the store twice");
+        }
+        true
     }
+}
 
-    async fn batch(&self, name: &str) -> Result<Vec<Kept>, StoreError> {
-        let Some(body) = self.store.get(name).await? else {
-            return Ok(Vec::new());
-        };
-        form::unpack(&body).map_err(|cause| StoreError {
-            action: "read",
-            path: name.to_owned(),
-            cause: cause.to_string(),
-        })
-    }
+fn cursor(text: &str) -> Result<Uuid, Problem> {
+    text.parse().map_err(|_| {
+        Problem::new(
+            Code::InputInvalid,
+            "`after` is no cursor: use the `next` of the page before",
+        )
+    })
 }
 
 fn unavailable(error: StoreError) -> Problem {

@@ -1,3 +1,5 @@
+mod store;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,10 +40,14 @@ fn kept(id: &str, code: Code) -> Kept {
 }
 
 async fn open(folder: &std::path::Path) -> Arc<Quarantine> {
+    open_as(folder, "spool", uuid::Uuid::now_v7()).await
+}
+
+async fn open_as(folder: &std::path::Path, spool: &str, node: uuid::Uuid) -> Arc<Quarantine> {
     let budget = Budget::new(1 << 30);
-    let spool = Spool::open(&folder.join("spool"), SpoolOptions::default(), budget).unwrap();
+    let spool = Spool::open(&folder.join(spool), SpoolOptions::default(), budget).unwrap();
     let store = Store::open(&format!("file:{}", folder.join("store").display())).unwrap();
-    Quarantine::open(spool, store).await.unwrap()
+    Quarantine::open_as(node, spool, store).await.unwrap()
 }
 
 async fn keep(quarantine: &Arc<Quarantine>, kept: Kept) {

@@ -82,7 +82,7 @@ fn pending_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write_secret(path: &Path, text: &str) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }

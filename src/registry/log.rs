@@ -29,6 +29,14 @@ struct SnapshotOut<'a> {
     state: &'a State,
 }
 
+/// An entry as it is written: no two writers write the same bytes.
+#[derive(Serialize)]
+struct Attempt<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    attempt: uuid::Uuid,
+}
+
 #[derive(Deserialize)]
 struct SnapshotIn {
     format: u32,
@@ -125,11 +133,16 @@ impl Log {
             self.put_blob(Bytes::copy_from_slice(schema.text.as_bytes()))
                 .await?;
         }
-        let bytes = encode(entry)?;
-        Ok(self
-            .store
-            .put_if_absent(&entry_path(entry.sequence), bytes)
-            .await?)
+        let bytes = encode(&Attempt {
+            entry,
+            attempt: uuid::Uuid::new_v4(),
+        })?;
+        let path = entry_path(entry.sequence);
+        if self.store.put_if_absent(&path, bytes.clone()).await? {
+            return Ok(true);
+        }
+        // A try whose answer was lost on its way may have written it; two nodes may want the very same change.
+        Ok(self.store.get(&path).await? == Some(bytes))
     }
 
     async fn newest_snapshot(&self) -> Result<State, RegistryError> {

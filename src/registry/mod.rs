@@ -5,6 +5,7 @@
 mod admin_token;
 mod log;
 pub mod model;
+pub mod seal;
 pub mod secret;
 mod state;
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What the registry holds: plain, immutable data, the same in the log, in memory and in the admin API. No compiled
 //! form and no I/O: stages build theirs from it.
 
+pub mod envelope;
+
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use jiff::Timestamp;
@@ -101,6 +103,10 @@ pub struct Partner {
     /// Origins that publishable keys of this partner may send from; empty: any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<String>,
+    /// SHA-256 of the client certificates that this partner's requests must come with; empty: none is needed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub client_certificates: Vec<Digest>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -111,10 +117,8 @@ pub enum KeyKind {
     Signing,
 }
 
-/// What a sender signs with (`whsec_…`). The signature is checked with it, so it is kept whole, unlike other secrets;
-/// `Debug` prints `***`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// What a sender signs with (`whsec_…`), in the open; never written anywhere. `Debug` prints `***`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SigningSecret(String);
 
 impl SigningSecret {
@@ -134,6 +138,21 @@ impl fmt::Debug for SigningSecret {
     }
 }
 
+/// A signing secret, sealed: the signature is checked with it, so it is kept whole, unlike other secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SealedSecret(String);
+
+impl SealedSecret {
+    pub fn new(text: String) -> SealedSecret {
+        SealedSecret(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A partner's key. Of the secret only its SHA-256 is known, but for signing keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
@@ -145,8 +164,13 @@ pub struct Key {
     pub sha256: Digest,
     /// Signing keys have one, no others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signing_secret: Option<SigningSecret>,
+    pub signing_secret: Option<SealedSecret>,
     pub created: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// Types that it may send, `order.*` a prefix; empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub types: Vec<String>,
 }
 
 /// What is enforced between the versions of a type.
@@ -160,11 +184,34 @@ pub enum Compatibility {
     Full,
 }
 
+/// What becomes of an event whose app version cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnreadableVersion {
+    /// It is checked by the latest schema, as one without a version is.
+    #[default]
+    Latest,
+    /// It waits in quarantine.
+    Quarantine,
+}
+
+impl UnreadableVersion {
+    fn is_default(&self) -> bool {
+        *self == UnreadableVersion::default()
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TypeEntry {
     pub description: String,
     pub compatibility: Compatibility,
+    #[serde(skip_serializing_if = "UnreadableVersion::is_default")]
+    pub unreadable_version: UnreadableVersion,
+    /// JSON Pointers into the data: what is hidden where recent events are shown. `*` stands for every member or
+    /// element.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mask: Vec<String>,
 }
 
 /// Which schema: one event type, from one app version on, for one source or any.
@@ -188,6 +235,81 @@ pub struct Schema {
     pub text: Arc<str>,
     pub created: Timestamp,
     pub by: String,
+}
+
+/// How an event of the version before is brought to the form of the version that this belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upgrade {
+    /// Made in order.
+    pub steps: Vec<UpgradeStep>,
+}
+
+/// One edit of an event; places are JSON Pointers, in which `*` stands for each element of an array. Where nothing is
+/// at the place, nothing happens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum UpgradeStep {
+    /// The value goes to another place, over what is there; objects above it are made.
+    Move {
+        #[serde(rename = "move")]
+        from: String,
+        to: String,
+    },
+    /// The member gets another name.
+    Rename {
+        rename: String,
+        /// A name, not a pointer.
+        to: String,
+    },
+    /// Where nothing is at the place, and an object is above it, this is set.
+    Default {
+        default: String,
+        #[schema(value_type = serde_json::Value)]
+        value: serde_json::Value,
+    },
+    /// The value becomes one of another type; null stays null.
+    Cast {
+        cast: String,
+        to: CastTo,
+    },
+    Remove {
+        remove: String,
+    },
+}
+
+impl UpgradeStep {
+    /// Where the step begins.
+    pub fn place(&self) -> &str {
+        match self {
+            UpgradeStep::Move { from: place, .. }
+            | UpgradeStep::Rename { rename: place, .. }
+            | UpgradeStep::Default { default: place, .. }
+            | UpgradeStep::Cast { cast: place, .. }
+            | UpgradeStep::Remove { remove: place } => place,
+        }
+    }
+}
+
+/// What a value can be cast to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CastTo {
+    String,
+    Integer,
+    Number,
+    Boolean,
+}
+
+impl CastTo {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CastTo::String => "string",
+            CastTo::Integer => "integer",
+            CastTo::Number => "number",
+            CastTo::Boolean => "boolean",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -259,12 +381,31 @@ pub struct RouteTarget {
     pub key: Option<String>,
 }
 
+/// In which version's form a route takes events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// As they were sent.
+    #[default]
+    Sent,
+    /// In the latest version's, by the upgrades of the versions after theirs.
+    Latest,
+}
+
+impl Form {
+    fn is_default(&self) -> bool {
+        *self == Form::default()
+    }
+}
+
 /// Which events go through which plugin to which destinations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     #[serde(default, rename = "match")]
     pub matches: RouteMatch,
+    #[serde(default, skip_serializing_if = "Form::is_default")]
+    pub form: Form,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub plugin: Option<PluginName>,
@@ -326,6 +467,14 @@ pub enum Change {
         forced: bool,
     },
     DeleteSchema {
+        key: SchemaKey,
+    },
+    /// `key` is of the newer version.
+    PutUpgrade {
+        key: SchemaKey,
+        upgrade: Upgrade,
+    },
+    DeleteUpgrade {
         key: SchemaKey,
     },
     AddPluginVersion {
@@ -403,6 +552,9 @@ pub struct State {
 pub struct TypeSchemas {
     /// In no order that resolution may rely on.
     pub schemas: Vec<Arc<Versioned<(SchemaKey, Schema)>>>,
+    /// Each by the key of the schema that it leads to, which is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upgrades: Vec<Arc<Versioned<(SchemaKey, Upgrade)>>>,
 }
 
 impl TypeSchemas {
@@ -411,12 +563,33 @@ impl TypeSchemas {
         self.position(key).and_then(|index| self.schemas.get(index))
     }
 
-    pub(super) fn position(&self, key: &SchemaKey) -> Option<usize> {
-        let since = AppVersion::parse(&key.since);
-        self.schemas.iter().position(|known| {
-            known.value.0.source == key.source
-                && (known.value.0.since == key.since
-                    || (since.is_some() && AppVersion::parse(&known.value.0.since) == since))
-        })
+    /// The upgrade to the schema of this key.
+    pub fn upgrade(&self, key: &SchemaKey) -> Option<&Arc<Versioned<(SchemaKey, Upgrade)>>> {
+        self.upgrades
+            .iter()
+            .find(|known| same_version(&known.value.0, key))
     }
+
+    /// The schema of the version right before this key's, of the same source.
+    pub fn before(&self, key: &SchemaKey) -> Option<&Arc<Versioned<(SchemaKey, Schema)>>> {
+        let since = AppVersion::parse(&key.since);
+        let version = |known: &Versioned<(SchemaKey, Schema)>| AppVersion::parse(&known.value.0.since);
+        self.schemas
+            .iter()
+            .filter(|known| known.value.0.source == key.source && version(known) < since)
+            .max_by_key(|known| version(known))
+    }
+
+    pub(super) fn position(&self, key: &SchemaKey) -> Option<usize> {
+        self.schemas
+            .iter()
+            .position(|known| same_version(&known.value.0, key))
+    }
+}
+
+/// Of one type's keys.
+fn same_version(one: &SchemaKey, two: &SchemaKey) -> bool {
+    let version = |key: &SchemaKey| AppVersion::parse(&key.since);
+    one.source == two.source
+        && (one.since == two.since || (version(one).is_some() && version(one) == version(two)))
 }

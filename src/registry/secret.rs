@@ -36,10 +36,13 @@ impl NewSecret {
         Ok(NewSecret { id, text, sha256 })
     }
 
-    /// A new secret of Standard Webhooks, `whsec_` and base64, with an id beside it.
-    pub fn generate_signing() -> Result<(NewSecret, SigningSecret), Problem> {
+    /// A new secret of Standard Webhooks, `whsec_` and base64, with an id beside it; or the one that `given` says.
+    pub fn generate_signing(given: Option<String>) -> Result<(NewSecret, SigningSecret), Problem> {
         let id = hex::encode(random::<ID_BYTES>()?);
-        let text = format!("whsec_{}", STANDARD.encode(random::<SECRET_BYTES>()?));
+        let text = match given {
+            Some(text) => text,
+            None => format!("whsec_{}", STANDARD.encode(random::<SECRET_BYTES>()?)),
+        };
         let sha256 = Digest::of(text.as_bytes());
         let signing = SigningSecret::new(text.clone());
         Ok((NewSecret { id, text, sha256 }, signing))

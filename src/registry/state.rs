@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::model::{Change, Entry, Plugin, Schema, SchemaKey, State, Versioned};
+use super::model::{Change, Entry, Plugin, Schema, SchemaKey, State, TypeSchemas, Upgrade, Versioned};
 use crate::event::PluginName;
 
 impl State {
@@ -40,6 +40,14 @@ impl State {
             }
             Change::PutSchema { key, schema, .. } => self.put_schema(sequence, key, schema),
             Change::DeleteSchema { key } => self.delete_schema(&key),
+            Change::PutUpgrade { key, upgrade } => self.put_upgrade(sequence, key, upgrade),
+            Change::DeleteUpgrade { key } => {
+                if let Some(of_type) = self.schemas.get_mut(&key.event_type)
+                    && of_type.upgrade(&key).is_some()
+                {
+                    Arc::make_mut(of_type).remove_upgrade(&key);
+                }
+            }
             Change::PutRoute { name, route } => {
                 self.routes.insert(name, versioned(sequence, route));
             }
@@ -75,10 +83,24 @@ impl State {
             return;
         };
         if let Some(index) = of_type.position(key) {
-            Arc::make_mut(of_type).schemas.remove(index);
+            let of_type = Arc::make_mut(of_type);
+            of_type.schemas.remove(index);
+            of_type.remove_upgrade(key);
         }
         if of_type.schemas.is_empty() {
             self.schemas.remove(&key.event_type);
+        }
+    }
+
+    /// An upgrade to a schema that is gone meanwhile would lead nowhere.
+    fn put_upgrade(&mut self, sequence: u64, key: SchemaKey, upgrade: Upgrade) {
+        let Some(of_type) = self.schemas.get_mut(&key.event_type) else {
+            return;
+        };
+        if of_type.position(&key).is_some() {
+            let of_type = Arc::make_mut(of_type);
+            of_type.remove_upgrade(&key);
+            of_type.upgrades.push(versioned(sequence, (key, upgrade)));
         }
     }
 
@@ -126,6 +148,13 @@ impl State {
             .unwrap_or_default();
         edit(&mut plugin);
         self.plugins.insert(name.clone(), versioned(sequence, plugin));
+    }
+}
+
+impl TypeSchemas {
+    fn remove_upgrade(&mut self, key: &SchemaKey) {
+        let known = self.upgrade(key).map(|known| known.sequence);
+        self.upgrades.retain(|upgrade| Some(upgrade.sequence) != known);
     }
 }
 

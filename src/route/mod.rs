@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::{
     event::{Body, Decoded, EventType, Record, RecordAttributes, RouteName},
     json::NewValue,
-    registry::model::{self, State},
+    registry::model::{self, Form, State},
 };
 
 /// The routes of one registry state. Immutable.
@@ -25,6 +25,7 @@ pub struct Routes {
 /// One route, ready to be asked.
 pub struct Route {
     pub name: RouteName,
+    pub form: Form,
     pub targets: Vec<Target>,
     partner: Pattern,
     event_type: Pattern,
@@ -103,6 +104,7 @@ impl Route {
     fn new(name: &RouteName, route: &model::Route) -> Route {
         Route {
             name: name.clone(),
+            form: route.form,
             targets: route.to.iter().map(Target::new).collect(),
             partner: Pattern::parse(&route.matches.partner),
             event_type: Pattern::parse(&route.matches.event_type),

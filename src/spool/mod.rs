@@ -45,6 +45,8 @@ pub struct SpoolOptions {
     pub entry_bytes_max: usize,
     /// Appended and not yet written, in memory; beyond it appends fail as [`AppendError::Full`].
     pub queue_bytes_max: usize,
+    /// Entries after this one are kept, committed or not, until [`Spool::retain_after`] lets them go.
+    pub retain_after: Option<Sequence>,
     /// Reads the owner from an entry's payload, for what the spool holds when it is opened.
     pub owner: fn(&[u8]) -> Option<&str>,
 }
@@ -58,6 +60,7 @@ impl Default for SpoolOptions {
             segment_bytes: 64 << 20,
             entry_bytes_max: 32 << 20,
             queue_bytes_max: 64 << 20,
+            retain_after: None,
             owner: |_| None,
         }
     }
@@ -218,6 +221,8 @@ struct Shared {
     /// There is something to read, or nothing to wait for any more.
     progress: Notify,
     position: Mutex<Option<reader::Position>>,
+    /// [`SpoolOptions::retain_after`]; the greatest number where nothing is retained.
+    retain_after: AtomicU64,
     damage: DamageCounters,
 }
 
@@ -256,7 +261,8 @@ impl Spool {
         options.segment_bytes = options
             .segment_bytes
             .min((budget.max_bytes() / 16).max(SEGMENT_BYTES_MIN));
-        let recovered = recovery::recover(&*storage, directory, options.owner, visit)?;
+        let retain_after = options.retain_after.unwrap_or(Sequence::MAX);
+        let recovered = recovery::recover(&*storage, directory, retain_after, options.owner, visit)?;
         let cursor = cursor::Cursor::new(Arc::clone(&storage), directory);
         for segment in &recovered.state.segments {
             let none = Shares::default();
@@ -272,6 +278,7 @@ impl Spool {
             work: Condvar::new(),
             progress: Notify::new(),
             position: Mutex::new(None),
+            retain_after: AtomicU64::new(retain_after),
             damage: recovered.damage,
         });
         let writer = writer::Writer::new(
@@ -355,6 +362,12 @@ impl Spool {
     /// What is appended and not committed.
     pub fn pending(&self) -> Pending {
         self.handle.shared.state.lock().pending
+    }
+
+    /// From now on entries after `sequence` can be read even when they are committed; without one, no longer.
+    pub fn retain_after(&self, sequence: Option<Sequence>) {
+        let retained = sequence.unwrap_or(Sequence::MAX);
+        self.handle.shared.retain_after.store(retained, Ordering::Relaxed);
     }
 
     pub fn tally(&self) -> Tally {

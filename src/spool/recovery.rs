@@ -25,10 +25,12 @@ pub(super) struct Recovered {
     pub(super) lock: Box<dyn Send + Sync>,
 }
 
-/// Takes the lock and reads the cursor and every segment that it has not passed.
+/// Takes the lock and reads the cursor and every segment that it has not passed, or that holds entries after
+/// `retain_after`.
 pub(super) fn recover(
     storage: &dyn Storage,
     directory: &Path,
+    retain_after: Sequence,
     owner: fn(&[u8]) -> Option<&str>,
     visit: &mut dyn FnMut(&[u8]),
 ) -> Result<Recovered, OpenError> {
@@ -65,7 +67,7 @@ pub(super) fn recover(
     for mut segment in segments {
         // Two segments can begin alike, where nothing of the first one's only write was left.
         let next = firsts.get(firsts.partition_point(|first| *first <= segment.first_sequence));
-        let passed = next.is_some_and(|next| *next <= committed.0 + 1);
+        let passed = next.is_some_and(|next| *next <= committed.0.min(retain_after) + 1);
         let is_last = last == Some(segment.id);
         if !passed {
             found

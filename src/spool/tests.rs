@@ -26,6 +26,7 @@ const DIRECTORY: &str = "/spool";
 
 fn options() -> SpoolOptions {
     SpoolOptions {
+        retain_after: None,
         segment_bytes: 600,
         entry_bytes_max: 4096,
         queue_bytes_max: 1 << 20,

@@ -2,7 +2,7 @@
 
 use std::{
     io, mem,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -361,7 +361,8 @@ impl Writer {
         let mut removed = Vec::new();
         {
             let mut state = self.shared.state.lock();
-            let committed = state.committed.0;
+            let retained = self.shared.retain_after.load(Ordering::Relaxed);
+            let committed = state.committed.0.min(retained);
             while state
                 .segments
                 .front()

@@ -1,9 +1,11 @@
 //! The object store under registry and quarantine.
 
+mod cloud;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     fs::{DirBuilder, File},
     io,
     os::unix::fs::DirBuilderExt as _,
@@ -16,6 +18,18 @@ use futures::TryStreamExt as _;
 use object_store::{
     ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, local::LocalFileSystem, path::Path,
 };
+
+use crate::config::StoreSettings;
+
+const CLOUD_SCHEMES: [&str; 8] = ["s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss"];
+
+/// Every fault of the settings that shows without a connection or a folder.
+pub fn check(settings: &StoreSettings) -> Option<StoreError> {
+    if settings.url.starts_with("file:") && settings.options.is_empty() {
+        return None;
+    }
+    Store::connect(settings).err()
+}
 
 /// Why the store did not do what was asked, for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -43,18 +57,40 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens (and makes, where it is a local folder) the store at `url`: `file:` and a path, relative to the working
-    /// directory or absolute.
+    /// [`Store::connect`] with no options.
+    ///
+    /// # Errors
+    ///
+    /// As there.
     pub fn open(url: &str) -> Result<Store, StoreError> {
+        Store::connect(&StoreSettings {
+            url: url.to_owned(),
+            options: BTreeMap::new(),
+        })
+    }
+
+    /// Opens the store at the URL: `file:` and a path, relative to the working directory or absolute (a local folder,
+    /// which is made where it is missing), or a bucket: `s3://`, `gs://`, `az://`. Opens no connection.
+    ///
+    /// # Errors
+    ///
+    /// Where the URL or an option is not understood, or the folder cannot be made.
+    pub fn connect(settings: &StoreSettings) -> Result<Store, StoreError> {
+        let url = settings.url.as_str();
         let refused = |cause: &str| StoreError::new("open", url, cause);
         let Some(path) = url.strip_prefix("file:") else {
-            return Err(match url.split_once(':') {
-                Some(("s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss", _)) => {
-                    refused("this version stores in local folders only; use \"file:\" and a path")
-                }
-                _ => refused("a store is \"file:\" and a path, such as \"file:data/store\""),
-            });
+            return match url.split_once("://") {
+                Some((scheme, _)) if CLOUD_SCHEMES.contains(&scheme) => Ok(Store {
+                    objects: cloud::open(url, &settings.options)?,
+                }),
+                _ => Err(refused(
+                    "a store is \"file:\" and a path, such as \"file:data/store\", or a bucket, such as \"s3://bucket/path\"",
+                )),
+            };
         };
+        if let Some(option) = settings.options.keys().next() {
+            return Err(refused(&format!("a local folder has no option {option:?}")));
+        }
         let path = match path.strip_prefix("//") {
             Some(absolute) if absolute.starts_with('/') => absolute,
             Some(_) => return Err(refused("\"file://\" must be followed by an absolute path")),
@@ -125,6 +161,32 @@ impl Store {
             .map_err(|error| StoreError::new("list", prefix, error))?;
         paths.sort_unstable();
         Ok(paths)
+    }
+
+    /// [`Store::list`] with the size of each object.
+    pub async fn list_sized(&self, prefix: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut objects: Vec<(String, u64)> = self
+            .objects
+            .list(Some(&location("list", prefix)?))
+            .map_ok(|object| (String::from(object.location), object.size))
+            .try_collect()
+            .await
+            .map_err(|error| StoreError::new("list", prefix, error))?;
+        objects.sort_unstable();
+        Ok(objects)
+    }
+
+    /// Parts of the object's bytes; a part that reaches beyond its end is cut there. None where there is no such object.
+    pub async fn get_ranges(
+        &self,
+        path: &str,
+        ranges: &[std::ops::Range<u64>],
+    ) -> Result<Option<Vec<Bytes>>, StoreError> {
+        match self.objects.get_ranges(&location("get", path)?, ranges).await {
+            Ok(parts) => Ok(Some(parts)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(StoreError::new("get", path, error)),
+        }
     }
 
     /// Removes the object; nothing happens where there is none. May come back after a loss of power.

@@ -1,6 +1,7 @@
 use bytes::Bytes;
 
-use super::Store;
+use super::{Store, check};
+use crate::config::{Secret, StoreSettings};
 
 fn store() -> (tempfile::TempDir, Store) {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -89,8 +90,8 @@ async fn paths_cannot_leave_the_store() {
 #[test]
 fn other_urls_are_refused_with_what_to_write() {
     for (url, hint) in [
-        ("s3://bucket/path", "local folders only"),
-        ("gs://bucket", "local folders only"),
+        ("s3://", "no bucket"),
+        ("s3:bucket", "s3://bucket/path"),
         ("data/store", "file:data/store"),
         ("ftp://host", "file:data/store"),
         ("file:", "empty"),
@@ -107,4 +108,38 @@ fn a_file_in_the_way_is_an_error() {
     let path = directory.path().join("file");
     std::fs::write(&path, "x").expect("written");
     assert!(Store::open(&format!("file:{}/store", path.display())).is_err());
+}
+
+#[test]
+fn buckets_are_opened_without_a_connection_and_their_options_are_known() {
+    let with = |url: &str, options: &[(&str, &str)]| {
+        let options = options
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), Secret::new((*value).to_owned())))
+            .collect();
+        check(&StoreSettings {
+            url: url.to_owned(),
+            options,
+        })
+    };
+    let keys = [
+        ("access_key_id", "one"),
+        ("secret_access_key", "two"),
+        ("region", "eu-central-1"),
+    ];
+    assert!(with("s3://bucket/some/prefix", &keys).is_none());
+    let account = [("account_name", "one"), ("account_key", "dHdv")];
+    assert!(with("az://container", &account).is_none());
+    assert!(with("gs://bucket/prefix", &[("skip_signature", "true")]).is_none());
+    let unknown = with("s3://bucket", &[("acces_key", "s3cr3t")])
+        .expect("refused")
+        .to_string();
+    assert!(
+        unknown.contains("acces_key") && !unknown.contains("s3cr3t"),
+        "{unknown}"
+    );
+    let local = with("file:data", &[("region", "x")])
+        .expect("refused")
+        .to_string();
+    assert!(local.contains("no option \"region\""), "{local}");
 }

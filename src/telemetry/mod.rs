@@ -17,6 +17,7 @@ pub struct Telemetry {
     /// Keeps the exporter alive.
     _provider: SdkMeterProvider,
     events: Counter<u64>,
+    unreadable_versions: Counter<u64>,
     dropped: Counter<u64>,
     request_duration: Histogram<f64>,
 }
@@ -46,6 +47,10 @@ impl Telemetry {
             .u64_counter("headworks.events")
             .with_description("Events by partner, status and code")
             .build();
+        let unreadable_versions = meter
+            .u64_counter("headworks.events.version_unreadable")
+            .with_description("Events whose app version cannot be read, by partner")
+            .build();
         let dropped = meter
             .u64_counter("headworks.events.dropped")
             .with_description("Events of which a route's plugin made no record, on purpose")
@@ -63,6 +68,7 @@ impl Telemetry {
             meter,
             _provider: provider,
             events,
+            unreadable_versions,
             dropped,
             request_duration,
         }))
@@ -97,6 +103,12 @@ impl Telemetry {
             );
         }
         self.request_duration.record(duration.as_secs_f64(), &[]);
+    }
+
+    /// Counts an event whose app version cannot be read. `partner` is a registered one.
+    pub fn unreadable_version(&self, partner: &str) {
+        self.unreadable_versions
+            .add(1, &[KeyValue::new("partner", partner.to_owned())]);
     }
 
     /// Counts an event that a route's plugin drops on purpose. `route` is a registered one.

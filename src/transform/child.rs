@@ -3,41 +3,35 @@
 
 use std::{
     io::{self, Read, Write},
-    os::unix::process::CommandExt,
-    process::{Command, ExitCode},
+    process::ExitCode,
 };
 
-use rustix::process::{Resource, Rlimit, setrlimit};
 use wasmtime::Engine;
 
 use super::engine::compile_config;
-use crate::limits;
+use crate::{
+    confined::{Bounds, confine, fail},
+    limits,
+};
 
 /// The hidden argument that makes the binary call [`run`].
 pub const ARGUMENT: &str = "compile-component";
-/// The second argument of the process whose limits are set.
-const LIMITED: &str = "--limited";
+
+/// What compiling a component of this size may use.
+pub(super) const fn bounds(component_bytes: u64) -> Bounds {
+    let cpu_s = limits::compile_cpu_s(component_bytes);
+    Bounds {
+        cpu_s,
+        memory_bytes: limits::COMPILE_MEMORY_BYTES,
+        wall_s: cpu_s * limits::COMPILE_WALL_FACTOR,
+        output_bytes: limits::COMPILED_BYTES,
+    }
+}
 
 /// Compiles the component on standard input and writes its compiled form to standard output; what is wrong with it
 /// goes to standard error. To be called by `main` before anything else when the first argument is [`ARGUMENT`].
 pub fn run() -> ExitCode {
-    if std::env::args_os()
-        .nth(2)
-        .is_some_and(|argument| argument == LIMITED)
-    {
-        return compile();
-    }
-    // The limits come first and the process begins anew: an allocator takes room before `main` that no limit set
-    // later would bind.
-    let started_anew = set_limits().map(|()| {
-        Command::new("/proc/self/exe")
-            .args([ARGUMENT, LIMITED])
-            .env_clear()
-            .exec()
-    });
-    fail(&match started_anew {
-        Ok(error) | Err(error) => error,
-    })
+    confine(ARGUMENT, &bounds(u64::MAX), compile)
 }
 
 fn compile() -> ExitCode {
@@ -53,25 +47,4 @@ fn compile() -> ExitCode {
         },
         Err(error) => fail(&format_args!("{error:#}")),
     }
-}
-
-fn fail(error: &dyn std::fmt::Display) -> ExitCode {
-    // Nobody is left to tell where standard error is closed too.
-    let _ = writeln!(io::stderr(), "{error}");
-    ExitCode::FAILURE
-}
-
-fn set_limits() -> io::Result<()> {
-    let bound = |resource, value| {
-        let limit = Rlimit {
-            current: Some(value),
-            maximum: Some(value),
-        };
-        setrlimit(resource, limit).map_err(io::Error::from)
-    };
-    bound(Resource::Cpu, limits::COMPILE_CPU_S)?;
-    // Of private writable memory: all that a process can fill. Address space alone costs nobody anything.
-    bound(Resource::Data, limits::COMPILE_MEMORY_BYTES)?;
-    bound(Resource::Core, 0)?;
-    bound(Resource::Fsize, 0)
 }

@@ -1,7 +1,8 @@
 //! What an upload is, read from its outermost sections before anything is compiled.
 
 use wasmparser::{
-    BinaryReaderError, ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload, TypeBounds,
+    BinaryReaderError, ComponentExternalKind, ComponentTypeRef, Encoding, KnownCustom, Parser, Payload,
+    ProducersSectionReader, TypeBounds,
 };
 
 use super::ComponentFacts;
@@ -44,17 +45,12 @@ pub fn examine(bytes: &[u8], size_max: ByteSize) -> Result<ComponentFacts, Probl
     })?;
     if !surface.is_component {
         return Err(invalid(
-            "the upload is a core WebAssembly module, not a component: `headworks plugin build` makes a component of it",
+            "the upload is a core WebAssembly module, not a component, which is such a module with its interface around \
+             it: push the plugin's folder, or what `headworks plugin build FOLDER` writes",
         ));
     }
     surface.check_imports()?;
-    for export in EXPORTS {
-        if !surface.exports.iter().any(|name| name == export) {
-            return Err(invalid(format!(
-                "the component does not export `{export}`: a plugin exports `configure` and `transform` of headworks:plugin@0.1.0"
-            )));
-        }
-    }
+    surface.check_exports()?;
     Ok(ComponentFacts {
         digest: Digest::of(bytes),
         size: bytes.len() as u64,
@@ -72,6 +68,67 @@ struct Surface {
     imports: Vec<String>,
     /// Functions only.
     exports: Vec<String>,
+    /// Of interfaces, with the world's own functions: what it was built for.
+    other_exports: Vec<String>,
+    language: Option<Language>,
+}
+
+/// What a component was made with, as its tools wrote it down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Language {
+    Rust,
+    Js,
+    Python,
+    Go,
+    C,
+}
+
+impl Language {
+    /// What builds without WASI.
+    fn build_without_wasi(self) -> &'static str {
+        match self {
+            Language::Rust => {
+                "Rust: cargo build --release --target wasm32-unknown-unknown, then a component of it"
+            }
+            Language::Js => "JavaScript: componentize-qjs --stub-wasi --sync",
+            Language::Python => "Python: componentize-py componentize --stub-wasi",
+            Language::Go => "Go: go build for wasip1, with the adapter of the SDK",
+            Language::C => {
+                "C: zig cc --target=wasm32-wasi -mexec-model=reactor, without printing, files or clocks"
+            }
+        }
+    }
+
+    /// From a value of a `producers` section. What interpreters run is not told there.
+    fn of(value: &str) -> Option<Language> {
+        let value = value.to_ascii_lowercase();
+        let known = [
+            ("rustc", Language::Rust),
+            ("go cmd/compile", Language::Go),
+            ("tinygo", Language::Go),
+            ("clang", Language::C),
+        ];
+        known
+            .into_iter()
+            .find_map(|(name, language)| value.contains(name).then_some(language))
+    }
+}
+
+/// What an interface of WASI is for.
+fn purpose(import: &str) -> Option<&'static str> {
+    let interface = import.strip_prefix("wasi:")?;
+    let package = interface.split(['/', '@']).next()?;
+    Some(match package {
+        "cli" if interface.contains("environment") => "the environment's variables and arguments",
+        "cli" if interface.contains("exit") => "ending the process",
+        "cli" => "printing and reading from the terminal",
+        "clocks" => "a clock",
+        "filesystem" => "files",
+        "http" | "sockets" => "the network",
+        "random" => "randomness",
+        "io" => "streams, which come with printing and files",
+        _ => return None,
+    })
 }
 
 impl Surface {
@@ -101,7 +158,14 @@ impl Surface {
                         let export = export?;
                         if export.kind == ComponentExternalKind::Func {
                             surface.exports.push(export.name.name.to_owned());
+                        } else {
+                            surface.other_exports.push(export.name.name.to_owned());
                         }
+                    }
+                }
+                Payload::CustomSection(section) => {
+                    if let KnownCustom::Producers(fields) = section.as_known() {
+                        surface.note_producers(fields);
                     }
                 }
                 _ => {}
@@ -110,38 +174,110 @@ impl Surface {
         Ok(surface)
     }
 
-    fn check_imports(&self) -> Result<(), Problem> {
-        let forbidden: Vec<_> = self
-            .imports
+    /// What cannot be read of it tells nothing, and harms nobody.
+    fn note_producers(&mut self, fields: ProducersSectionReader<'_>) {
+        let values = fields.into_iter().flatten().flat_map(|field| field.values);
+        for value in values.flatten() {
+            let language = Language::of(value.name);
+            // A C library is in most of them.
+            if language.is_some() && matches!(self.language, None | Some(Language::C)) {
+                self.language = language;
+            }
+        }
+    }
+
+    fn check_exports(&self) -> Result<(), Problem> {
+        let missing: Vec<_> = EXPORTS
             .iter()
-            .filter(|name| !is_allowed(name))
-            .map(|name| name.chars().take(120).collect::<String>())
+            .filter(|export| !self.exports.iter().any(|name| name == *export))
+            .map(|export| format!("`{export}`"))
             .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let found = self.exports.iter().chain(&self.other_exports);
+        let found = listed(found.map(|name| format!("`{}`", shortened(name))).collect());
+        let found = if found.is_empty() { "nothing" } else { &found };
+        Err(invalid(format!(
+            "the component does not export {}: it exports {found}. A plugin is built for the world `plugin` of \
+             headworks:plugin@0.1.0, as `headworks plugin build` does, and exports `configure` and `transform`",
+            missing.join(" and ")
+        )))
+    }
+
+    fn check_imports(&self) -> Result<(), Problem> {
+        let forbidden: Vec<_> = self.imports.iter().filter(|name| !is_allowed(name)).collect();
         if forbidden.is_empty() {
             return Ok(());
         }
-        let mut names = forbidden
-            .iter()
-            .take(NAMES_LISTED)
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", ");
-        if forbidden.len() > NAMES_LISTED {
-            names.push_str(&format!(" and {} more", forbidden.len() - NAMES_LISTED));
-        }
+        let named = |name: &&String| match purpose(name) {
+            Some(purpose) => format!("{} ({purpose})", shortened(name)),
+            None => shortened(name),
+        };
+        let names = listed(forbidden.iter().map(named).collect());
         let advice = if forbidden.iter().any(|name| name.starts_with("wasi:")) {
-            "a plugin has no WASI. Rust: build for wasm32-unknown-unknown, not wasm32-wasip1 or wasm32-wasip2. \
-             `headworks plugin build` builds every language so"
+            self.advice_against_wasi()
         } else if forbidden.iter().any(|name| name.starts_with(PACKAGE)) {
-            "this gateway speaks headworks:plugin@0.1: build with an SDK of version 0.1"
+            "this gateway speaks headworks:plugin@0.1: build with an SDK of version 0.1".to_owned()
         } else {
-            "a plugin may import only headworks:plugin"
+            "a plugin may import only headworks:plugin".to_owned()
         };
         Err(Problem::new(
             Code::ComponentImportForbidden,
             format!("the component imports {names}; {advice}"),
         ))
     }
+
+    /// Interpreters are told by what they export beside the contract.
+    fn language(&self) -> Option<Language> {
+        if self.exports.iter().any(|name| name == "init") {
+            Some(Language::Js)
+        } else if self.other_exports.iter().any(|name| name == "exports") {
+            Some(Language::Python)
+        } else {
+            self.language
+        }
+    }
+
+    fn advice_against_wasi(&self) -> String {
+        let found = self.language();
+        let languages = [
+            Language::Rust,
+            Language::Js,
+            Language::Python,
+            Language::Go,
+            Language::C,
+        ];
+        let by_hand: Vec<_> = languages
+            .into_iter()
+            .filter(|language| found.is_none_or(|known| known == *language))
+            .map(Language::build_without_wasi)
+            .collect();
+        format!(
+            "a plugin has no WASI, the system interface of WebAssembly, because the same event must always give the \
+             same records. Run `headworks plugin build` in the plugin's folder: it builds without. By hand, {}",
+            by_hand.join("; ")
+        )
+    }
+}
+
+/// A name that a stranger chose.
+fn shortened(name: &str) -> String {
+    name.chars().take(120).collect()
+}
+
+/// The first names of many.
+fn listed(names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(NAMES_LISTED);
+    let mut text = names
+        .into_iter()
+        .take(NAMES_LISTED)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
 }
 
 fn is_allowed(import: &str) -> bool {

@@ -9,11 +9,11 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, Linker};
 
 use super::{
     ComponentFacts, CounterReading, Prepared, TransformSettings,
-    bindings::{self, PluginPre},
+    bindings::PluginPre,
     cache::{self, Cache},
     compile, component,
     counters::PluginCounters,
@@ -21,6 +21,7 @@ use super::{
     fault,
     host::State,
     instance::{Instance, StartError, Surroundings},
+    linker,
     prepared::Loaded,
 };
 use crate::{
@@ -58,9 +59,7 @@ impl Core {
             compiler,
         } = settings;
         let engine = engine::engine(&limits).map_err(|error| unusable(&error))?;
-        let mut linker = Linker::new(&engine);
-        bindings::Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
-            .map_err(|error| unusable(&error))?;
+        let linker = linker::linker(&engine).map_err(|error| unusable(&error))?;
         let cache = Cache::open(&cache_dir, &engine).map_err(|error| unusable(&error))?;
         let ticker = Ticker::start(engine.clone(), &limits).map_err(|error| unusable(&error))?;
         Ok(Core {

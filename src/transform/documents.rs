@@ -5,7 +5,7 @@ use wasmtime::component::Resource;
 
 use super::fault::Fault;
 use crate::{
-    json::{Document, Edit, EditError, EditedDocument, NewValue},
+    json::{Document, EditError, EditedDocument, NewValue},
     limits::{self, ByteSize},
 };
 
@@ -29,6 +29,14 @@ pub(super) struct Documents {
     budget_bytes: usize,
     budget: ByteSize,
     depth: u32,
+}
+
+/// One change, its pointers borrowed.
+#[derive(Debug)]
+pub(super) enum EditRef<'a> {
+    Set(&'a str, NewValue),
+    Remove(&'a str),
+    Move(&'a str, &'a str),
 }
 
 /// Bytes that the host keeps for one edit beside its texts.
@@ -105,7 +113,7 @@ impl Documents {
     pub(super) fn edit(
         &mut self,
         handle: &Resource<HostDocument>,
-        edit: Edit,
+        edit: EditRef<'_>,
     ) -> Result<Result<bool, EditError>, Fault> {
         let cost = cost(&edit);
         self.charge(cost)?;
@@ -113,28 +121,16 @@ impl Documents {
         entry.edits_bytes = entry.edits_bytes.saturating_add(cost);
         entry.text_bytes_bound = entry.text_bytes_bound.saturating_add(growth(&edit));
         Ok(match edit {
-            Edit::Set(pointer, value) => entry.document.set(&pointer, value).map(|()| true),
-            Edit::Remove(pointer) => Ok(entry.document.remove(&pointer)),
-            Edit::Move(source, target) => entry.document.move_value(&source, &target),
+            EditRef::Set(pointer, value) => entry.document.set(pointer, value).map(|()| true),
+            EditRef::Remove(pointer) => Ok(entry.document.remove(pointer)),
+            EditRef::Move(source, target) => entry.document.move_value(source, target),
         })
     }
 
-    /// Makes all edits or none. `check` is asked before each: edits are many and no epoch interrupts the host.
-    pub(super) fn apply(
-        &mut self,
-        handle: &Resource<HostDocument>,
-        edits: Vec<Edit>,
-        mut check: impl FnMut() -> Result<(), Fault>,
-    ) -> Result<Result<(), EditError>, Fault> {
-        let before = self.copy_of(handle)?;
-        for edit in edits {
-            check()?;
-            if let Err(error) = self.edit(handle, edit)? {
-                *self.get_mut(handle)? = before;
-                return Ok(Err(error));
-            }
-        }
-        Ok(Ok(()))
+    /// Undoes what was edited since the copy was taken.
+    pub(super) fn restore(&mut self, handle: &Resource<HostDocument>, before: Entry) -> Result<(), Fault> {
+        *self.get_mut(handle)? = before;
+        Ok(())
     }
 
     /// Takes a document out: the guest gave it away or dropped it.
@@ -163,7 +159,8 @@ impl Documents {
             .ok_or(Fault::DocumentGone)
     }
 
-    fn copy_of(&self, handle: &Resource<HostDocument>) -> Result<Entry, Fault> {
+    /// What stands there now, to be put back by [`Documents::restore`].
+    pub(super) fn copy_of(&self, handle: &Resource<HostDocument>) -> Result<Entry, Fault> {
         let entry = self.get(handle)?;
         Ok(Entry {
             document: entry.document.clone(),
@@ -182,26 +179,26 @@ impl Documents {
 }
 
 /// Bytes that the host keeps for an edit.
-fn cost(edit: &Edit) -> usize {
+fn cost(edit: &EditRef<'_>) -> usize {
     let texts = match edit {
-        Edit::Set(pointer, NewValue::Text(text)) => pointer.len().saturating_add(text.len()),
-        Edit::Set(pointer, NewValue::Json(json)) => pointer
+        EditRef::Set(pointer, NewValue::Text(text)) => pointer.len().saturating_add(text.len()),
+        EditRef::Set(pointer, NewValue::Json(json)) => pointer
             .len()
             .saturating_add(json.len().saturating_mul(PARSED_FACTOR)),
-        Edit::Set(pointer, _) | Edit::Remove(pointer) => pointer.len(),
-        Edit::Move(source, target) => source.len().saturating_add(target.len()),
+        EditRef::Set(pointer, _) | EditRef::Remove(pointer) => pointer.len(),
+        EditRef::Move(source, target) => source.len().saturating_add(target.len()),
     };
     texts.saturating_add(EDIT_BYTES)
 }
 
 /// Bytes by which an edit can make the text longer, at most.
-fn growth(edit: &Edit) -> usize {
+fn growth(edit: &EditRef<'_>) -> usize {
     let texts = match edit {
-        Edit::Set(pointer, NewValue::Text(text)) => pointer.len().saturating_add(text.len()),
-        Edit::Set(pointer, NewValue::Json(json)) => pointer.len().saturating_add(json.len()),
-        Edit::Set(pointer, _) => pointer.len(),
-        Edit::Move(_, target) => target.len(),
-        Edit::Remove(_) => return 0,
+        EditRef::Set(pointer, NewValue::Text(text)) => pointer.len().saturating_add(text.len()),
+        EditRef::Set(pointer, NewValue::Json(json)) => pointer.len().saturating_add(json.len()),
+        EditRef::Set(pointer, _) => pointer.len(),
+        EditRef::Move(_, target) => target.len(),
+        EditRef::Remove(_) => return 0,
     };
     texts.saturating_mul(ESCAPE_FACTOR).saturating_add(EDIT_BYTES)
 }

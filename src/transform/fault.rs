@@ -26,10 +26,21 @@ pub(super) enum Fault {
 /// The text of a call that ended in a trap. `memory_denied` tells the cap, where the plugin had asked for more memory
 /// than it may have.
 pub(super) fn describe(error: &wasmtime::Error, memory_denied: Option<ByteSize>) -> String {
-    if let Some(fault) = error.downcast_ref::<Fault>() {
-        return fault.to_string();
+    let mut text = match error.downcast_ref::<Fault>() {
+        Some(fault @ Fault::Time(_)) => fault.to_string(),
+        // The words say all; where it stood is in the middle of the SDK.
+        Some(fault) => return fault.to_string(),
+        None => describe_trap(error, memory_denied),
+    };
+    if let Some(frames) = error.downcast_ref::<WasmBacktrace>().and_then(frame_names) {
+        text.push_str(", in ");
+        text.push_str(&frames);
     }
-    let mut text = match (error.downcast_ref::<Trap>(), memory_denied) {
+    cut(&text)
+}
+
+fn describe_trap(error: &wasmtime::Error, memory_denied: Option<ByteSize>) -> String {
+    match (error.downcast_ref::<Trap>(), memory_denied) {
         (Some(Trap::StackOverflow), _) => {
             format!(
                 "recursed too deeply for its stack of {}",
@@ -49,12 +60,7 @@ pub(super) fn describe(error: &wasmtime::Error, memory_denied: Option<ByteSize>)
             format!("trapped: {}", name.trim_start_matches("wasm trap: "))
         }
         (None, _) => format!("trapped: {}", error.root_cause()),
-    };
-    if let Some(frames) = error.downcast_ref::<WasmBacktrace>().and_then(frame_names) {
-        text.push_str(", in ");
-        text.push_str(&frames);
     }
-    cut(&text)
 }
 
 /// The innermost named frames.

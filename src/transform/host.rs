@@ -6,13 +6,10 @@ use super::{
     bindings::headworks::plugin::{host, types},
     clock::CallClock,
     counters::InstanceCounters,
-    documents::{Documents, HostDocument},
+    documents::{Documents, EditRef, HostDocument},
     log::CallLog,
 };
-use crate::{
-    json::{Edit, NewValue},
-    limits::ByteSize,
-};
+use crate::{json::NewValue, limits::ByteSize};
 
 /// All that the host keeps for one instance.
 pub(super) struct State {
@@ -21,107 +18,136 @@ pub(super) struct State {
     pub(super) clock: CallClock,
     pub(super) log: CallLog,
     pub(super) counters: InstanceCounters,
+    /// Room for the pointers of one edit, used again and again.
+    pub(super) pointers: String,
 }
 
-impl types::Host for State {}
+/// One change whose pointers stand in a text beside it.
+#[derive(Debug)]
+pub(super) enum Change {
+    Set(NewValue),
+    Remove,
+    /// The first bytes of the text are the source, the rest is the target.
+    Move {
+        source_bytes: usize,
+    },
+}
 
-impl types::HostDocument for State {
-    fn from_json(&mut self, json: String) -> wasmtime::Result<Result<Resource<HostDocument>, String>> {
+impl State {
+    pub(super) fn parse(&mut self, json: String) -> wasmtime::Result<Result<Resource<HostDocument>, String>> {
         Ok(self.documents.parse(json)?)
     }
 
-    fn to_json(&mut self, document: Resource<HostDocument>) -> wasmtime::Result<String> {
-        let bytes = self.documents.get(&document)?.document.to_bytes();
+    pub(super) fn text(&mut self, document: &Resource<HostDocument>) -> wasmtime::Result<String> {
+        let bytes = self.documents.get(document)?.document.to_bytes();
         Ok(String::from_utf8(bytes.into())?)
     }
 
-    fn copy(&mut self, document: Resource<HostDocument>) -> wasmtime::Result<Resource<HostDocument>> {
-        Ok(self.documents.copy(&document)?)
+    pub(super) fn copy(
+        &mut self,
+        document: &Resource<HostDocument>,
+    ) -> wasmtime::Result<Resource<HostDocument>> {
+        Ok(self.documents.copy(document)?)
     }
 
-    fn get(
-        &mut self,
-        document: Resource<HostDocument>,
-        pointer: String,
+    pub(super) fn get(
+        &self,
+        document: &Resource<HostDocument>,
+        pointer: &str,
     ) -> wasmtime::Result<Option<types::Value>> {
-        let entry = self.documents.get(&document)?;
-        Ok(entry.document.get(&pointer).map(to_guest))
+        let entry = self.documents.get(document)?;
+        Ok(entry.document.get(pointer).map(to_guest))
     }
 
-    fn get_all(
-        &mut self,
-        document: Resource<HostDocument>,
-        pointers: Vec<String>,
-    ) -> wasmtime::Result<Vec<Option<types::Value>>> {
-        let entry = self.documents.get(&document)?;
-        let mut values = Vec::with_capacity(pointers.len());
-        for pointer in &pointers {
-            self.clock.check()?;
-            values.push(entry.document.get(pointer).map(to_guest));
-        }
-        Ok(values)
-    }
-
-    fn apply(
-        &mut self,
-        document: Resource<HostDocument>,
-        edits: Vec<types::Edit>,
+    /// Makes all of `changes` changes or none. `read` gives one by its place and writes its pointers; `context` is what
+    /// it reads from, and holds the state.
+    pub(super) fn apply<C>(
+        context: &mut C,
+        state: fn(&mut C) -> &mut State,
+        document: &Resource<HostDocument>,
+        changes: usize,
+        read: impl Fn(&mut C, usize, &mut String) -> wasmtime::Result<Change>,
     ) -> wasmtime::Result<Result<(), String>> {
-        let edits = edits.into_iter().map(edit_from_guest).collect();
-        let clock = &mut self.clock;
-        let made = self.documents.apply(&document, edits, || clock.check())?;
-        Ok(made.map_err(|error| error.to_string()))
+        let before = state(context).documents.copy_of(document)?;
+        // The guest's memory cannot be read while the host's documents change, so pointers come by way of this text.
+        let mut pointers = std::mem::take(&mut state(context).pointers);
+        let mut made = Ok(true);
+        for place in 0..changes {
+            state(context).clock.check()?;
+            pointers.clear();
+            let change = read(context, place, &mut pointers)?;
+            let edit = match change {
+                Change::Set(value) => EditRef::Set(&pointers, value),
+                Change::Remove => EditRef::Remove(&pointers),
+                Change::Move { source_bytes } => {
+                    let (source, target) = pointers.split_at(source_bytes);
+                    EditRef::Move(source, target)
+                }
+            };
+            made = state(context).documents.edit(document, edit)?;
+            if made.is_err() {
+                break;
+            }
+        }
+        let state = state(context);
+        state.pointers = pointers;
+        match made {
+            Ok(_) => Ok(Ok(())),
+            Err(error) => {
+                state.documents.restore(document, before)?;
+                Ok(Err(error.to_string()))
+            }
+        }
     }
 
-    fn set(
+    pub(super) fn set(
         &mut self,
-        document: Resource<HostDocument>,
-        pointer: String,
+        document: &Resource<HostDocument>,
+        pointer: &str,
         value: types::Value,
     ) -> wasmtime::Result<Result<(), String>> {
         let made = self
             .documents
-            .edit(&document, Edit::Set(pointer, from_guest(value)))?;
+            .edit(document, EditRef::Set(pointer, from_guest(value)))?;
         Ok(made.map(|_| ()).map_err(|error| error.to_string()))
     }
 
-    fn remove(&mut self, document: Resource<HostDocument>, pointer: String) -> wasmtime::Result<bool> {
-        let made = self.documents.edit(&document, Edit::Remove(pointer))?;
+    pub(super) fn remove(
+        &mut self,
+        document: &Resource<HostDocument>,
+        pointer: &str,
+    ) -> wasmtime::Result<bool> {
+        let made = self.documents.edit(document, EditRef::Remove(pointer))?;
         Ok(made.unwrap_or(false))
     }
 
-    fn move_(
+    pub(super) fn move_value(
         &mut self,
-        document: Resource<HostDocument>,
-        source: String,
-        target: String,
+        document: &Resource<HostDocument>,
+        source: &str,
+        target: &str,
     ) -> wasmtime::Result<Result<bool, String>> {
-        let made = self.documents.edit(&document, Edit::Move(source, target))?;
+        let made = self.documents.edit(document, EditRef::Move(source, target))?;
         Ok(made.map_err(|error| error.to_string()))
     }
 
-    fn drop(&mut self, document: Resource<HostDocument>) -> wasmtime::Result<()> {
-        // A handle of an earlier call is dropped late: its document is long gone.
-        self.documents.take(&document);
-        Ok(())
-    }
-}
-
-impl host::Host for State {
-    fn log(&mut self, level: host::Level, message: String) -> wasmtime::Result<()> {
-        self.log.write(level, &message);
-        Ok(())
+    /// The guest has dropped its handle. One of an earlier call may be dropped late: its document is long gone.
+    pub(super) fn drop_document(&mut self, document: &Resource<HostDocument>) {
+        self.documents.take(document);
     }
 
-    fn count(&mut self, counter: String, amount: u64) -> wasmtime::Result<()> {
+    pub(super) fn write_log(&mut self, level: host::Level, message: &str) {
+        self.log.write(level, message);
+    }
+
+    pub(super) fn count(&mut self, counter: String, amount: u64) {
         if let Err(refused) = self.counters.add(counter, amount) {
             self.log.write(host::Level::Warn, &refused.to_string());
         }
-        Ok(())
     }
 }
 
-fn to_guest(value: NewValue) -> types::Value {
+pub(super) fn to_guest(value: NewValue) -> types::Value {
     match value {
         NewValue::Null => types::Value::Null,
         NewValue::Boolean(value) => types::Value::Boolean(value),
@@ -132,7 +158,7 @@ fn to_guest(value: NewValue) -> types::Value {
     }
 }
 
-fn from_guest(value: types::Value) -> NewValue {
+pub(super) fn from_guest(value: types::Value) -> NewValue {
     match value {
         types::Value::Null => NewValue::Null,
         types::Value::Boolean(value) => NewValue::Boolean(value),
@@ -140,14 +166,6 @@ fn from_guest(value: types::Value) -> NewValue {
         types::Value::Number(value) => NewValue::Number(value),
         types::Value::Text(value) => NewValue::Text(value),
         types::Value::Json(value) => NewValue::Json(value),
-    }
-}
-
-fn edit_from_guest(edit: types::Edit) -> Edit {
-    match edit {
-        types::Edit::Set((pointer, value)) => Edit::Set(pointer, from_guest(value)),
-        types::Edit::Remove(pointer) => Edit::Remove(pointer),
-        types::Edit::Move((source, target)) => Edit::Move(source, target),
     }
 }
 

@@ -68,6 +68,7 @@ impl Instance {
             clock: CallClock::new(surroundings.ticker.reader()),
             log: CallLog::default(),
             counters: InstanceCounters::new(Arc::clone(counters)),
+            pointers: String::new(),
         };
         let mut store = Store::new(&surroundings.engine, state);
         store.limiter(|state| &mut state.memory);

@@ -13,6 +13,7 @@ mod engine;
 mod fault;
 mod host;
 mod instance;
+mod linker;
 mod log;
 mod prepared;
 

@@ -1,8 +1,9 @@
 //! From a schema's text to a validator, and from a validator to violations.
 
 use std::{
+    collections::BTreeMap,
     fmt::{self, Write as _},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
@@ -28,7 +29,9 @@ pub(super) const DRAFTS: [&str; 5] = [
 /// A schema that can check data.
 pub struct Compiled {
     validator: Validator<TapeJson>,
-    schema: Arc<Value>,
+    text: Arc<str>,
+    /// Few schemas are ever read as JSON, and the tree is larger than all else.
+    schema: OnceLock<Option<Arc<Value>>>,
 }
 
 impl Compiled {
@@ -38,18 +41,20 @@ impl Compiled {
     ///
     /// The first fault, as a sentence. Registration has refused such a text: this node is older than the one that
     /// took it, or the store's content has changed.
-    pub fn new(text: &str) -> Result<Compiled, String> {
+    pub fn new(text: &Arc<str>) -> Result<Compiled, String> {
         let schema = parse(text).map_err(|fault| fault.message)?;
-        let validator = build(&schema).map_err(|fault| format!("{}: {}", fault.pointer, fault.message))?;
+        let validator = build(&schema, &Library::new())
+            .map_err(|fault| format!("{}: {}", fault.pointer, fault.message))?;
         Ok(Compiled {
             validator,
-            schema: Arc::new(schema),
+            text: Arc::clone(text),
+            schema: OnceLock::new(),
         })
     }
 
-    /// The schema as JSON.
-    pub fn schema(&self) -> &Arc<Value> {
-        &self.schema
+    /// The schema as JSON. It was read before, so none is never given.
+    pub fn schema(&self) -> Option<Arc<Value>> {
+        self.schema.get_or_init(|| schema_value(&self.text)).clone()
     }
 
     /// None where `data` is valid; else the first violations, up to [`VIOLATIONS_LISTED`].
@@ -103,7 +108,14 @@ pub fn check_schema(text: &str, schema_bytes_max: usize) -> Result<(), Vec<Fault
     if !faults.is_empty() {
         return Err(faults);
     }
-    build(&schema).map(|_| ()).map_err(|fault| vec![fault])
+    build(&schema, &Library::new())
+        .map(|_| ())
+        .map_err(|fault| vec![fault])
+}
+
+/// A registered schema's text as JSON.
+pub(super) fn schema_value(text: &str) -> Option<Arc<Value>> {
+    parse(text).ok().map(Arc::new)
 }
 
 fn parse(text: &str) -> Result<Value, Fault> {
@@ -124,10 +136,15 @@ fn parse(text: &str) -> Result<Value, Fault> {
     }
 }
 
-fn build(schema: &Value) -> Result<Validator<TapeJson>, Fault> {
+/// Schemas by the URIs that others refer to them by.
+pub(super) type Library = BTreeMap<String, Arc<Value>>;
+
+pub(super) fn build(schema: &Value, library: &Library) -> Result<Validator<TapeJson>, Fault> {
+    let registry = registry(library)?;
     let options = || {
         jsonschema::options_for::<TapeJson>()
             .offline()
+            .with_registry(&registry)
             .should_validate_formats(true)
     };
     // The linear engine first. It refuses look-around and back-references: those get steps, and no more.
@@ -151,6 +168,27 @@ fn build(schema: &Value) -> Result<Validator<TapeJson>, Fault> {
                 format!("{}{advice}", message(&error)),
             )
         })
+}
+
+fn registry(library: &Library) -> Result<jsonschema::Registry<'_>, Fault> {
+    let unusable = |error: jsonschema::ReferencingError| fault("", error.to_string());
+    let mut registry = jsonschema::Registry::new().retriever(Offline);
+    for (uri, schema) in library {
+        registry = registry.add(uri, schema.as_ref()).map_err(unusable)?;
+    }
+    registry.prepare().map_err(unusable)
+}
+
+/// Nothing is fetched from anywhere.
+struct Offline;
+
+impl jsonschema::Retrieve for Offline {
+    fn retrieve(
+        &self,
+        uri: &jsonschema::Uri<String>,
+    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        Err(format!("{uri} is registered nowhere").into())
+    }
 }
 
 fn fault(pointer: &str, message: String) -> Fault {

@@ -2,21 +2,37 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::compile::Compiled;
+use serde_json::Value;
+
+use super::{
+    compile::schema_value,
+    compiler::{Compiler, Slot},
+};
 use crate::{
     event::{AppVersion, EventType},
-    registry::model::TypeSchemas,
+    registry::model::{SchemaKey, TypeEntry, TypeSchemas, UnreadableVersion, Upgrade, Versioned},
 };
 
 /// What an event's type, source and app version lead to.
 pub enum Resolution<'a> {
-    Found(&'a ResolvedSchema),
+    Found(&'a ResolvedSchema, Version),
     /// No schema of this type for this source or for any.
     TypeUnknown,
     /// The app version is below every `since`; `lowest` is the lowest of them.
     BelowAll {
         lowest: &'a str,
     },
+    /// The app version cannot be read, and the type wants such events kept.
+    Unreadable,
+}
+
+/// What the event said of its app version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    Absent,
+    Read,
+    /// The latest schema counts, as if there were none.
+    Unreadable,
 }
 
 /// One registered schema in its place in the order of versions.
@@ -24,8 +40,9 @@ pub struct ResolvedSchema {
     version: AppVersion,
     since: Arc<str>,
     label: Arc<str>,
-    text: Arc<str>,
-    compiled: Result<Arc<Compiled>, String>,
+    slot: Arc<Slot>,
+    /// From the version before.
+    upgrade: Option<Arc<Versioned<(SchemaKey, Upgrade)>>>,
 }
 
 impl ResolvedSchema {
@@ -34,32 +51,57 @@ impl ResolvedSchema {
         &self.label
     }
 
-    /// The validator, or why there is none on this node.
-    pub fn compiled(&self) -> Result<&Compiled, &str> {
-        self.compiled.as_deref().map_err(String::as_str)
+    /// How an event of the version before is brought to this one's form; none: as it is.
+    pub(super) fn upgrade(&self) -> Option<&Upgrade> {
+        self.upgrade.as_ref().map(|known| &known.value.1)
+    }
+
+    pub(super) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
+    /// The schema as JSON.
+    pub fn schema(&self) -> Option<Arc<Value>> {
+        match self.slot.ready().as_deref() {
+            Some(Ok(compiled)) => compiled.schema(),
+            Some(Err(_)) => None,
+            None => schema_value(self.slot.text()),
+        }
     }
 }
 
 /// All schemas of one type.
 pub(super) struct TypeTable {
     made_from: Arc<TypeSchemas>,
+    entry: Option<Arc<Versioned<TypeEntry>>>,
+    unreadable: UnreadableVersion,
     /// Ascending by version.
     any_source: Vec<ResolvedSchema>,
     by_source: HashMap<String, Vec<ResolvedSchema>>,
 }
 
 impl TypeTable {
-    pub(super) fn is_of(&self, schemas: &Arc<TypeSchemas>) -> bool {
+    pub(super) fn is_of(
+        &self,
+        schemas: &Arc<TypeSchemas>,
+        entry: Option<&Arc<Versioned<TypeEntry>>>,
+    ) -> bool {
         Arc::ptr_eq(&self.made_from, schemas)
+            && self.entry.as_ref().map(Arc::as_ptr) == entry.map(Arc::as_ptr)
     }
 
     pub(super) fn build(
         event_type: &EventType,
         schemas: &Arc<TypeSchemas>,
-        previous: Option<&TypeTable>,
+        entry: Option<&Arc<Versioned<TypeEntry>>>,
+        compiler: &Compiler,
     ) -> TypeTable {
         let mut table = TypeTable {
             made_from: Arc::clone(schemas),
+            entry: entry.cloned(),
+            unreadable: entry
+                .map(|entry| entry.value.unreadable_version)
+                .unwrap_or_default(),
             any_source: Vec::new(),
             by_source: HashMap::new(),
         };
@@ -70,15 +112,12 @@ impl TypeTable {
                 tracing::error!(schema = %event_type, since = %key.since, "a registered schema has no version");
                 continue;
             };
-            let compiled = previous
-                .and_then(|table| table.compiled(&schema.text))
-                .map_or_else(|| Compiled::new(&schema.text).map(Arc::new), Ok);
             let resolved = ResolvedSchema {
                 version,
                 since: key.since.as_str().into(),
                 label: format!("{event_type}@{}", key.since).into(),
-                text: Arc::clone(&schema.text),
-                compiled,
+                slot: compiler.slot(schema),
+                upgrade: schemas.upgrade(key).cloned(),
             };
             match &key.source {
                 None => table.any_source.push(resolved),
@@ -95,13 +134,19 @@ impl TypeTable {
         table
     }
 
-    fn compiled(&self, text: &Arc<str>) -> Option<Arc<Compiled>> {
+    /// The slots of all schemas, each list's newest first, with its place from there: 0 is what most apps send.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (usize, &Arc<Slot>)> {
         self.by_source
             .values()
             .chain(std::iter::once(&self.any_source))
-            .flatten()
-            .find(|known| known.text == *text)
-            .and_then(|known| known.compiled.as_ref().ok().cloned())
+            .flat_map(|list| list.iter().rev().map(ResolvedSchema::slot).enumerate())
+    }
+
+    /// The schemas after the one with this label, ascending.
+    pub(super) fn after(&self, source: &str, label: &str) -> &[ResolvedSchema] {
+        let list = self.by_source.get(source).unwrap_or(&self.any_source);
+        let place = list.iter().position(|schema| *schema.label == *label);
+        place.and_then(|place| list.get(place + 1..)).unwrap_or_default()
     }
 
     pub(super) fn resolve(&self, source: &str, app_version: Option<&str>) -> Resolution<'_> {
@@ -109,12 +154,18 @@ impl TypeTable {
         let (Some(lowest), Some(latest)) = (list.first(), list.last()) else {
             return Resolution::TypeUnknown;
         };
-        let Some(version) = app_version.and_then(AppVersion::parse) else {
-            return Resolution::Found(latest);
+        let Some(app_version) = app_version else {
+            return Resolution::Found(latest, Version::Absent);
+        };
+        let Some(version) = AppVersion::parse(app_version) else {
+            return match self.unreadable {
+                UnreadableVersion::Latest => Resolution::Found(latest, Version::Unreadable),
+                UnreadableVersion::Quarantine => Resolution::Unreadable,
+            };
         };
         let above = list.partition_point(|schema| schema.version <= version);
         match above.checked_sub(1).and_then(|index| list.get(index)) {
-            Some(schema) => Resolution::Found(schema),
+            Some(schema) => Resolution::Found(schema, Version::Read),
             None => Resolution::BelowAll {
                 lowest: &lowest.since,
             },

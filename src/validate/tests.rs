@@ -1,3 +1,6 @@
+mod compiled;
+mod upgrades;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,12 +11,14 @@ use crate::{
     event::{Attributes, Decoded},
     json::Document,
     problem::Code,
-    registry::model::{Digest, Schema, SchemaKey, State, TypeSchemas, Versioned},
+    registry::model::{
+        Digest, Schema, SchemaKey, State, TypeEntry, TypeSchemas, UnreadableVersion, Versioned,
+    },
 };
 
 const MIB: usize = 1 << 20;
 
-fn state(schemas: &[(&str, Option<&str>, &str)]) -> State {
+fn state(schemas: &[(&str, Option<&str>, &str)]) -> Arc<State> {
     let mut state = State::default();
     let mut list = TypeSchemas::default();
     for (since, source, text) in schemas {
@@ -36,7 +41,7 @@ fn state(schemas: &[(&str, Option<&str>, &str)]) -> State {
     state
         .schemas
         .insert("app.opened".parse().unwrap(), Arc::new(list));
-    state
+    Arc::new(state)
 }
 
 fn event(app_version: Option<&str>, data: &str) -> Decoded {
@@ -59,9 +64,10 @@ fn event(app_version: Option<&str>, data: &str) -> Decoded {
 
 fn label(schemas: &Schemas, source: &str, version: Option<&str>) -> String {
     match schemas.resolve(&"app.opened".parse().unwrap(), source, version) {
-        Resolution::Found(schema) => schema.label().to_string(),
+        Resolution::Found(schema, _) => schema.label().to_string(),
         Resolution::TypeUnknown => "unknown".to_owned(),
         Resolution::BelowAll { lowest } => format!("below {lowest}"),
+        Resolution::Unreadable => "unreadable".to_owned(),
     }
 }
 
@@ -128,14 +134,62 @@ fn what_has_no_schema_is_kept_apart() {
 
 #[test]
 fn a_change_of_one_type_keeps_the_others_compiled() {
-    let mut state = state(&[("1", None, "{}")]);
-    let first = Schemas::build(&state, &Schemas::default());
-    state
+    let before = state(&[("1", None, "{}")]);
+    let first = Schemas::build(&before, &Schemas::default());
+    first.check(event(None, "1")).unwrap();
+    let mut after = State::clone(&before);
+    after
         .schemas
         .insert("app.closed".parse().unwrap(), Arc::new(TypeSchemas::default()));
-    let second = Schemas::build(&state, &first);
+    let second = Schemas::build(&Arc::new(after), &first);
     let name = "app.opened";
     assert!(Arc::ptr_eq(&first.types[name], &second.types[name]));
+    second.check(event(None, "1")).unwrap();
+    assert_eq!(second.compiler().compilations(), 1);
+}
+
+#[test]
+fn what_a_change_removes_is_removed() {
+    let first = Schemas::build(&state(&[("1", None, "{}")]), &Schemas::default());
+    let second = Schemas::build(&Arc::new(State::default()), &first);
+    assert_eq!(label(&second, "/app", Some("1")), "unknown");
+    let third = Schemas::build(&state(&[("2", None, "{}")]), &second);
+    assert_eq!(label(&third, "/app", Some("2")), "app.opened@2");
+}
+
+#[test]
+fn a_type_may_keep_what_has_an_unreadable_version() {
+    let latest = state(&[("1", None, "{}"), ("2", None, "{}")]);
+    let schemas = Schemas::build(&latest, &Schemas::default());
+    let validated = schemas.check(event(Some("nightly"), "1")).unwrap();
+    assert_eq!(&**validated.schema(), "app.opened@2");
+    assert!(validated.version_is_unreadable());
+    assert!(
+        !schemas
+            .check(event(Some("2.1"), "1"))
+            .unwrap()
+            .version_is_unreadable()
+    );
+
+    let mut kept = State::clone(&latest);
+    let entry = TypeEntry {
+        unreadable_version: UnreadableVersion::Quarantine,
+        ..TypeEntry::default()
+    };
+    kept.types.insert(
+        "app.opened".parse().unwrap(),
+        Arc::new(Versioned {
+            sequence: 2,
+            value: entry,
+        }),
+    );
+    let schemas = Schemas::build(&Arc::new(kept), &schemas);
+    let (_, reason) = *schemas.check(event(Some("nightly"), "1")).unwrap_err();
+    assert_eq!(reason.code, Code::VersionUnreadable);
+    schemas.check(event(Some("2.1"), "1")).unwrap();
+    schemas.check(event(None, "1")).unwrap();
+    let back = Schemas::build(&latest, &schemas);
+    back.check(event(Some("nightly"), "1")).unwrap();
 }
 
 #[test]

@@ -447,7 +447,7 @@ async fn quarantine_is_listed_shown_replayed_and_discarded() {
 
     assert_eq!(
         succeeded(&gateway.cli(&["quarantine", "replay", "--type", "note.taken", "--dry-run"])),
-        "3 events would be replayed\n"
+        "3 events: 0 would go out, 3 would wait on\n"
     );
     assert_eq!(
         succeeded(&gateway.cli(&["quarantine", "replay"])),

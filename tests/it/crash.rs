@@ -82,6 +82,7 @@ async fn send_until_refused(oracle: Arc<Oracle>, client: reqwest::Client, url: S
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "one life of a gateway and its oracle")]
 async fn what_was_answered_202_survives_kills() {
     let broker = kafka::shared();
     let topic = format!("{TOPIC}-{}", uuid::Uuid::now_v7());

@@ -103,7 +103,14 @@ pub fn secrets(options: &[(&str, &str)]) -> BTreeMap<String, Secret> {
 }
 
 pub fn start(settings: &[DestinationSettings], spool: &Path, refusals: &Refusals) -> Destinations {
-    Destinations::start(settings, spool, Budget::new(1 << 30), refusals.handler()).expect("started")
+    Destinations::start(
+        settings,
+        spool,
+        Budget::new(1 << 30),
+        refusals.handler(),
+        &BTreeMap::new(),
+    )
+    .expect("started")
 }
 
 pub fn events(destinations: &Destinations) -> Arc<dyn Destination> {
@@ -450,7 +457,13 @@ async fn settings_that_break_the_promise_stop_the_start() {
     };
     let directory = TempDir::new().expect("a temporary folder");
     let refused = Refusals::default().handler();
-    let error = Destinations::start(&[settings], directory.path(), Budget::new(1 << 20), refused);
+    let error = Destinations::start(
+        &[settings],
+        directory.path(),
+        Budget::new(1 << 20),
+        refused,
+        &BTreeMap::new(),
+    );
     let text = error.err().expect("refused").to_string();
     assert!(
         text.contains("destination events") && text.contains("acks"),

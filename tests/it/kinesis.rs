@@ -114,7 +114,7 @@ async fn aggregated_records_are_taken_apart_by_the_library_of_aws() {
 async fn partial_failures_are_sent_again_in_order() {
     let stub = Stub::start(|put: &Put| {
         let code = ["ProvisionedThroughputExceededException", "InternalFailure"][put.number % 2];
-        let refused = (0..put.keys.len()).filter(|index| (index + put.number) % 3 == 0);
+        let refused = (0..put.keys.len()).filter(|index| (index + put.number).is_multiple_of(3));
         Some(Fault::Entries(refused.collect(), code))
     })
     .await;

@@ -94,7 +94,7 @@ impl Schemas {
             let event_type = folder.file_name().and_then(OsStr::to_str).unwrap();
             let mut versions: Vec<Version> = entries(folder)
                 .iter()
-                .filter(|path| path.is_file())
+                .filter(|path| path.is_file() && !stem(path).ends_with(".upgrade"))
                 .map(|path| Version::load(path))
                 .collect();
             versions.sort_by(|one, other| one.order.cmp(&other.order));

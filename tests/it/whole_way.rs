@@ -89,6 +89,44 @@ fn newest_file(gateway: &Gateway, topic: &str) -> std::path::PathBuf {
 }
 
 #[tokio::test]
+async fn what_passed_is_remembered_with_its_outcome() {
+    let mut gateway = Gateway::start().await;
+    with_notes(&mut gateway).await;
+    gateway
+        .put("/v1/types/note.taken", json!({"mask": ["/secret"]}))
+        .await;
+    let good = r#"{"text":"milk", "secret": "s3cr3t"}"#;
+    take_note(&gateway, "1.9.3", "a", good).await.expect(202);
+    take_note(&gateway, "2.0.0", "b", good).await.expect(202);
+    take_note(&gateway, "2.0.0", "b", good).await.expect(202);
+    let recent = gateway
+        .admin("GET", "/v1/recent?type=note.taken", None)
+        .await
+        .expect(200);
+    let items = recent["items"].as_array().expect("items");
+    let seen: Vec<_> = items
+        .iter()
+        .map(|item| {
+            (
+                item["attributes"]["id"].as_str(),
+                item["status"].as_str(),
+                &item["data"]["secret"],
+            )
+        })
+        .collect();
+    let masked = json!("***");
+    assert_eq!(
+        seen,
+        [
+            (Some("b"), Some("quarantined"), &masked),
+            (Some("a"), Some("accepted"), &masked)
+        ],
+        "a duplicate is not remembered again"
+    );
+    assert_eq!(items[0]["code"], "schema-violation");
+}
+
+#[tokio::test]
 async fn many_events_are_answered_one_by_one() {
     let mut gateway = Gateway::start().await;
     with_notes(&mut gateway).await;

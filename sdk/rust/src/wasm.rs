@@ -5,11 +5,16 @@ use crate::{Body, Plugin, Value, document::Edit, event, host::Level};
 wit_bindgen::generate!({
     world: "plugin",
     path: "wit",
+    ownership: Borrowing { duplicate_if_necessary: false },
     pub_export_macro: true,
     default_bindings_module: "headworks_plugin::__wasm",
 });
 
 use headworks::plugin::{host, types};
+
+#[cfg(feature = "allocator")]
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 
 #[derive(Debug)]
 pub(crate) struct Document(types::Document);
@@ -31,14 +36,14 @@ impl Document {
         if let [pointer] = pointers {
             return vec![self.0.get(pointer).map(from_host)];
         }
-        let pointers: Vec<_> = pointers.iter().map(|pointer| (*pointer).to_owned()).collect();
-        let values = self.0.get_all(&pointers);
+        let values = self.0.get_all(pointers);
         values.into_iter().map(|value| value.map(from_host)).collect()
     }
 
     pub(crate) fn apply(&self, edits: Vec<Edit>) -> Result<(), String> {
-        let edits: Vec<_> = edits.into_iter().map(edit_to_host).collect();
-        self.0.apply(&edits)
+        let edits: Vec<_> = edits.into_iter().map(HostEdit::from).collect();
+        let borrowed: Vec<_> = edits.iter().map(HostEdit::borrow).collect();
+        self.0.apply(&borrowed)
     }
 }
 
@@ -86,11 +91,30 @@ fn from_host(value: types::Value) -> Value {
     }
 }
 
-fn edit_to_host(edit: Edit) -> types::Edit {
-    match edit {
-        Edit::Set(pointer, value) => types::Edit::Set((pointer, to_host(value))),
-        Edit::Remove(pointer) => types::Edit::Remove(pointer),
-        Edit::Move(from, to) => types::Edit::Move((from, to)),
+/// An edit whose value is the host's already; the contract's own only borrows.
+enum HostEdit {
+    Set(String, types::Value),
+    Remove(String),
+    Move(String, String),
+}
+
+impl From<Edit> for HostEdit {
+    fn from(edit: Edit) -> HostEdit {
+        match edit {
+            Edit::Set(pointer, value) => HostEdit::Set(pointer, to_host(value)),
+            Edit::Remove(pointer) => HostEdit::Remove(pointer),
+            Edit::Move(from, to) => HostEdit::Move(from, to),
+        }
+    }
+}
+
+impl HostEdit {
+    fn borrow(&self) -> types::Edit<'_> {
+        match self {
+            HostEdit::Set(pointer, value) => types::Edit::Set((pointer, value)),
+            HostEdit::Remove(pointer) => types::Edit::Remove(pointer),
+            HostEdit::Move(from, to) => types::Edit::Move((from, to)),
+        }
     }
 }
 

@@ -50,7 +50,13 @@ const ROLES: [(&str, Option<Role>); 33] = [
     ("replay_quarantine", Some(Role::Operator)),
     ("revoke_key", Some(Role::Operator)),
 ];
-const MORE_ROLES: [(&str, Option<Role>); 2] = [
+const MORE_ROLES: [(&str, Option<Role>); 8] = [
+    ("check_schema", Some(Role::Publisher)),
+    ("delete_upgrade", Some(Role::Publisher)),
+    ("get_upgrade", Some(Role::Viewer)),
+    ("put_upgrade", Some(Role::Publisher)),
+    ("list_replays", Some(Role::Viewer)),
+    ("list_recent", Some(Role::Viewer)),
     ("roll_back_plugin", Some(Role::Operator)),
     ("upload_plugin_version", Some(Role::Publisher)),
 ];

@@ -5,9 +5,11 @@ mod frame;
 mod openapi;
 mod plugins;
 mod quarantine;
+mod recent;
 mod resources;
 mod routes;
 mod schemas;
+mod upgrades;
 
 use std::{path::Path, sync::Arc};
 
@@ -22,14 +24,17 @@ use super::{
     Actions, AdminServer, AdminState, Check, PluginHealth, PluginStatus, Preparation, Readiness, Sweep,
 };
 use crate::{
+    config::RecentSettings,
     event::DestinationName,
     limits::{ByteSize, Limits},
     problem::{Code, Problem},
     quarantine::{Quarantine, Report},
+    recent::Recent,
     registry::{
         Registry,
         model::{Change, Digest, Role, Token},
         now,
+        seal::Sealer,
         secret::{NewSecret, TOKEN_PREFIX},
     },
     spool::{Budget, Spool, SpoolOptions},
@@ -50,7 +55,9 @@ struct Api {
     url: String,
     client: reqwest::Client,
     registry: Registry,
+    sealer: Sealer,
     quarantine: Arc<Quarantine>,
+    recent: Arc<Recent>,
     calls: Arc<Mutex<Calls>>,
     readiness: Arc<Mutex<Readiness>>,
     /// Tokens by role.
@@ -124,6 +131,10 @@ impl Api {
             Store::open(&format!("file:{}/store", directory.path().display())).expect("the store opens");
         let registry = Registry::open(store.clone()).await.expect("the registry opens");
         let quarantine = quarantine(directory.path(), store).await;
+        let recent = Recent::new(&RecentSettings {
+            events: 100,
+            max_bytes: ByteSize(1 << 20),
+        });
         let calls = Arc::new(Mutex::new(Calls::default()));
         let readiness = Arc::new(Mutex::new(Readiness {
             ready: true,
@@ -133,6 +144,7 @@ impl Api {
         for role in [Role::Viewer, Role::Publisher, Role::Operator, Role::Admin] {
             tokens.push((role, token(&registry, role).await));
         }
+        let sealer = Sealer::from_file(&directory.path().join("sealing-key")).expect("a sealing key");
         let state = AdminState {
             registry: registry.clone(),
             limits: Arc::new(Limits {
@@ -140,6 +152,8 @@ impl Api {
                 component_bytes: ByteSize(3 << 20),
                 ..Limits::default()
             }),
+            recent: recent.clone(),
+            sealer: sealer.clone(),
             actions: Arc::new(actions(&calls, &readiness, &quarantine)),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
@@ -155,7 +169,9 @@ impl Api {
                 .build()
                 .expect("a client"),
             registry,
+            sealer,
             quarantine,
+            recent,
             calls,
             readiness,
             tokens,
@@ -272,6 +288,18 @@ fn actions(
             names.into_iter().collect()
         }),
         check_schema: Arc::new(|text| validate::check_schema(text, 20_000)),
+        compare: Arc::new(|pairs| {
+            async move {
+                pairs
+                    .iter()
+                    .map(|pair| {
+                        let time = std::time::Duration::from_secs(20);
+                        validate::compatibility::compare(&pair.old, &pair.new, &pair.events, time)
+                    })
+                    .collect()
+            }
+            .boxed()
+        }),
         compile: Arc::new(move |component| {
             compiles.lock().compiled += 1;
             std::future::ready(compiled(&component)).boxed()
@@ -281,6 +309,7 @@ fn actions(
             prepares.lock().prepared.push(call);
             std::future::ready(prepared(&wanted)).boxed()
         }),
+        key_used: Arc::new(|_| Some(jiff::Timestamp::UNIX_EPOCH)),
         plugin_health: Arc::new(|_| PluginHealth {
             status: PluginStatus::Inactive,
             detail: None,
@@ -323,6 +352,7 @@ fn actions(
             }))
             .boxed()
         }),
+        replays: Arc::new(Vec::new),
         readiness: Arc::new(move || std::future::ready(readiness.lock().clone()).boxed()),
         metrics: Arc::new(|| "headworks_up 1\n".to_owned()),
     }

@@ -151,7 +151,8 @@ async fn replay_and_discard_pass_on_what_is_asked() {
         json!({ "partner": "shop", "code": "route-unknown", "limit": 5 }),
     )
     .await;
-    let report = json!({ "matched": 3, "accepted": 2, "quarantined": 1, "discarded": 0, "more": false });
+    let report =
+        json!({ "matched": 3, "accepted": 2, "quarantined": 1, "discarded": 0, "more": false, "total": 0 });
     assert_eq!((replayed.status, replayed.json()), (200, report));
     let discarded = post(
         "discard",
@@ -178,6 +179,7 @@ async fn replay_and_discard_pass_on_what_is_asked() {
                 filter: shop,
                 limit: 5,
                 dry_run: false,
+                after: None,
             },
         ),
         (
@@ -186,6 +188,7 @@ async fn replay_and_discard_pass_on_what_is_asked() {
                 filter: from,
                 limit: 10_000,
                 dry_run: true,
+                after: None,
             },
         ),
     ];

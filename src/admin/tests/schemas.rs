@@ -175,8 +175,11 @@ async fn a_text_is_replaced_by_force_only() {
     let refused = put(&api, Role::Admin, "a.b/1.0", other).await;
     assert_eq!(
         (refused.status, refused.code().as_str()),
-        (409, "compatibility-unknown")
+        (409, "schema-incompatible")
     );
+    let why = &refused.json()["compatibility"][0];
+    assert_eq!((&why["with"], &why["backward"]), (&json!("1"), &json!("no")));
+    assert!(!why["refuses"]["backward"]["example"].is_object(), "{why}");
     let refused = put(&api, Role::Publisher, "a.b/1?force=true", other).await;
     assert_eq!(
         (refused.status, refused.code().as_str()),
@@ -184,10 +187,14 @@ async fn a_text_is_replaced_by_force_only() {
     );
     let forced = put(&api, Role::Operator, "a.b/1.0?force=true", other).await;
     assert_eq!(forced.status, 200);
-    let compared = json!([{ "with": "1", "backward": "unknown", "forward": "unknown" }]);
+    let compared = &forced.json()["compatibility"][0];
     assert_eq!(
-        (&forced.json()["since"], &forced.json()["compatibility"]),
-        (&json!("1"), &compared)
+        (
+            &forced.json()["since"],
+            &compared["backward"],
+            &compared["forward"]
+        ),
+        (&json!("1"), &json!("no"), &json!("yes"))
     );
     assert_eq!(api.get("/v1/schemas/a.b/1").await.body, other);
     let (entries, _) = api
@@ -210,12 +217,28 @@ async fn neighbours_are_compared_and_enforced() {
     for path in ["a.b/1", "a.b/2", "a.b/4", "a.b/9", "a.b/2.5?source=/web"] {
         put(&api, Role::Publisher, path, "true").await;
     }
-    let unknown = |with: &str| json!({ "with": with, "backward": "unknown", "forward": "unknown" });
     let yes = |with: &str| json!({ "with": with, "backward": "yes", "forward": "yes" });
     let added = put(&api, Role::Publisher, "a.b/3", r#"{"type": "object"}"#).await;
+    let verdicts: Vec<(Value, Value, Value)> = added.json()["compatibility"]
+        .as_array()
+        .expect("two neighbours")
+        .iter()
+        .map(|one| {
+            (
+                one["with"].clone(),
+                one["backward"].clone(),
+                one["forward"].clone(),
+            )
+        })
+        .collect();
+    let (no, yes_word) = (json!("no"), json!("yes"));
+    assert_eq!(added.status, 201, "a type enforces nothing unless it says so");
     assert_eq!(
-        (added.status, &added.json()["compatibility"]),
-        (201, &json!([unknown("2"), unknown("4")]))
+        verdicts,
+        [
+            (json!("2"), no.clone(), yes_word.clone()),
+            (json!("4"), yes_word, no)
+        ]
     );
     let last = put(&api, Role::Publisher, "a.b/10", "true").await;
     assert_eq!(last.json()["compatibility"], json!([yes("9")]));
@@ -228,7 +251,7 @@ async fn neighbours_are_compared_and_enforced() {
         let refused = put(&api, Role::Publisher, "a.b/3.5", "true").await;
         assert_eq!(
             (refused.status, refused.code().as_str()),
-            (409, "compatibility-unknown"),
+            (409, "schema-incompatible"),
             "{compatibility}"
         );
         assert!(
@@ -268,4 +291,141 @@ async fn if_match_guards_schemas() {
     };
     assert_eq!(delete("\"999\"").await.code(), "precondition-failed");
     assert_eq!(delete(made.etag()).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_compatible_text_replaces_another_in_place() {
+    let api = Api::start().await;
+    let old = r#"{"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}"#;
+    let new = r#"{"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}}"#;
+    put(&api, Role::Publisher, "a.b/1", old).await;
+    let replaced = put(&api, Role::Publisher, "a.b/1", new).await;
+    assert_eq!(replaced.status, 200, "{:?}", replaced.body);
+    let compared = &replaced.json()["compatibility"][0];
+    assert_eq!(
+        (&compared["backward"], &compared["forward"]),
+        (&json!("yes"), &json!("no"))
+    );
+    assert_eq!(compared["refuses"]["forward"]["example"], json!({}));
+    assert_eq!(api.get("/v1/schemas/a.b/1").await.body, new);
+    // And back again it would refuse what it accepts now.
+    assert_eq!(
+        put(&api, Role::Publisher, "a.b/1", old).await.code(),
+        "schema-incompatible"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_decided_counts_as_no_where_it_is_enforced() {
+    let api = Api::start().await;
+    put(&api, Role::Publisher, "a.b/1", r#"{"pattern": "^(a|b)+$"}"#).await;
+    let refused = put(&api, Role::Publisher, "a.b/1", r#"{"pattern": "^[ab]+$"}"#).await;
+    assert_eq!(refused.code(), "compatibility-unknown");
+    let why = &refused.json()["compatibility"][0];
+    assert_eq!(
+        why["undecided"]["backward"],
+        json!("`pattern` at the whole value could not be decided")
+    );
+}
+
+#[tokio::test]
+async fn a_check_says_what_registering_would_do_and_changes_nothing() {
+    let api = Api::start().await;
+    let check = |path: &'static str, text: &'static str| {
+        send(
+            {
+                let (path, query) = path.split_once('?').unwrap_or((path, ""));
+                api.request(
+                    Role::Publisher,
+                    "POST",
+                    &format!("/v1/schemas/{path}/check?{query}"),
+                )
+            }
+            .body(text),
+        )
+    };
+    api.put(
+        "/v1/types/a.b",
+        json!({ "compatibility": "backward", "mask": ["/a"] }),
+    )
+    .await;
+    put(
+        &api,
+        Role::Publisher,
+        "a.b/1",
+        r#"{"type": "object", "properties": {"a": {"type": "string"}}}"#,
+    )
+    .await;
+    let narrower = r#"{"type": "object", "properties": {"a": {"type": "string", "maxLength": 2}}}"#;
+    let checked = check("a.b/2", narrower).await;
+    assert_eq!(checked.status, 200, "{:?}", checked.body);
+    let body = checked.json();
+    assert_eq!(
+        (&body["registers"], &body["code"]),
+        (&json!(false), &json!("schema-incompatible"))
+    );
+    let refused = &body["compatibility"][0]["refuses"]["backward"];
+    let example = refused["example"]["a"].as_str().expect("a string");
+    assert!(example.chars().count() > 2, "{refused}");
+    assert_eq!(
+        body["changes"],
+        json!([{ "pointer": "/a", "keyword": "maxLength", "after": "2" }])
+    );
+    assert_eq!(
+        listed(&api, "/v1/schemas").await.len(),
+        1,
+        "nothing is registered"
+    );
+    assert_eq!(check("a.b/2", "{").await.status, 400);
+    let other = check("a.b/2?with=9", narrower).await;
+    assert_eq!(other.code(), "not-found");
+}
+
+#[tokio::test]
+async fn a_check_tries_recent_events_of_the_versions_that_would_come_to_it() {
+    let api = Api::start().await;
+    for (number, version) in [(0, "5.2"), (1, "6.0"), (2, "6.1")] {
+        super::recent::pass(&api, number, version, &crate::event::Outcome::Accepted);
+    }
+    let path = "/v1/schemas/order.paid/6/check";
+    let checked = send(
+        api.request(Role::Publisher, "POST", path)
+            .body(r#"{"type": "string"}"#),
+    )
+    .await
+    .json();
+    assert_eq!(checked["recent"]["accepted"], 0, "{checked}");
+    assert_eq!(checked["recent"]["refused"], 2, "5.2 is below it");
+    let failure = &checked["recent"]["failures"][0];
+    assert_eq!(
+        (&failure["pointer"], &failure["keyword"], &failure["count"]),
+        (&json!(""), &json!("type"), &json!(2))
+    );
+    assert!(failure["example"].is_object());
+    let checked = send(api.request(Role::Publisher, "POST", path).body("true"))
+        .await
+        .json();
+    assert_eq!(checked["recent"]["accepted"], 2);
+}
+
+#[tokio::test]
+async fn a_deletion_says_first_which_app_versions_fall_to_what() {
+    let api = Api::start().await;
+    for path in ["order.paid/5", "order.paid/6"] {
+        put(&api, Role::Publisher, path, "true").await;
+    }
+    for (number, version) in [(0, "5.2"), (1, "6.0"), (2, "6.0")] {
+        super::recent::pass(&api, number, version, &crate::event::Outcome::Accepted);
+    }
+    let falls = |path: &'static str| api.delete(path);
+    let answered = falls("/v1/schemas/order.paid/6?dry_run=true").await;
+    let expected = json!([{ "partner": "shop", "appversion": "6.0", "events": 2, "to": "5" }]);
+    assert_eq!((answered.status, &answered.json()["falls"]), (200, &expected));
+    let answered = falls("/v1/schemas/order.paid/5?dry_run=true").await.json();
+    assert_eq!(
+        answered["falls"],
+        json!([{ "partner": "shop", "appversion": "5.2", "events": 1 }])
+    );
+    assert_eq!(listed(&api, "/v1/schemas").await.len(), 2);
+    assert_eq!(falls("/v1/schemas/order.paid/6").await.status, 204);
 }

@@ -123,6 +123,15 @@ async fn take(step: &Step, components: &Components, client: &Client) -> Result<(
                 .put(&schema_path(&schema.key), &source(&schema.key), body)
                 .await?;
         }
+        Step::PutUpgrade { upgrade, .. } => {
+            let body = Sent::json(&upgrade.upgrade)?;
+            client
+                .put(&upgrade_path(&upgrade.key), &source(&upgrade.key), body)
+                .await?;
+        }
+        Step::DeleteUpgrade(key) => {
+            client.delete(&upgrade_path(key), &source(key)).await?;
+        }
         Step::PushPlugin { name, .. } => {
             let component = components.get(name).cloned().unwrap_or_default();
             let uploaded: Uploaded = plugin::upload(name, component, client).await?.read()?;
@@ -151,6 +160,10 @@ async fn take(step: &Step, components: &Components, client: &Client) -> Result<(
 
 fn schema_path(key: &SchemaKey) -> [&str; 3] {
     ["schemas", key.event_type.as_str(), &key.since]
+}
+
+fn upgrade_path(key: &SchemaKey) -> [&str; 4] {
+    ["schemas", key.event_type.as_str(), &key.since, "upgrade"]
 }
 
 fn source(key: &SchemaKey) -> Vec<(&'static str, &str)> {

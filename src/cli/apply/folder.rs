@@ -8,12 +8,13 @@ use std::{
 
 use percent_encoding::percent_decode_str;
 
+use super::upgrades::{self, UpgradeFile};
 use crate::{
     cli::resources,
     config::{ConfigError, ConfigErrors, Place, bounded_text, section::Faults, tree::Node},
     event::{AppVersion, EventType, PartnerName, PluginName, RouteName},
     limits::Limits,
-    registry::model::{Partner, Route, SchemaKey, TypeEntry},
+    registry::model::{Partner, Route, SchemaKey, TypeEntry, Upgrade},
     validate::check_schema,
 };
 
@@ -26,6 +27,8 @@ pub struct Folder {
     pub partners: Option<BTreeMap<PartnerName, Partner>>,
     pub types: Option<BTreeMap<EventType, TypeEntry>>,
     pub schemas: Option<Vec<LocalSchema>>,
+    /// Each by the key of its schema, which is among `schemas`.
+    pub upgrades: Vec<LocalUpgrade>,
     pub routes: Option<BTreeMap<RouteName, Route>>,
     pub plugins: BTreeMap<PluginName, PluginSource>,
 }
@@ -34,6 +37,13 @@ pub struct Folder {
 pub struct LocalSchema {
     pub key: SchemaKey,
     pub text: String,
+}
+
+/// How events of the version before are brought to the schema of this key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalUpgrade {
+    pub key: SchemaKey,
+    pub upgrade: Upgrade,
 }
 
 /// Where a plugin's component comes from.
@@ -51,10 +61,12 @@ pub enum PluginSource {
 /// Every fault of every file at once.
 pub fn read(directory: &Path) -> Result<Folder, ConfigErrors> {
     let mut reader = Reader::default();
+    let (schemas, upgrades) = reader.schemas(&directory.join("schemas"));
     let folder = Folder {
         partners: reader.resources(&directory.join("partners"), resources::partner),
         types: reader.resources(&directory.join("types"), resources::type_entry),
-        schemas: reader.schemas(&directory.join("schemas")),
+        upgrades: upgrades::checked(&mut reader, schemas.as_deref().unwrap_or_default(), upgrades),
+        schemas,
         routes: reader.resources(&directory.join("routes"), resources::route),
         plugins: reader.plugins(&directory.join("plugins")),
     };
@@ -75,21 +87,21 @@ pub fn read(directory: &Path) -> Result<Folder, ConfigErrors> {
 }
 
 #[derive(Default)]
-struct Reader {
+pub(super) struct Reader {
     errors: Vec<ConfigError>,
 }
 
 /// The fault that was just noted.
-struct Noted<'r>(&'r mut ConfigError);
+pub(super) struct Noted<'r>(&'r mut ConfigError);
 
 impl Noted<'_> {
-    fn suggest(self, suggestion: &str) {
+    pub(super) fn suggest(self, suggestion: &str) {
         self.0.suggestion = Some(suggestion.to_owned());
     }
 }
 
 impl Reader {
-    fn fault(&mut self, path: &Path, key: &str, message: impl Into<String>) -> Noted<'_> {
+    pub(super) fn fault(&mut self, path: &Path, key: &str, message: impl Into<String>) -> Noted<'_> {
         let place = Place::Whole(path.display().to_string().into());
         self.errors.push(ConfigError::new(place, key, message));
         let index = self.errors.len() - 1;
@@ -121,7 +133,7 @@ impl Reader {
         }
     }
 
-    fn text(&mut self, path: &Path, bytes_max: u64) -> Option<String> {
+    pub(super) fn text(&mut self, path: &Path, bytes_max: u64) -> Option<String> {
         bounded_text(path, bytes_max)
             .map_err(|error| {
                 self.fault(path, "", format!("cannot be read: {error}"));
@@ -169,9 +181,11 @@ impl Reader {
         (!found.is_empty()).then_some(found)
     }
 
-    /// `TYPE/SINCE.json` and `TYPE/SINCE@SOURCE.json` files, both parts percent-encoded where they must be.
-    fn schemas(&mut self, folder: &Path) -> Option<Vec<LocalSchema>> {
+    /// `TYPE/SINCE.json` and `TYPE/SINCE@SOURCE.json` files, both parts percent-encoded where they must be; and the
+    /// `….upgrade.json` files beside them.
+    fn schemas(&mut self, folder: &Path) -> (Option<Vec<LocalSchema>>, Vec<UpgradeFile>) {
         let mut found: Vec<LocalSchema> = Vec::new();
+        let mut upgrades = Vec::new();
         for (type_name, type_folder) in self.entries(folder) {
             if !type_folder.is_dir() {
                 continue;
@@ -181,13 +195,26 @@ impl Reader {
                     continue;
                 };
                 let event_type = self.name::<EventType>(&type_folder, &type_name);
+                if let Some(stem) = stem.strip_suffix(".upgrade") {
+                    let key = self.schema_key(&path, event_type, stem);
+                    upgrades.extend(key.map(|key| UpgradeFile { key, path }));
+                    continue;
+                }
                 let key = self.schema_key(&path, event_type, stem);
                 let text = self.schema_text(&path);
                 let (Some(key), Some(text)) = (key, text) else {
                     continue;
                 };
                 let schema = LocalSchema { key, text };
-                match found.iter().find(|other| same_schema(&other.key, &schema.key)) {
+                // The folder's own type comes last.
+                let of_type = found
+                    .iter()
+                    .rev()
+                    .take_while(|other| other.key.event_type == schema.key.event_type);
+                match of_type
+                    .into_iter()
+                    .find(|other| same_schema(&other.key, &schema.key))
+                {
                     Some(other) => {
                         let message = format!("is for the same version as {}.json", other.key.since);
                         self.fault(&path, "", message).suggest("keep one of them");
@@ -205,7 +232,7 @@ impl Reader {
                 AppVersion::parse(&key.since),
             )
         });
-        (!found.is_empty()).then_some(found)
+        ((!found.is_empty()).then_some(found), upgrades)
     }
 
     fn schema_key(&mut self, path: &Path, event_type: Option<EventType>, stem: &str) -> Option<SchemaKey> {

@@ -6,6 +6,7 @@ mod plan;
 mod registry;
 #[cfg(test)]
 mod tests;
+mod upgrades;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,6 +102,7 @@ fn wanted(folder: Folder, components: &Components) -> Wanted {
         partners: folder.partners,
         types: folder.types,
         schemas: folder.schemas,
+        upgrades: folder.upgrades,
         routes: folder.routes,
         plugins: components
             .iter()

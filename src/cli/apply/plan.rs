@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::folder::{LocalSchema, same_schema};
+use super::folder::{LocalSchema, LocalUpgrade, same_schema};
 use crate::{
     event::{EventType, PartnerName, PluginName, RouteName},
-    registry::model::{Digest, Partner, Route, SchemaKey, TypeEntry},
+    registry::model::{Digest, Partner, Route, SchemaKey, TypeEntry, Upgrade},
 };
 
 /// What the registry should hold; an absent kind is left alone.
@@ -14,6 +14,7 @@ pub struct Wanted {
     pub partners: Option<BTreeMap<PartnerName, Partner>>,
     pub types: Option<BTreeMap<EventType, TypeEntry>>,
     pub schemas: Option<Vec<LocalSchema>>,
+    pub upgrades: Vec<LocalUpgrade>,
     pub routes: Option<BTreeMap<RouteName, Route>>,
     pub plugins: BTreeMap<PluginName, Digest>,
 }
@@ -24,6 +25,7 @@ pub struct Current {
     pub partners: BTreeMap<PartnerName, Partner>,
     pub types: BTreeMap<EventType, TypeEntry>,
     pub schemas: Vec<(SchemaKey, Digest)>,
+    pub upgrades: Vec<(SchemaKey, Upgrade)>,
     pub routes: BTreeMap<RouteName, Route>,
     pub plugins: BTreeMap<PluginName, CurrentPlugin>,
 }
@@ -51,6 +53,11 @@ pub enum Step {
         schema: LocalSchema,
         is_new: bool,
     },
+    /// After all schemas: it is tried on two of them.
+    PutUpgrade {
+        upgrade: LocalUpgrade,
+        is_new: bool,
+    },
     /// Upload the component in the folder, and let it run.
     PushPlugin {
         name: PluginName,
@@ -68,6 +75,7 @@ pub enum Step {
     },
     DeleteRoute(RouteName),
     DeleteSchema(SchemaKey),
+    DeleteUpgrade(SchemaKey),
     /// A type's entry cannot be deleted; one with the defaults says the same as none.
     ResetType(EventType),
     DeletePartner(PartnerName),
@@ -88,11 +96,14 @@ impl Step {
             Step::PutPartner { is_new: true, .. }
             | Step::PutType { is_new: true, .. }
             | Step::PutSchema { is_new: true, .. }
+            | Step::PutUpgrade { is_new: true, .. }
             | Step::PushPlugin { is_new: true, .. }
             | Step::PutRoute { is_new: true, .. } => "create",
-            Step::DeleteRoute(_) | Step::DeleteSchema(_) | Step::ResetType(_) | Step::DeletePartner(_) => {
-                "delete"
-            }
+            Step::DeleteRoute(_)
+            | Step::DeleteSchema(_)
+            | Step::DeleteUpgrade(_)
+            | Step::ResetType(_)
+            | Step::DeletePartner(_) => "delete",
             _ => "change",
         }
     }
@@ -102,6 +113,7 @@ impl Step {
             Step::PutPartner { .. } | Step::DeletePartner(_) => "partner",
             Step::PutType { .. } | Step::ResetType(_) => "type",
             Step::PutSchema { .. } | Step::DeleteSchema(_) => "schema",
+            Step::PutUpgrade { .. } | Step::DeleteUpgrade(_) => "upgrade",
             Step::PushPlugin { .. } | Step::ActivatePlugin { .. } => "plugin",
             Step::PutRoute { .. } | Step::DeleteRoute(_) => "route",
         }
@@ -112,7 +124,8 @@ impl Step {
             Step::PutPartner { name, .. } | Step::DeletePartner(name) => name.to_string(),
             Step::PutType { name, .. } | Step::ResetType(name) => name.to_string(),
             Step::PutSchema { schema, .. } => label(&schema.key),
-            Step::DeleteSchema(key) => label(key),
+            Step::DeleteSchema(key) | Step::DeleteUpgrade(key) => label(key),
+            Step::PutUpgrade { upgrade, .. } => label(&upgrade.key),
             Step::PushPlugin { name, .. } => name.to_string(),
             Step::ActivatePlugin { name, version } => format!("{name}@{version}"),
             Step::PutRoute { name, .. } | Step::DeleteRoute(name) => name.to_string(),
@@ -140,7 +153,9 @@ pub fn plan(wanted: Wanted, current: &Current) -> Plan {
     let absent_types = plan.compare(wanted.types, &current.types, |name, entry, is_new| {
         Step::PutType { name, entry, is_new }
     });
+    let has_schemas = wanted.schemas.is_some();
     let absent_schemas = plan.compare_schemas(wanted.schemas, &current.schemas);
+    let absent_upgrades = plan.compare_upgrades(wanted.upgrades, &current.upgrades);
     plan.compare_plugins(wanted.plugins, &current.plugins);
     let absent_routes = plan.compare(wanted.routes, &current.routes, |name, route, is_new| {
         Step::PutRoute { name, route, is_new }
@@ -150,6 +165,11 @@ pub fn plan(wanted: Wanted, current: &Current) -> Plan {
     // Routes first: what no route takes any more needs no schema, and keys are the last that senders may lose.
     plan.deletions
         .extend(absent_routes.into_iter().map(Step::DeleteRoute));
+    // An upgrade goes with its schema.
+    let stays =
+        |key: &SchemaKey| has_schemas && !absent_schemas.iter().any(|absent| same_schema(absent, key));
+    plan.deletions
+        .extend(absent_upgrades.into_iter().filter(stays).map(Step::DeleteUpgrade));
     plan.deletions
         .extend(absent_schemas.into_iter().map(Step::DeleteSchema));
     plan.deletions
@@ -192,13 +212,29 @@ impl Plan {
         let Some(wanted) = wanted else {
             return Vec::new();
         };
+        let mut wanted_by_type: BTreeMap<&EventType, Vec<&SchemaKey>> = BTreeMap::new();
+        for schema in &wanted {
+            wanted_by_type
+                .entry(&schema.key.event_type)
+                .or_default()
+                .push(&schema.key);
+        }
+        let is_wanted = |key: &SchemaKey| {
+            let of_type = wanted_by_type.get(&key.event_type);
+            of_type.is_some_and(|of_type| of_type.iter().any(|wanted| same_schema(wanted, key)))
+        };
         let absent = current
             .iter()
-            .filter(|(key, _)| !wanted.iter().any(|schema| same_schema(&schema.key, key)))
+            .filter(|(key, _)| !is_wanted(key))
             .map(|(key, _)| key.clone())
             .collect();
+        let mut by_type: BTreeMap<&EventType, Vec<&(SchemaKey, Digest)>> = BTreeMap::new();
+        for known in current {
+            by_type.entry(&known.0.event_type).or_default().push(known);
+        }
         for schema in wanted {
-            let known = current.iter().find(|(key, _)| same_schema(key, &schema.key));
+            let of_type = by_type.get(&schema.key.event_type).into_iter().flatten();
+            let known = of_type.into_iter().find(|(key, _)| same_schema(key, &schema.key));
             if known.is_some_and(|(_, digest)| *digest == Digest::of(schema.text.as_bytes())) {
                 self.unchanged += 1;
             } else {
@@ -206,6 +242,28 @@ impl Plan {
                     schema,
                     is_new: known.is_none(),
                 });
+            }
+        }
+        absent
+    }
+
+    fn compare_upgrades(
+        &mut self,
+        wanted: Vec<LocalUpgrade>,
+        current: &[(SchemaKey, Upgrade)],
+    ) -> Vec<SchemaKey> {
+        let absent = current
+            .iter()
+            .filter(|(key, _)| !wanted.iter().any(|upgrade| same_schema(&upgrade.key, key)))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for upgrade in wanted {
+            let known = current.iter().find(|(key, _)| same_schema(key, &upgrade.key));
+            if known.is_some_and(|(_, known)| *known == upgrade.upgrade) {
+                self.unchanged += 1;
+            } else {
+                let is_new = known.is_none();
+                self.changes.push(Step::PutUpgrade { upgrade, is_new });
             }
         }
         absent

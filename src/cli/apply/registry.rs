@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cli::{client::Client, failure::Failure},
     event::PluginName,
-    registry::model::{Digest, SchemaKey},
+    registry::model::{Digest, SchemaKey, Upgrade},
 };
 
 #[derive(Deserialize)]
@@ -20,6 +20,7 @@ struct ListedSchema {
     #[serde(flatten)]
     key: SchemaKey,
     digest: Digest,
+    upgrade: Option<Upgrade>,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +43,10 @@ pub async fn read(client: &Client) -> Result<Current, Failure> {
         partners: named(client, "partners", "name").await?,
         types: named(client, "types", "type").await?,
         routes: named(client, "routes", "name").await?,
+        upgrades: schemas
+            .iter()
+            .filter_map(|schema| Some((schema.key.clone(), schema.upgrade.clone()?)))
+            .collect(),
         schemas: schemas
             .into_iter()
             .map(|schema| (schema.key, schema.digest))

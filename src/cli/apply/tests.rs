@@ -1,12 +1,12 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{
-    folder::{self, Folder, LocalSchema, PluginSource},
+    folder::{self, Folder, LocalSchema, LocalUpgrade, PluginSource},
     plan::{Current, CurrentPlugin, Plan, Step, Wanted, plan},
 };
 use crate::{
     event::EventType,
-    registry::model::{Compatibility, Digest, Partner, Route, SchemaKey, TypeEntry},
+    registry::model::{Compatibility, Digest, Partner, Route, SchemaKey, TypeEntry, Upgrade, UpgradeStep},
 };
 
 fn write(directory: &Path, files: &[(&str, &str)]) {
@@ -187,11 +187,79 @@ fn a_routes_plugin_must_be_somewhere() {
     folder::check_plugins_of_routes(directory.path(), &folder, &registered).unwrap();
 }
 
+fn upgrade(event_type: &str, since: &str) -> LocalUpgrade {
+    let steps = vec![UpgradeStep::Remove {
+        remove: "/a".to_owned(),
+    }];
+    LocalUpgrade {
+        key: key(event_type, since, None),
+        upgrade: Upgrade { steps },
+    }
+}
+
+#[test]
+fn upgrades_are_read_beside_their_schemas_and_tried() {
+    let directory = tempfile::tempdir().unwrap();
+    let older = r#"{"properties":{"uid":{"type":"integer"}},"required":["uid"],"additionalProperties":false,"type":"object"}"#;
+    let newer = r#"{"properties":{"id":{"type":"integer"}},"required":["id"],"additionalProperties":false,"type":"object"}"#;
+    write(
+        directory.path(),
+        &[
+            ("schemas/a.b/1.json", older),
+            ("schemas/a.b/2.json", newer),
+            (
+                "schemas/a.b/2.upgrade.json",
+                r#"{"steps":[{"rename":"/uid","to":"id"}]}"#,
+            ),
+            ("schemas/a.b/1@%2Fapps%2Fone.json", older),
+            ("schemas/a.b/2@%2Fapps%2Fone.json", newer),
+            (
+                "schemas/a.b/2@%2Fapps%2Fone.upgrade.json",
+                r#"{"steps":[{"move":"/uid","to":"/id"}]}"#,
+            ),
+        ],
+    );
+    let folder = folder::read(directory.path()).unwrap();
+    assert_eq!(folder.schemas.unwrap().len(), 4);
+    let sources: Vec<_> = folder
+        .upgrades
+        .iter()
+        .map(|upgrade| (upgrade.key.since.as_str(), upgrade.key.source.as_deref()))
+        .collect();
+    assert_eq!(sources, [("2", None), ("2", Some("/apps/one"))]);
+
+    write(
+        directory.path(),
+        &[
+            ("schemas/a.b/2.upgrade.json", r#"{"steps":[]}"#),
+            (
+                "schemas/a.b/2@%2Fapps%2Fone.upgrade.json",
+                r#"{"steps":[{"rename":"/uid"}]}"#,
+            ),
+            ("schemas/a.b/1.upgrade.json", r#"{"steps":[]}"#),
+            ("schemas/a.b/3.upgrade.json", r#"{"steps":[]}"#),
+        ],
+    );
+    let faults = folder::read(directory.path()).unwrap_err().to_string();
+    for (file, message) in [
+        ("2.upgrade.json", "which becomes"),
+        ("2@%2Fapps%2Fone.upgrade.json", "is missing"),
+        ("1.upgrade.json", "no schema of a version before"),
+        ("3.upgrade.json", "no schema 3 beside it"),
+    ] {
+        let found = faults
+            .lines()
+            .any(|line| line.contains(&format!("/{file}")) && line.contains(message));
+        assert!(found, "{file}: {message} in {faults}");
+    }
+}
+
 fn wanted() -> Wanted {
     Wanted {
         partners: Some([("acme".parse().unwrap(), Partner::default())].into()),
         types: Some([("a.b".parse().unwrap(), TypeEntry::default())].into()),
         schemas: Some(vec![schema("a.b", "5.2", "{}"), schema("a.b", "5.10", "true")]),
+        upgrades: vec![upgrade("a.b", "5.10")],
         routes: Some([("all".parse().unwrap(), route())].into()),
         plugins: [("call-event".parse().unwrap(), Digest::of(b"component"))].into(),
     }
@@ -207,6 +275,7 @@ fn into_an_empty_registry_everything_goes_in_the_order_of_what_needs_what() {
             "create type a.b",
             "create schema a.b@5.2",
             "create schema a.b@5.10",
+            "create upgrade a.b@5.10",
             "create plugin call-event",
             "create route all",
         ]
@@ -224,6 +293,7 @@ fn what_is_as_wanted_is_left_alone() {
             (key("a.b", "5.2.0", None), Digest::of(b"{}")),
             (key("a.b", "5.10", None), Digest::of(b"true")),
         ],
+        upgrades: vec![(key("a.b", "5.10.0", None), upgrade("a.b", "5.10").upgrade)],
         routes: wanted().routes.unwrap(),
         plugins: [(
             "call-event".parse().unwrap(),
@@ -236,14 +306,16 @@ fn what_is_as_wanted_is_left_alone() {
     };
     let plan = plan(wanted(), &current);
     assert_eq!(steps(&plan), Vec::<String>::new());
-    assert_eq!(plan.unchanged, 6);
+    assert_eq!(plan.unchanged, 7);
 }
 
 #[test]
 fn what_differs_changes_and_what_is_not_wanted_goes_last() {
     let described = TypeEntry {
+        mask: vec!["/user/email".to_owned()],
         description: "described".to_owned(),
         compatibility: Compatibility::Full,
+        ..TypeEntry::default()
     };
     let type_name = |name: &str| name.parse::<EventType>().unwrap();
     let current = Current {
@@ -268,6 +340,10 @@ fn what_differs_changes_and_what_is_not_wanted_goes_last() {
             (key("a.b", "5.2", None), Digest::of(b"other")),
             (key("a.b", "5.2", Some("/apps/one")), Digest::of(b"{}")),
         ],
+        upgrades: vec![
+            (key("a.b", "5.2", None), Upgrade::default()),
+            (key("a.b", "5.2", Some("/apps/one")), Upgrade::default()),
+        ],
         routes: [("gone".parse().unwrap(), route())].into(),
         plugins: [
             (
@@ -289,9 +365,11 @@ fn what_differs_changes_and_what_is_not_wanted_goes_last() {
             "change type a.b",
             "change schema a.b@5.2",
             "create schema a.b@5.10",
+            "create upgrade a.b@5.10",
             "change plugin call-event@1",
             "create route all",
             "delete route gone",
+            "delete upgrade a.b@5.2",
             "delete schema a.b@5.2 for /apps/one",
             "delete type was.described",
             "delete partner gone",

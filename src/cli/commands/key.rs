@@ -1,14 +1,19 @@
 //! `headworks key`.
 
+use std::path::Path;
+
 use serde::Deserialize;
 use serde_json::json;
 
 use super::short_time;
-use crate::cli::{
-    arguments::KeyCommand,
-    client::{Client, Sent},
-    failure::Failure,
-    output::{self, Output},
+use crate::{
+    cli::{
+        arguments::KeyCommand,
+        client::{Client, Sent},
+        failure::Failure,
+        output::{self, Output},
+    },
+    config::bounded_text,
 };
 
 #[derive(Deserialize)]
@@ -16,6 +21,10 @@ struct Listed {
     id: String,
     kind: String,
     created: String,
+    expires: Option<String>,
+    last_used: Option<String>,
+    #[serde(default)]
+    types: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -29,8 +38,20 @@ struct Created {
 
 pub async fn run(command: KeyCommand, client: &Client, output: &mut Output) -> Result<(), Failure> {
     match command {
-        KeyCommand::Create { partner, kind } => {
-            let body = Sent::json(&json!({ "kind": kind.as_str() }))?;
+        KeyCommand::Create {
+            partner,
+            kind,
+            expires,
+            types,
+            secret_file,
+        } => {
+            let secret = secret_file.as_deref().map(read_secret).transpose()?;
+            let body = Sent::json(&json!({
+                "kind": kind.as_str(),
+                "expires": expires,
+                "types": types,
+                "secret": secret,
+            }))?;
             let reply = client
                 .post(&["partners", partner.as_str(), "keys"], Some(body))
                 .await?;
@@ -53,11 +74,30 @@ pub async fn run(command: KeyCommand, client: &Client, output: &mut Output) -> R
                 .iter()
                 .map(|item| {
                     let key: Listed = client.parse(item)?;
-                    Ok(vec![key.id, key.kind, short_time(&key.created)])
+                    let time = |time: Option<String>, none: &str| {
+                        time.map_or_else(|| none.to_owned(), |time| short_time(&time))
+                    };
+                    Ok(vec![
+                        key.id,
+                        key.kind,
+                        short_time(&key.created),
+                        time(key.expires, "never"),
+                        time(key.last_used, "-"),
+                        if key.types.is_empty() {
+                            "any".to_owned()
+                        } else {
+                            key.types.join(" ")
+                        },
+                    ])
                 })
                 .collect::<Result<_, Failure>>()?;
             let none = format!("partner {partner} has no live key");
-            output.list(&items, &["ID", "KIND", "CREATED"], rows, &none)
+            output.list(
+                &items,
+                &["ID", "KIND", "CREATED", "EXPIRES", "LAST USED", "TYPES"],
+                rows,
+                &none,
+            )
         }
         KeyCommand::Revoke { partner, id } => {
             let path = ["partners", partner.as_str(), "keys", &id];
@@ -65,4 +105,15 @@ pub async fn run(command: KeyCommand, client: &Client, output: &mut Output) -> R
             output.done(&format!("revoked key {id} of partner {partner}"), &reply.text)
         }
     }
+}
+
+/// Larger than any secret.
+const SECRET_BYTES_MAX: u64 = 4096;
+
+fn read_secret(path: &Path) -> Result<String, Failure> {
+    let text = bounded_text(path, SECRET_BYTES_MAX).map_err(|source| Failure::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

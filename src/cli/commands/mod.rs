@@ -6,6 +6,7 @@ pub mod plugin;
 pub mod quarantine;
 pub mod route;
 pub mod schema;
+pub mod schema_report;
 pub mod spool;
 
 /// A date as tables show it: to the second.

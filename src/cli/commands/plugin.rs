@@ -1,6 +1,9 @@
 //! `headworks plugin`.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -12,7 +15,7 @@ use crate::{
         client::{Client, Reply, Sent},
         failure::Failure,
         output::{self, Output},
-        plugin_project::{self, Built, ProjectError, Report},
+        plugin_project::{self, Built, Language, ProjectError, Report, Round},
     },
     event::PluginName,
     limits::Limits,
@@ -64,11 +67,16 @@ pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -
             for file in plugin_project::new(language, &name, directory)? {
                 output::line(&format!("wrote {}", file.display()))?;
             }
-            output::line(&format!("try it: headworks plugin test {name} --local"))
+            output::line(&format!("try it: {}", first_steps(language, &name)))
         }
-        PluginCommand::Build { directory } => built(&plugin_project::build(&directory)?, *output),
+        PluginCommand::Build { path } => built(&plugin_project::build(&path)?, *output),
         // `--local` is required: there is no other way yet.
-        PluginCommand::Test { directory, local: _ } => test(&directory, *output).await,
+        PluginCommand::Test {
+            path,
+            cases,
+            local: _,
+        } => test(&path, cases.as_deref(), *output).await,
+        PluginCommand::Dev { directory } => dev(&directory, *output).await,
         PluginCommand::Push { name, path, activate } => {
             let client = Client::new(remote)?;
             push(&name, &path, activate, &client, *output).await
@@ -166,20 +174,46 @@ fn built(built: &Built, output: Output) -> Result<(), Failure> {
     output.done(&sentence, &facts.to_string())
 }
 
-/// Runs the plugin's cases through the gateway's own host.
-async fn test(directory: &Path, output: Output) -> Result<(), Failure> {
-    let cache = tempfile::tempdir().map_err(|source| Failure::File {
+/// What brings a new project to its first passed case.
+fn first_steps(language: Language, name: &PluginName) -> String {
+    let test = format!("headworks plugin test {name} --local");
+    match language {
+        Language::Rust | Language::Go => test,
+        Language::Js => format!("npm install --prefix {name} && {test}"),
+        Language::Python => format!(
+            "python3 -m venv {name}/.venv && {name}/.venv/bin/pip install -r {name}/requirements.txt && {test}"
+        ),
+    }
+}
+
+/// The gateway's own host, with the compiled forms of this user's builds before.
+fn transformer() -> Result<(Arc<Transformer>, Option<tempfile::TempDir>), Failure> {
+    let compiler = std::env::current_exe().map_err(Failure::Runtime)?;
+    let make = |cache_dir: PathBuf| {
+        Transformer::new(TransformSettings {
+            limits: Limits::default(),
+            cache_dir,
+            compiler: compiler.clone(),
+        })
+    };
+    if let Some(kept) = plugin_project::kept_compiled()
+        && let Ok(transformer) = make(kept)
+    {
+        return Ok((transformer, None));
+    }
+    // Where this user's folder cannot be used, everything is compiled anew.
+    let folder = tempfile::tempdir().map_err(|source| Failure::File {
         path: std::env::temp_dir(),
         source,
     })?;
-    let compiler = std::env::current_exe().map_err(Failure::Runtime)?;
-    let transformer = Transformer::new(TransformSettings {
-        limits: Limits::default(),
-        cache_dir: cache.path().to_owned(),
-        compiler,
-    })
-    .map_err(ProjectError::from)?;
-    let report = plugin_project::test_local(directory, &transformer).await?;
+    let transformer = make(folder.path().to_owned()).map_err(ProjectError::from)?;
+    Ok((transformer, Some(folder)))
+}
+
+/// Runs the plugin's cases through the gateway's own host.
+async fn test(path: &Path, cases: Option<&Path>, output: Output) -> Result<(), Failure> {
+    let (transformer, _folder) = transformer()?;
+    let report = plugin_project::test_local(path, cases, &transformer).await?;
     if output.is_json() {
         let cases: Vec<_> = report
             .cases
@@ -195,6 +229,43 @@ async fn test(directory: &Path, output: Output) -> Result<(), Failure> {
     } else {
         Err(Failure::Said)
     }
+}
+
+/// Builds and tries at each save, until it is interrupted or nobody reads.
+async fn dev(directory: &Path, output: Output) -> Result<(), Failure> {
+    let (transformer, _folder) = transformer()?;
+    let mut said = Ok(());
+    plugin_project::dev(directory, &transformer, |round| {
+        said = show_round(&round, directory, output);
+        said.is_ok()
+    })
+    .await?;
+    said
+}
+
+fn show_round(round: &Round<'_>, directory: &Path, output: Output) -> Result<(), Failure> {
+    match round.report {
+        Ok(report) => {
+            if output.is_json() {
+                let changed: Vec<_> = round.changed.iter().map(|(case, _)| case).collect();
+                return output::line(
+                    &json!({ "passed": report.is_passed(), "changed": changed }).to_string(),
+                );
+            }
+            print(report)?;
+        }
+        Err(error) if output.is_json() => {
+            return output::line(&json!({ "error": error.to_string() }).to_string());
+        }
+        Err(error) => output::line(&format!("error: {error}"))?,
+    }
+    for (case, lines) in &round.changed {
+        output::line(&format!("changed by this save  {case}"))?;
+        for line in lines.lines().filter(|line| !line.starts_with(' ')) {
+            output::line(&format!("  {}", output::printable(line)))?;
+        }
+    }
+    output::line(&format!("watching {}; Ctrl-C ends it", directory.display()))
 }
 
 fn print(report: &Report) -> Result<(), Failure> {

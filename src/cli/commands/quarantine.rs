@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use serde_json::json;
+use uuid::Uuid;
 
 use super::short_time;
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
         client::{Client, Sent},
         confirm::confirm,
         failure::Failure,
-        output::{self, Output},
+        output::{self, Bar, Output},
     },
     quarantine::{Item, Report, WholeItem},
 };
@@ -28,36 +29,47 @@ pub async fn run(command: QuarantineCommand, client: &Client, output: &mut Outpu
         }
         QuarantineCommand::Replay { filter, dry_run } => {
             let report = sweep("replay", &filter, dry_run, client).await?;
-            let verb = if dry_run { "would be replayed" } else { "replayed" };
-            let more = if report.more { " or more" } else { "" };
-            let mut sentence = format!("{}{more} {verb}", events(report.matched));
-            if !dry_run {
-                sentence += &format!(
-                    ": {} accepted, {} back in quarantine",
-                    report.accepted, report.quarantined
-                );
-            }
+            let sentence = if dry_run {
+                format!(
+                    "{}: {} would go out, {} would wait on",
+                    events(report.matched),
+                    report.accepted,
+                    report.quarantined
+                )
+            } else {
+                format!(
+                    "{} replayed: {} accepted, {} back in quarantine",
+                    events(report.matched),
+                    report.accepted,
+                    report.quarantined
+                )
+            };
             print(&sentence, report, *output)
         }
         QuarantineCommand::Discard { filter, dry_run, yes } => {
-            if !dry_run && !yes {
-                let counted = sweep("discard", &filter, true, client).await?;
-                if counted.matched > 0 {
-                    let more = if counted.more { " or more" } else { "" };
+            if dry_run {
+                let report = call("discard", &filter, true, None, client).await?;
+                return print(
+                    &format!("{} would be discarded", events(report.total)),
+                    report,
+                    *output,
+                );
+            }
+            if !yes {
+                let counted = call("discard", &filter, true, None, client).await?;
+                if counted.total > 0 {
                     confirm(
-                        &format!("Throw away {}{more} for good?", events(counted.matched)),
+                        &format!("Throw away {} for good?", events(counted.total)),
                         "nothing was discarded: say yes on the terminal, or give --yes",
                     )?;
                 }
             }
-            let report = sweep("discard", &filter, dry_run, client).await?;
-            let sentence = if dry_run {
-                let more = if report.more { " or more" } else { "" };
-                format!("{}{more} would be discarded", events(report.matched))
-            } else {
-                format!("{} discarded", events(report.discarded))
-            };
-            print(&sentence, report, *output)
+            let report = sweep("discard", &filter, false, client).await?;
+            print(
+                &format!("{} discarded", events(report.discarded)),
+                report,
+                *output,
+            )
         }
     }
 }
@@ -140,11 +152,11 @@ fn show(whole: &WholeItem) -> Result<(), Failure> {
     output::line(whole.data.get())
 }
 
-/// One replay or discard after the other until none is left that one of them moves.
-async fn sweep(
+async fn call(
     action: &str,
     filter: &FilterArguments,
     dry_run: bool,
+    after: Option<Uuid>,
     client: &Client,
 ) -> Result<Report, Failure> {
     let mut body = serde_json::Map::new();
@@ -152,22 +164,45 @@ async fn sweep(
         body.insert(name.to_owned(), json!(value));
     }
     body.insert("dry_run".to_owned(), json!(dry_run));
+    if let Some(after) = after {
+        body.insert("after".to_owned(), json!(after));
+    }
+    let reply = client
+        .post(&["quarantine", action], Some(Sent::json(&body)?))
+        .await?;
+    reply.read()
+}
+
+/// One replay or discard after the other until all that matches was taken once.
+async fn sweep(
+    action: &str,
+    filter: &FilterArguments,
+    dry_run: bool,
+    client: &Client,
+) -> Result<Report, Failure> {
     let mut total = Report::default();
+    let mut bar: Option<Bar> = None;
+    let mut after = None;
     loop {
-        let reply = client
-            .post(&["quarantine", action], Some(Sent::json(&body)?))
-            .await?;
-        let report: Report = reply.read()?;
+        let report = call(action, filter, dry_run, after, client).await?;
+        if total.total == 0 {
+            total.total = report.total;
+        }
         total.matched += report.matched;
         total.accepted += report.accepted;
         total.quarantined += report.quarantined;
         total.discarded += report.discarded;
-        total.more = report.more;
-        // What goes back to quarantine each time would be met again and again.
-        if dry_run || !report.more || report.accepted + report.discarded == 0 {
+        if !report.more {
             return Ok(total);
         }
-        output::progress(&format!("{} so far", events(total.matched)));
+        bar.get_or_insert_with(|| Bar::new(total.total, "events"))
+            .set(total.matched);
+        after = report.next;
+        // What cannot be discarded now, since it is just being replayed, would be met for ever.
+        if after.is_none() && report.discarded == 0 {
+            total.more = true;
+            return Ok(total);
+        }
     }
 }
 

@@ -1,14 +1,20 @@
 //! `headworks schema`.
 
+use std::path::Path;
+
 use serde::Deserialize;
 
-use super::{short_digest, short_time};
+use super::{
+    schema_report::{self, Checked, Comparison},
+    short_digest, short_time,
+};
 use crate::cli::{
     arguments::{SchemaCommand, SchemaName},
-    client::{Client, Sent},
+    client::{Client, Reply, Sent},
     failure::Failure,
     output::{self, Output},
     resources::read_text,
+    schema_files::export,
 };
 
 /// The gateway's own bound is a setting; this one keeps a wrong file out of memory.
@@ -26,16 +32,28 @@ struct Listed {
 }
 
 #[derive(Deserialize)]
+struct Deletion {
+    falls: Vec<Falls>,
+}
+
+#[derive(Deserialize)]
+struct Falls {
+    partner: String,
+    appversion: Option<String>,
+    events: u64,
+    to: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct Registered {
     #[serde(default)]
     compatibility: Vec<Comparison>,
 }
 
 #[derive(Deserialize)]
-struct Comparison {
-    with: String,
-    backward: String,
-    forward: String,
+struct Upgraded {
+    from: String,
+    checked: usize,
 }
 
 pub async fn run(command: SchemaCommand, client: &Client, output: &mut Output) -> Result<(), Failure> {
@@ -70,11 +88,132 @@ pub async fn run(command: SchemaCommand, client: &Client, output: &mut Output) -
             output.done(&format!("{done} {}", label(&schema)), &reply.text)?;
             comparisons(reply.read::<Registered>()?, *output)
         }
+        SchemaCommand::Export { directory, overwrite } => {
+            export::run(&directory, overwrite, client, *output).await
+        }
+        // Neither speaks to a gateway: they are done before there is a client.
+        SchemaCommand::Import { .. } | SchemaCommand::Infer { .. } => Ok(()),
+        SchemaCommand::Upgrade { schema, file, delete } => {
+            upgrade(&schema, file.as_deref(), delete, client, output).await
+        }
+        SchemaCommand::Check { schema, file } => {
+            let (_, text) = read_text(&file, SCHEMA_BYTES_MAX)?;
+            let (reply, checked) = check(client, &schema, text, None).await?;
+            if output.is_json() {
+                output::line(reply.text.trim_end())?;
+            } else {
+                schema_report::print(&checked, &label(&schema), &schema.since)?;
+            }
+            if checked.registers {
+                Ok(())
+            } else {
+                Err(Failure::Said)
+            }
+        }
+        SchemaCommand::Diff { schema, other } => diff(&schema, other, client, output).await,
         SchemaCommand::Delete { schema } => {
+            if !output.is_json() {
+                let mut dry_run = query(&schema);
+                dry_run.push(("dry_run", "true"));
+                let deletion: Deletion = client.delete(&path(&schema), &dry_run).await?.read()?;
+                falls(deletion)?;
+            }
             let reply = client.delete(&path(&schema), &query(&schema)).await?;
             output.done(&format!("deleted {}", label(&schema)), &reply.text)
         }
     }
+}
+
+async fn upgrade(
+    schema: &SchemaName,
+    file: Option<&Path>,
+    delete: bool,
+    client: &Client,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let [schemas, event_type, since] = path(schema);
+    let path = [schemas, event_type, since, "upgrade"];
+    if delete {
+        let reply = client.delete(&path, &query(schema)).await?;
+        return output.done(&format!("deleted the upgrade to {}", label(schema)), &reply.text);
+    }
+    let Some(file) = file else {
+        let reply = client.get(&path, &query(schema)).await?;
+        return output::line(reply.text.trim_end());
+    };
+    let (_, text) = read_text(file, SCHEMA_BYTES_MAX)?;
+    let body = Sent {
+        content_type: "application/json",
+        bytes: text.into_bytes(),
+    };
+    let reply = client.put(&path, &query(schema), body).await?;
+    let upgrade: Upgraded = reply.read()?;
+    let sentence = format!(
+        "events of {} are upgraded to {}; tried on {}",
+        upgrade.from,
+        label(schema),
+        upgrade.checked
+    );
+    output.done(&sentence, &reply.text)
+}
+
+async fn diff(schema: &SchemaName, other: String, client: &Client, output: &Output) -> Result<(), Failure> {
+    let other_schema = SchemaName {
+        since: other.clone(),
+        ..schema.clone()
+    };
+    let text = client
+        .get(&path(&other_schema), &query(&other_schema))
+        .await?
+        .text;
+    let (reply, checked) = check(client, &other_schema, text, Some(&schema.since)).await?;
+    if output.is_json() {
+        return output::line(reply.text.trim_end());
+    }
+    schema_report::compared(&checked, &other)
+}
+
+/// Which app versions, of those seen lately, fall to which schema.
+fn falls(deletion: Deletion) -> Result<(), Failure> {
+    if deletion.falls.is_empty() {
+        return Ok(());
+    }
+    let rows = deletion
+        .falls
+        .into_iter()
+        .map(|one| {
+            vec![
+                one.appversion.unwrap_or_else(|| "-".to_owned()),
+                one.partner,
+                one.events.to_string(),
+                one.to.unwrap_or_else(|| "none: quarantine".to_owned()),
+            ]
+        })
+        .collect();
+    output::table(
+        &["APP VERSION", "PARTNER", "EVENTS SEEN", "CHECKED FROM NOW ON BY"],
+        rows,
+    )
+}
+
+async fn check(
+    client: &Client,
+    schema: &SchemaName,
+    text: String,
+    with: Option<&str>,
+) -> Result<(Reply, Checked), Failure> {
+    let [schemas, event_type, since] = path(schema);
+    let mut query = query(schema);
+    query.extend(with.map(|with| ("with", with)));
+    let body = Sent {
+        content_type: "application/schema+json",
+        bytes: text.into_bytes(),
+    };
+    let reply = client
+        .post_with(&[schemas, event_type, since, "check"], &query, body)
+        .await?;
+    let checked = reply.read()?;
+    Ok((reply, checked))
 }
 
 fn row(schema: Listed) -> Vec<String> {
@@ -92,12 +231,7 @@ fn comparisons(registered: Registered, output: Output) -> Result<(), Failure> {
     if output.is_json() || registered.compatibility.is_empty() {
         return Ok(());
     }
-    let rows = registered
-        .compatibility
-        .into_iter()
-        .map(|one| vec![one.with, one.backward, one.forward])
-        .collect();
-    output::table(&["COMPARED WITH", "BACKWARD", "FORWARD"], rows)
+    schema_report::verdicts(&registered.compatibility)
 }
 
 fn path(schema: &SchemaName) -> [&str; 3] {

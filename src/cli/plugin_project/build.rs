@@ -1,59 +1,94 @@
+//! From a plugin's source to its component, for each language.
+
+mod core_module;
+mod go;
+mod js;
+mod kept;
+mod python;
+mod rust;
+mod tools;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
-use serde::Deserialize;
-use wit_component::ComponentEncoder;
-
-use super::{ProjectError, io_error};
+use super::{Language, ProjectError, io_error};
 use crate::{
     limits::Limits,
     transform::{self, ComponentFacts},
 };
 
-/// Has no WASI: what is built for it cannot import what no plugin may.
-pub(super) const TARGET: &str = "wasm32-unknown-unknown";
+pub use self::kept::kept_compiled;
+pub(super) use self::rust::TARGET as RUST_TARGET;
 
 /// A component that was built.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// The package's name.
+    /// The project's name for itself.
     pub name: String,
     /// Where it lies.
     pub path: PathBuf,
     pub facts: ComponentFacts,
 }
 
-/// Builds the Rust plugin in `directory` and makes a component of it. Cargo's own words go to standard error.
-pub fn build(directory: &Path) -> Result<Built, ProjectError> {
-    let manifest = directory.join("Cargo.toml");
-    if !manifest.is_file() {
-        return Err(ProjectError::NoManifest(directory.to_owned()));
+/// Builds the plugin in the folder `path` and makes a component of it; the tools' own words go to standard error. A
+/// file is a core module, as a compiler makes it of C, and becomes a component beside it.
+pub fn build(path: &Path) -> Result<Built, ProjectError> {
+    if path.is_file() {
+        return core_module::build(path);
     }
-    let manifest = fs::canonicalize(&manifest).map_err(io_error(&manifest))?;
-    let package = Package::read(&manifest)?;
-    check_target(directory)?;
-    let module_path = package.compile(&manifest)?;
-    let module = fs::read(&module_path).map_err(io_error(&module_path))?;
-    let component = ComponentEncoder::default()
-        .validate(true)
-        .module(&module)
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| ProjectError::NoComponent(format!("{error:#}")))?;
-    let facts = transform::examine(&component, Limits::default().component_bytes)?;
-    let path = package.target_directory.join(format!("{}.wasm", package.name));
-    write_whole(&path, &component)?;
-    Ok(Built {
-        name: package.name,
-        path,
-        facts,
-    })
+    match language(path)? {
+        Language::Rust => rust::build(path),
+        Language::Js => js::build(path),
+        Language::Python => python::build(path),
+        Language::Go => go::build(path),
+    }
+}
+
+/// The files that tell the language, each with whether it is there.
+fn language(directory: &Path) -> Result<Language, ProjectError> {
+    if !directory.is_dir() {
+        return Err(ProjectError::Io {
+            path: directory.to_owned(),
+            source: io::ErrorKind::NotFound.into(),
+        });
+    }
+    let marks = [
+        ("Cargo.toml", Language::Rust),
+        ("go.mod", Language::Go),
+        ("package.json", Language::Js),
+        ("pyproject.toml", Language::Python),
+    ];
+    let mut found = marks.iter().filter(|(mark, _)| directory.join(mark).is_file());
+    match (found.next(), found.next()) {
+        (Some((_, language)), None) => Ok(*language),
+        (Some((one, _)), Some((other, _))) => Err(ProjectError::LanguagesMixed {
+            path: directory.to_owned(),
+            one,
+            other,
+        }),
+        (None, _) => Err(ProjectError::NoProject(directory.to_owned())),
+    }
+}
+
+/// Looks at what was built as the gateway would, and keeps it at `path`.
+fn finish(name: String, path: PathBuf, component: &[u8]) -> Result<Built, ProjectError> {
+    let facts = transform::examine(component, Limits::default().component_bytes)?;
+    write_whole(&path, component)?;
+    Ok(Built { name, path, facts })
+}
+
+/// Where the component of a project goes whose language has no such place of its own.
+fn component_path(directory: &Path, name: &str) -> PathBuf {
+    directory.join("build").join(format!("{name}.wasm"))
 }
 
 /// A reader of the file sees the old component or the new one.
 fn write_whole(path: &Path, component: &[u8]) -> Result<(), ProjectError> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(io_error(folder))?;
+    }
     let part = path.with_extension(format!("{}.part", std::process::id()));
     let written = fs::write(&part, component).and_then(|()| fs::rename(&part, path));
     if written.is_err() {
@@ -61,118 +96,4 @@ fn write_whole(path: &Path, component: &[u8]) -> Result<(), ProjectError> {
         let _ = fs::remove_file(&part);
     }
     written.map_err(io_error(path))
-}
-
-struct Package {
-    name: String,
-    target_directory: PathBuf,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<MetadataPackage>,
-    target_directory: PathBuf,
-}
-
-#[derive(Deserialize)]
-struct MetadataPackage {
-    name: String,
-    manifest_path: PathBuf,
-    targets: Vec<MetadataTarget>,
-}
-
-#[derive(Deserialize)]
-struct MetadataTarget {
-    crate_types: Vec<String>,
-}
-
-/// One line of `cargo build --message-format=json`.
-#[derive(Deserialize)]
-struct Message {
-    reason: String,
-    manifest_path: Option<PathBuf>,
-    filenames: Option<Vec<PathBuf>>,
-}
-
-impl Package {
-    fn read(manifest: &Path) -> Result<Package, ProjectError> {
-        let output = run(
-            Command::new("cargo")
-                .args([
-                    "metadata",
-                    "--no-deps",
-                    "--format-version",
-                    "1",
-                    "--manifest-path",
-                ])
-                .arg(manifest)
-                .stderr(Stdio::inherit()),
-            "cargo",
-        )?;
-        let metadata: Metadata =
-            serde_json::from_slice(&output).map_err(|error| ProjectError::CargoUnclear(error.to_string()))?;
-        let package = metadata
-            .packages
-            .into_iter()
-            .find(|package| package.manifest_path == manifest)
-            .ok_or_else(|| ProjectError::CargoUnclear("it does not know the package".to_owned()))?;
-        let is_cdylib = |target: &MetadataTarget| target.crate_types.iter().any(|kind| kind == "cdylib");
-        if !package.targets.iter().any(is_cdylib) {
-            return Err(ProjectError::NoLibrary(package.name));
-        }
-        Ok(Package {
-            name: package.name,
-            target_directory: metadata.target_directory,
-        })
-    }
-
-    /// Compiles the package and gives the path of the core module.
-    fn compile(&self, manifest: &Path) -> Result<PathBuf, ProjectError> {
-        let output = run(
-            Command::new("cargo")
-                .args(["build", "--release", "--lib", "--target", TARGET])
-                .args(["--message-format", "json-render-diagnostics", "--manifest-path"])
-                .arg(manifest)
-                .stderr(Stdio::inherit()),
-            "cargo",
-        )?;
-        output
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| serde_json::from_slice::<Message>(line).ok())
-            .filter(|message| message.reason == "compiler-artifact")
-            .filter(|message| message.manifest_path.as_deref() == Some(manifest))
-            .flat_map(|message| message.filenames.unwrap_or_default())
-            .find(|path| path.extension().is_some_and(|extension| extension == "wasm"))
-            .ok_or_else(|| ProjectError::CargoUnclear("it names no .wasm file".to_owned()))
-    }
-}
-
-fn check_target(directory: &Path) -> Result<(), ProjectError> {
-    let output = run(
-        Command::new("rustc")
-            .args(["--print", "target-libdir", "--target", TARGET])
-            .current_dir(directory),
-        "rustc",
-    )?;
-    if Path::new(String::from_utf8_lossy(&output).trim()).is_dir() {
-        Ok(())
-    } else {
-        Err(ProjectError::TargetMissing)
-    }
-}
-
-/// The standard output of a command that succeeded.
-fn run(command: &mut Command, tool: &'static str) -> Result<Vec<u8>, ProjectError> {
-    let output = command.output().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => ProjectError::ToolMissing(tool),
-        _ => ProjectError::Io {
-            path: tool.into(),
-            source: error,
-        },
-    })?;
-    if output.status.success() {
-        Ok(output.stdout)
-    } else {
-        Err(ProjectError::CargoFailed)
-    }
 }

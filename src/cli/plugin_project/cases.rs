@@ -15,6 +15,7 @@ use crate::{
     event::{Attributes, Body, Decoded, Output, PluginName, Validated},
     json::Document,
     limits::Limits,
+    problem::Code,
     transform::{LogLine, PluginFailure, Transformer},
 };
 
@@ -38,17 +39,41 @@ pub struct CaseReport {
     pub name: String,
     /// Absent where the case passed.
     pub difference: Option<String>,
+    /// What the plugin made of it, in the form of `records.json`.
+    pub actual: Value,
     pub log: Vec<LogLine>,
     /// Of the instance, after the call.
     pub memory_bytes: usize,
     /// Of a fresh instance: made, configured and called.
     pub elapsed: Duration,
+    /// Until the second run.
+    event: Option<Validated>,
 }
 
-/// Builds the plugin in `directory` and runs its cases in the gateway's own host: each in a fresh instance, and again
-/// in one that has run the cases before it, which must give the same bytes.
-pub async fn test_local(directory: &Path, transformer: &Transformer) -> Result<Report, ProjectError> {
-    let built = build(directory)?;
+/// Builds the plugin at `path` and runs its cases in the gateway's own host: those in `folder`, or in `cases` beside
+/// its source.
+pub async fn test_local(
+    path: &Path,
+    folder: Option<&Path>,
+    transformer: &Transformer,
+) -> Result<Report, ProjectError> {
+    let built = build(path)?;
+    let beside = if path.is_dir() {
+        path.join("cases")
+    } else {
+        path.with_file_name("cases")
+    };
+    let cases = run_cases(&built, folder.unwrap_or(&beside), transformer).await?;
+    Ok(Report { built, cases })
+}
+
+/// Runs the cases in `folder`: each in a fresh instance, and again in one that has run all of them, which must give the
+/// same bytes.
+pub async fn run_cases(
+    built: &Built,
+    folder: &Path,
+    transformer: &Transformer,
+) -> Result<Vec<CaseReport>, ProjectError> {
     let component = fs::read(&built.path)
         .map(Bytes::from)
         .map_err(io_error(&built.path))?;
@@ -56,28 +81,52 @@ pub async fn test_local(directory: &Path, transformer: &Transformer) -> Result<R
         .name
         .parse()
         .map_err(|error: crate::event::NameError| ProjectError::NoComponent(error.to_string()))?;
-    let folder = directory.join("cases");
     let mut reports = Vec::new();
-    for case in case_folders(&folder)? {
-        let case = Case::read(&folder, &case)?;
+    let mut tried = Vec::new();
+    for case in case_folders(folder)? {
+        let case = Case::read(folder, &case)?;
         let prepared = transformer
             .prepare(&plugin, 1, component.clone(), case.config.as_ref())
-            .await?;
+            .await;
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(refused) if refused.code == Code::ConfigurationRefused => {
+                reports.push(case.refused(&refused.detail));
+                continue;
+            }
+            Err(refused) => return Err(refused.into()),
+        };
         let trial = prepared.try_out(&case.event);
+        // The instance that waits in `prepared` gets its history.
+        let _ = prepared.transform(&case.event);
         let fresh = written(trial.result);
-        let used = written(prepared.transform(&case.event));
+        tried.push((reports.len(), prepared, fresh.bodies));
         reports.push(CaseReport {
-            difference: case.difference(&fresh, &used),
-            name: case.name,
+            difference: case.unexpected(&fresh.shown),
+            actual: fresh.shown,
             log: trial.log,
             memory_bytes: trial.memory_bytes,
             elapsed: trial.elapsed,
+            name: case.name,
+            event: Some(case.event),
         });
     }
-    Ok(Report {
-        built,
-        cases: reports,
-    })
+    for (index, prepared, bodies) in tried {
+        if let Some(report) = reports.get_mut(index)
+            && let Some(event) = report.event.take()
+            && report.difference.is_none()
+        {
+            let used = written(prepared.transform(&event));
+            if used.bodies != bodies || used.shown != report.actual {
+                report.difference = Some(format!(
+                    "the result depends on the events before it: fresh (-), and in an instance that had run all cases \
+                     (+):\n{}",
+                    lines_changed(&report.actual, &used.shown)
+                ));
+            }
+        }
+    }
+    Ok(reports)
 }
 
 fn case_folders(folder: &Path) -> Result<Vec<PathBuf>, ProjectError> {
@@ -161,16 +210,25 @@ impl Case {
         })
     }
 
-    fn difference(&self, fresh: &Written, used: &Written) -> Option<String> {
-        let expected = &self.expected;
-        let actual = &fresh.shown;
-        if actual != expected {
-            return Some(format!("expected\n{expected:#}\nbut got\n{actual:#}"));
+    /// A case may show a configuration that is refused.
+    fn refused(self, detail: &str) -> CaseReport {
+        let actual = member("refused", detail);
+        CaseReport {
+            difference: self.unexpected(&actual),
+            name: self.name,
+            actual,
+            log: Vec::new(),
+            memory_bytes: 0,
+            elapsed: Duration::ZERO,
+            event: None,
         }
-        (fresh.bodies != used.bodies || fresh.shown != used.shown).then(|| {
+    }
+
+    fn unexpected(&self, actual: &Value) -> Option<String> {
+        (*actual != self.expected).then(|| {
             format!(
-                "the result depends on the events before it. In an instance that had run other cases:\n{:#}",
-                used.shown
+                "expected (-) and what the plugin made of it (+):\n{}",
+                lines_changed(&self.expected, actual)
             )
         })
     }
@@ -237,7 +295,7 @@ fn written(result: Result<Vec<Output>, PluginFailure>) -> Written {
                 PluginFailure::Failed(reason) => ("broken", reason),
             };
             return Written {
-                shown: Value::Object(Map::from_iter([(name.to_owned(), Value::String(reason))])),
+                shown: member(name, &reason),
                 bodies: Vec::new(),
             };
         }
@@ -253,6 +311,24 @@ fn written(result: Result<Vec<Output>, PluginFailure>) -> Written {
         shown: Value::Array(records),
         bodies,
     }
+}
+
+fn member(name: &str, text: &str) -> Value {
+    Value::Object(Map::from_iter([(
+        name.to_owned(),
+        Value::String(text.to_owned()),
+    )]))
+}
+
+/// Both as text, line by line: what went with `-`, what came with `+`.
+pub(super) fn lines_changed(before: &Value, after: &Value) -> String {
+    let (before, after) = (format!("{before:#}"), format!("{after:#}"));
+    let difference = similar::TextDiff::from_lines(&before, &after);
+    let lines = difference.iter_all_changes().map(|change| {
+        let line = change.value().trim_end_matches('\n');
+        format!("{} {line}\n", change.tag())
+    });
+    lines.collect::<String>().trim_end().to_owned()
 }
 
 fn write_record(output: Output) -> (Value, Bytes) {

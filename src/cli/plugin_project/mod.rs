@@ -2,15 +2,18 @@
 
 mod build;
 mod cases;
+mod dev;
 mod new;
+mod sdk;
 
 use std::{io, path::PathBuf};
 
 use crate::problem::Problem;
 
 pub use self::{
-    build::{Built, build},
-    cases::{CaseReport, Report, test_local},
+    build::{Built, build, kept_compiled},
+    cases::{CaseReport, Report, run_cases, test_local},
+    dev::{Round, dev},
     new::new,
 };
 
@@ -30,22 +33,53 @@ pub enum ProjectError {
     Io { path: PathBuf, source: io::Error },
     #[error("{path} is not empty: choose another folder", path = .0.display())]
     NotEmpty(PathBuf),
-    #[error("plugins in {0} are not there yet: rust is")]
-    LanguageMissing(&'static str),
-    #[error("a Rust plugin's name begins with a letter: cargo takes no other")]
-    NameBeginsWithDigit,
-    #[error("{path} holds no Cargo.toml: it is no Rust plugin", path = .0.display())]
-    NoManifest(PathBuf),
-    #[error("{0} is not to be found: install Rust with rustup (https://rustup.rs)")]
-    ToolMissing(&'static str),
-    #[error("the Rust target {target} is missing: rustup target add {target}", target = build::TARGET)]
+    #[error("a {language}'s name begins with a letter: {tool} takes no other")]
+    NameBeginsWithDigit {
+        language: &'static str,
+        tool: &'static str,
+    },
+    #[error(
+        "{path} is no plugin's folder: it holds neither Cargo.toml (Rust) nor package.json (JavaScript), \
+         pyproject.toml (Python) or go.mod (Go). Make one with `headworks plugin new --language rust|js|python|go NAME`",
+        path = .0.display()
+    )]
+    NoProject(PathBuf),
+    #[error("{path} holds both {one} and {other}: a plugin's folder is of one language", path = .path.display())]
+    LanguagesMixed {
+        path: PathBuf,
+        one: &'static str,
+        other: &'static str,
+    },
+    #[error("{path}: {fault}", path = .path.display())]
+    ManifestMalformed { path: PathBuf, fault: String },
+    #[error("{path} holds no {wanted}", path = .path.display())]
+    NoEntry { path: PathBuf, wanted: &'static str },
+    #[error("{manifest} does not name headworks-plugin: {advice}")]
+    NoSdk {
+        manifest: &'static str,
+        advice: &'static str,
+    },
+    #[error("{tool} is not installed: {install}")]
+    ToolMissing { tool: &'static str, install: String },
+    #[error("{tool} is of version {found}, and {wanted} is needed: {install}")]
+    ToolVersion {
+        tool: &'static str,
+        found: String,
+        wanted: &'static str,
+        install: String,
+    },
+    #[error("the Rust target {target} is missing: rustup target add {target}", target = build::RUST_TARGET)]
     TargetMissing,
     #[error("Cargo.toml of {0} builds no component: add `[lib]` with `crate-type = [\"cdylib\"]`")]
     NoLibrary(String),
-    #[error("cargo could not build the plugin")]
-    CargoFailed,
+    #[error("{0} could not build the plugin: what it said stands above")]
+    BuildFailed(&'static str),
     #[error("cargo said what cannot be understood: {0}")]
     CargoUnclear(String),
+    #[error("{path} is no WebAssembly", path = .0.display())]
+    NoCoreModule(PathBuf),
+    #[error("the folder cannot be watched: {0}")]
+    Watch(String),
     #[error("the build is no plugin: {0}")]
     NoComponent(String),
     #[error(transparent)]

@@ -55,7 +55,7 @@ fn concatenated_streams_are_one_body() {
 
 #[test]
 fn more_than_one_layer_and_unknown_encodings_are_refused_before_the_body() {
-    for value in ["br", "compress", "gzip, zstd", "gzip, gzip", "lzma"] {
+    for value in ["br, br", "compress", "gzip, zstd", "gzip, gzip", "lzma"] {
         let refusal = post("/v1/events/a", JSON, "")
             .with("content-encoding", value)
             .head();
@@ -119,4 +119,34 @@ fn a_zstd_window_above_the_bound_is_refused() {
         |window_log| post("/v1/events/a", JSON, compressed(window_log)).with("content-encoding", "zstd");
     assert_eq!(sent(23).data(), "[1,2,3]");
     assert_eq!(sent(24).refused(), Code::BodyMalformed);
+}
+
+const BROTLI_PLAIN: &str = r#"{"a":1,"text":"the same the same the same the same"}"#;
+const BROTLI: &str = "GzMA+J0Htpu0C9Ol4EUyp7EWocPbW2F0pdPXIiwxZVISYh4qBp65Q/qCJyI=";
+/// 64 MiB of zeros in 51 bytes.
+const BROTLI_BOMB: &str = "z///fwAkAOKxQHLv//n//w+ABEAcFoDu/T////8BkACIwwLQvf/P//9/ABIAcVgAuvf/";
+
+fn from_base64(text: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text).unwrap()
+}
+
+#[test]
+fn brotli_is_undone_whole_or_not_at_all() {
+    let body = from_base64(BROTLI);
+    let send = |body: &[u8]| post("/v1/events/a", JSON, body).with("content-encoding", "br");
+    assert_eq!(send(&body).data(), BROTLI_PLAIN);
+    for end in 1..body.len() {
+        assert_eq!(send(&body[..end]).refused(), Code::BodyMalformed, "{end} bytes");
+    }
+    assert_eq!(send(&[&body[..], b"x"].concat()).refused(), Code::BodyMalformed);
+    assert_eq!(send(b"{\"a\":1}").refused(), Code::BodyMalformed);
+}
+
+#[test]
+fn a_brotli_bomb_is_refused_at_the_limit() {
+    let sent = post("/v1/events/a", JSON, from_base64(BROTLI_BOMB))
+        .with("content-encoding", "br")
+        .limited(|limits| limits.body_bytes = "1MiB".parse().unwrap());
+    assert_eq!(sent.refused(), Code::BodyTooLarge);
 }

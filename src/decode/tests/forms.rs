@@ -63,7 +63,7 @@ fn the_body_under_a_type_is_the_data_as_sent() {
 fn unknown_content_types_are_refused_before_the_body() {
     for (uri, content_type) in [
         ("/v1/events/a", "application/xml"),
-        ("/v1/events/a", "application/x-www-form-urlencoded"),
+        ("/v1/events", "application/x-www-form-urlencoded"),
         ("/v1/events/a", "application/json; charset=latin1"),
         ("/v1/events/a", "application/cloudevents+json"),
         ("/v1/events/a", "json"),

@@ -165,3 +165,51 @@ fn a_schema_that_never_ends_costs_a_bounded_time() {
             .is_ok()
     );
 }
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+#[test]
+fn a_form_is_converted_as_a_query_is_and_all_of_it_is_data() {
+    use super::post;
+    let sent = |body: &str| post("/v1/events/click", FORM, body);
+    assert_eq!(
+        sent("a=1&user[id]=7&tag=x&tag=y+z&key=k&ce-id=e").data(),
+        r#"{"a":"1","user":{"id":"7"},"tag":["x","y z"],"key":"k","ce-id":"e"}"#
+    );
+    let schema = json!({"properties": {"a": {"type": "integer"}, "ok": {"type": "boolean"}}});
+    assert_eq!(
+        sent("a=1&ok=true&b=1").guided(schema).data(),
+        r#"{"a":1,"ok":true,"b":"1"}"#
+    );
+    let named = post("/v1/events", FORM, "a=1")
+        .with("ce-type", "click")
+        .with("ce-id", "e-1")
+        .event();
+    assert_eq!(
+        (named.attributes.event_type.as_str(), &*named.attributes.id),
+        ("click", "e-1")
+    );
+    assert_eq!(sent("a=1&a[b]=2").refused(), Code::QueryMalformed);
+    assert_eq!(sent("a=%FF").refused(), Code::QueryMalformed);
+    assert_eq!(sent("").refused(), Code::NoEvents);
+    let lone = post("/v1/events", FORM, "a=1");
+    assert_eq!(lone.refused(), Code::ContentTypeUnknown);
+}
+
+#[test]
+fn an_image_is_wanted_where_the_request_names_one() {
+    for (accept, expected) in [
+        ("image/avif,image/webp,image/png,image/*,*/*;q=0.8", true),
+        ("IMAGE/GIF", true),
+        ("*/*", false),
+        ("text/html,image/avif,image/webp,*/*;q=0.8", false),
+    ] {
+        let head = get("/v1/events/a?x=1").with("accept", accept).head().unwrap();
+        assert_eq!(head.wants_image, expected, "{accept}");
+    }
+    let posted = super::post("/v1/events/a", "", "1")
+        .with("accept", "image/*")
+        .head()
+        .unwrap();
+    assert!(!posted.wants_image);
+}

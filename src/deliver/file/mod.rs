@@ -140,6 +140,10 @@ impl Destination for FileDestination {
         self.spool.damage()
     }
 
+    fn spool(&self) -> Option<&Spool> {
+        Some(&self.spool)
+    }
+
     fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.spool.close().await;
@@ -242,7 +246,7 @@ impl Drain {
     }
 
     async fn remove_old(&self) {
-        let today = Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+        let today = jiff::tz::TimeZone::UTC.to_datetime(Timestamp::now()).date();
         let days = i64::from(self.retention_days.unwrap_or(u32::MAX));
         let Ok(first_kept) = today.checked_sub(jiff::Span::new().try_days(days).unwrap_or_default()) else {
             return;

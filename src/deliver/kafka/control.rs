@@ -106,6 +106,7 @@ impl Control {
                 _ = ticks.tick() => link.shared.tick(),
                 () = stopped(&mut self.stop) => return Ended::Stopped,
             }
+            link.send_waiting();
             if link.shared.is_broken() {
                 return Ended::Failed("the producer failed or its queue is full".to_owned());
             }
@@ -248,7 +249,8 @@ impl Control {
     /// Brings what is in flight to its end: delivered by the deadline, or in the spool.
     async fn finish(self, link: Arc<Link>) {
         let deadline = self.stop.borrow().unwrap_or_else(Instant::now);
-        while link.shared.outstanding() > 0 && !link.shared.is_broken() && Instant::now() < deadline {
+        while !link.shared.is_idle() && !link.shared.is_broken() && Instant::now() < deadline {
+            link.send_waiting();
             sleep(Duration::from_millis(2)).await;
         }
         self.retire(link, "shutdown").await;
@@ -269,6 +271,7 @@ async fn stopped(stop: &mut watch::Receiver<Option<Instant>>) {
 
 /// Waits until a producer has reported all that it was given.
 async fn collect(link: &Arc<Link>) {
+    link.close();
     while link.shared.outstanding() > 0 {
         let purged = Arc::clone(link);
         // Librdkafka's own calls do not panic; and if one did, the next round tries again.

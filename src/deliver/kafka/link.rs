@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -20,6 +20,7 @@ use rdkafka::{
 use tokio::sync::Notify;
 
 use super::{
+    flights::{Flights, Waiting},
     message,
     options::Options,
     window::{End, Window},
@@ -34,6 +35,11 @@ use crate::{
 pub(super) const TICK: Duration = Duration::from_millis(100);
 /// Steps that are told apart; a record that waits longer counts as younger again, so nothing may wait longer.
 const AGES: usize = 256;
+
+/// What may wait for messages on their way; beyond it the queue counts as full.
+const WAITING_BYTES_MAX: usize = 32 << 20;
+/// Waiting records that are handed on before a sender may have the lock.
+const HANDED_ON_AT_ONCE: usize = 32;
 
 /// What goes through librdkafka with a message and comes back with its report.
 pub(super) struct Parcel {
@@ -84,6 +90,9 @@ pub(super) struct LinkShared {
     /// Told when something was reported that the destination's task should look at.
     wake: Arc<Notify>,
     outstanding: AtomicUsize,
+    /// Fewer outstanding than this, and what waits in `flights` can leave; 0 where nothing waits.
+    wake_below: AtomicUsize,
+    flights: Mutex<Flights>,
     clock: AtomicUsize,
     ages: [AtomicU32; AGES],
     broken: AtomicBool,
@@ -112,6 +121,8 @@ impl Link {
             counters: Arc::clone(counters),
             wake: Arc::clone(wake),
             outstanding: AtomicUsize::new(0),
+            wake_below: AtomicUsize::new(0),
+            flights: Mutex::new(Flights::new(options.linger, WAITING_BYTES_MAX, Instant::now())),
             clock: AtomicUsize::new(0),
             ages: std::array::from_fn(|_| AtomicU32::new(0)),
             broken: AtomicBool::new(false),
@@ -133,6 +144,24 @@ impl Link {
     }
 
     pub(super) fn send(&self, order: u64, record: Record, ticket: Ticket) -> Result<(), SendError> {
+        let shared = &*self.shared;
+        let mut flights = shared.flights.lock();
+        if flights.take_at_once(shared.outstanding(), Instant::now()) {
+            return self.send_now(order, record, ticket);
+        }
+        if let Err(refused) = flights.wait(Waiting {
+            order,
+            record,
+            ticket,
+        }) {
+            shared.broken.store(true, Ordering::Release);
+            return Err(SendError::Later(refused.record, refused.ticket));
+        }
+        shared.watch_for_room(&flights);
+        Ok(())
+    }
+
+    fn send_now(&self, order: u64, record: Record, ticket: Ticket) -> Result<(), SendError> {
         match self.produce(record, Errand::Direct { order, ticket }) {
             Ok(()) => Ok(()),
             Err((code, parcel)) => match parcel.errand {
@@ -146,6 +175,40 @@ impl Link {
                 Errand::Drained { .. } => Ok(()),
             },
         }
+    }
+
+    /// Hands on what waits, as far as there is room.
+    pub(super) fn send_waiting(&self) {
+        let shared = &*self.shared;
+        loop {
+            let mut flights = shared.flights.lock();
+            for _ in 0..HANDED_ON_AT_ONCE {
+                let next = match flights.next(shared.outstanding(), Instant::now()) {
+                    Some(next) if !shared.is_broken() => next,
+                    Some(next) => return shared.fail(next.order, next.record, next.ticket),
+                    None => return shared.watch_for_room(&flights),
+                };
+                let order = next.order;
+                match self.send_now(order, next.record, next.ticket) {
+                    Ok(()) => {}
+                    Err(SendError::Refused(ticket, detail)) => shared.refuse_direct(ticket, detail),
+                    Err(SendError::Later(record, ticket)) => return shared.fail(order, record, ticket),
+                }
+            }
+        }
+    }
+
+    /// From now on nothing is sent that comes directly; what waits is among what failed.
+    pub(super) fn close(&self) {
+        let mut flights = self.shared.flights.lock();
+        let waiting = flights.close();
+        self.shared.wake_below.store(0, Ordering::SeqCst);
+        let failed = waiting.into_iter().map(|waiting| Failed {
+            order: waiting.order,
+            record: waiting.record,
+            ticket: waiting.ticket,
+        });
+        self.shared.failed.lock().extend(failed);
     }
 
     /// Sends a record of the spool; its window learns what became of it.
@@ -228,6 +291,38 @@ impl LinkShared {
         self.outstanding.load(Ordering::Acquire)
     }
 
+    /// Nothing that came directly is on its way or waits for it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.outstanding() == 0 && self.flights.lock().is_empty()
+    }
+
+    /// Has the destination's task told when what waits can leave.
+    fn watch_for_room(&self, flights: &Flights) {
+        let wake_below = flights.wake_below();
+        self.wake_below.store(wake_below, Ordering::SeqCst);
+        // The last report may have come before it could see that.
+        if self.outstanding.load(Ordering::SeqCst) < wake_below {
+            self.wake.notify_one();
+        }
+    }
+
+    fn fail(&self, order: u64, record: Record, ticket: Ticket) {
+        self.failed.lock().push(Failed {
+            order,
+            record,
+            ticket,
+        });
+        self.mark_broken();
+    }
+
+    fn refuse_direct(&self, ticket: Ticket, detail: String) {
+        count(&self.counters.refused, 1);
+        ticket.complete(Delivery::Refused {
+            destination: self.destination.clone(),
+            detail,
+        });
+    }
+
     pub(super) fn suspect(&self) -> Sequence {
         self.suspect.load(Ordering::Acquire)
     }
@@ -283,18 +378,9 @@ impl LinkShared {
             }
             (Errand::Direct { order, ticket }, Err(code)) => {
                 if is_refusal(code) && code != RDKafkaErrorCode::MessageSizeTooLarge {
-                    count(&self.counters.refused, 1);
-                    ticket.complete(Delivery::Refused {
-                        destination: self.destination.clone(),
-                        detail: code.to_string(),
-                    });
+                    self.refuse_direct(ticket, code.to_string());
                 } else {
-                    self.failed.lock().push(Failed {
-                        order,
-                        record: parcel.record,
-                        ticket,
-                    });
-                    self.mark_broken();
+                    self.fail(order, parcel.record, ticket);
                 }
             }
             (Errand::Drained { sequence, .. }, Err(code)) => {
@@ -306,7 +392,8 @@ impl LinkShared {
             }
         }
         self.ages[age].fetch_sub(1, Ordering::AcqRel);
-        if self.outstanding.fetch_sub(1, Ordering::AcqRel) == 1 && self.is_broken() {
+        let outstanding = self.outstanding.fetch_sub(1, Ordering::SeqCst) - 1;
+        if outstanding < self.wake_below.load(Ordering::SeqCst) || (outstanding == 0 && self.is_broken()) {
             self.wake.notify_one();
         }
     }

@@ -7,6 +7,7 @@
 
 mod control;
 mod drain;
+mod flights;
 mod link;
 mod message;
 mod options;
@@ -151,6 +152,10 @@ impl Destination for KafkaDestination {
 
     fn damage(&self) -> Damage {
         self.core.spool.damage()
+    }
+
+    fn spool(&self) -> Option<&Spool> {
+        Some(&self.core.spool)
     }
 
     fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()> {

@@ -1,6 +1,6 @@
 //! librdkafka's settings: ours, the operator's over them, and those that nobody may change (`config` names them).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use rdkafka::{ClientConfig, error::KafkaError};
 
@@ -28,6 +28,8 @@ const DEFAULTS: [(&str, &str); 8] = [
 
 pub(super) struct Options {
     pub(super) config: ClientConfig,
+    /// How long librdkafka waits for more to send together.
+    pub(super) linger: Duration,
     /// Of one record as the broker sees it.
     pub(super) message_bytes_max: usize,
 }
@@ -59,8 +61,14 @@ pub(super) fn options(brokers: &str, settings: &BTreeMap<String, Secret>) -> Res
             .map_err(|_| format!("option \"message.max.bytes\" must be a whole number, not {value:?}"))?,
     };
     config.create_native_config().map_err(|error| explain(&error))?;
+    // The second is an older name of the first.
+    let linger_ms = ["queue.buffering.max.ms", "linger.ms"]
+        .into_iter()
+        .find_map(|name| config.get(name)?.parse().ok())
+        .unwrap_or(0.0);
     Ok(Options {
         config,
+        linger: Duration::try_from_secs_f64(linger_ms / 1e3).unwrap_or_default(),
         message_bytes_max,
     })
 }

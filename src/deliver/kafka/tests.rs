@@ -167,7 +167,12 @@ fn what_waits_too_long_is_overdue_and_comes_back_when_it_is_purged() {
     let link = Link::new(&taken, &name, &counters, &Arc::new(Notify::new())).expect("a producer");
     link.shared.tick();
     let acknowledgement = Acknowledgement::new(1);
-    for order in [1, 0] {
+    let begun = std::time::Instant::now();
+    for order in (0..9).rev() {
+        // The first five leave; what comes once they do not linger any more waits for them.
+        while order < 4 && begun.elapsed() < taken.linger * 5 {
+            std::thread::sleep(taken.linger);
+        }
         let sent = link.send(
             order,
             record("orders", &order.to_string(), "{}"),
@@ -180,6 +185,8 @@ fn what_waits_too_long_is_overdue_and_comes_back_when_it_is_purged() {
         link.shared.tick();
     }
     assert!(link.shared.is_overdue(TICK * 20));
+    assert_eq!(link.shared.outstanding(), 5);
+    link.close();
     link.purge();
     let end = std::time::Instant::now() + Duration::from_secs(30);
     while link.shared.outstanding() > 0 {
@@ -190,6 +197,6 @@ fn what_waits_too_long_is_overdue_and_comes_back_when_it_is_purged() {
     let failed = link.shared.take_failed();
     assert_eq!(
         failed.iter().map(|failed| failed.order).collect::<Vec<_>>(),
-        [0, 1]
+        [0, 1, 2, 3, 4, 5, 6, 7, 8]
     );
 }

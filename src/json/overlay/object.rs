@@ -1,6 +1,8 @@
 //! An object of which members were changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
 
 use super::super::document::Document;
 use super::super::splice::Splice;
@@ -12,11 +14,15 @@ pub(in super::super) struct EditedObject {
     /// The object in the text, if it was not made by an edit.
     source: Option<Document>,
     /// Members of the text that have another value or, with none, were removed; by the value's position on the tape.
-    changes: BTreeMap<u32, Option<Value>>,
+    changes: Changes,
     added: Added,
     /// See [`Value::levels`].
     pub(super) levels: usize,
 }
+
+/// Ascending by position. Few, mostly; where they are many, the time of a call bounds them.
+#[derive(Clone, Debug, Default)]
+struct Changes(SmallVec<[(u32, Option<Value>); 6]>);
 
 /// Members that the text has not, in the order added.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +44,7 @@ impl EditedObject {
     pub(super) fn of(source: Document) -> EditedObject {
         EditedObject {
             source: Some(source),
-            changes: BTreeMap::new(),
+            changes: Changes::default(),
             added: Added::default(),
             levels: 1,
         }
@@ -47,7 +53,7 @@ impl EditedObject {
     pub(super) fn empty() -> EditedObject {
         EditedObject {
             source: None,
-            changes: BTreeMap::new(),
+            changes: Changes::default(),
             added: Added::default(),
             levels: 1,
         }
@@ -63,7 +69,7 @@ impl EditedObject {
 
     fn slot(&self, name: &str) -> Option<Slot> {
         match self.position_in_source(name) {
-            Some(position) if !matches!(self.changes.get(&position), Some(None)) => {
+            Some(position) if !matches!(self.changes.get(position), Some(None)) => {
                 Some(Slot::Member(position))
             }
             _ => self.added.find(name).map(Slot::Added),
@@ -72,7 +78,7 @@ impl EditedObject {
 
     pub(super) fn get(&self, name: &str) -> Option<Found<'_>> {
         match self.slot(name)? {
-            Slot::Member(position) => match self.changes.get(&position) {
+            Slot::Member(position) => match self.changes.get(position) {
                 Some(change) => change.as_ref().map(Found::Edited),
                 None => self
                     .source
@@ -88,8 +94,9 @@ impl EditedObject {
         match (self.slot(name), &self.source) {
             (Some(Slot::Member(position)), Some(source)) => self
                 .changes
-                .entry(position)
-                .or_insert_with(|| Some(Value::Source(source.subdocument(source.root().sibling(position)))))
+                .get_or_insert_with(position, || {
+                    Value::Source(source.subdocument(source.root().sibling(position)))
+                })
                 .get_or_insert_with(made),
             (Some(Slot::Added(position)), _) => self.added.get_or_insert_with(position, name, made),
             _ => {
@@ -146,17 +153,17 @@ impl EditedObject {
             return splice.finish(1..2);
         };
         let object = source.root();
-        if self.changes.is_empty() && self.added.members.iter().all(Option::is_none) {
+        if self.changes.0.is_empty() && self.added.members.iter().all(Option::is_none) {
             return out.extend_from_slice(object.raw().as_bytes());
         }
         let mut splice = Splice::new(out, object.text(), b'{');
         let mut closing = object.word().end() - 1..object.word().end();
-        let mut changes = self.changes.iter().peekable();
+        let mut changes = self.changes.0.iter().peekable();
         for (name, value) in object.member_nodes() {
             let value_range = value.word().start()..value.word().end();
             let member = name.word().start()..value_range.end;
             closing.start = value_range.end;
-            match changes.next_if(|(position, _)| **position == value.position()) {
+            match changes.next_if(|(position, _)| *position == value.position()) {
                 None => splice.keep(member),
                 Some((_, Some(changed))) => splice.replace(member, value_range, |out| changed.write(out)),
                 Some((_, None)) => splice.skip(),
@@ -164,6 +171,35 @@ impl EditedObject {
         }
         self.added.write(&mut splice);
         splice.finish(closing);
+    }
+}
+
+impl Changes {
+    fn place(&self, position: u32) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&position, |(known, _)| *known)
+    }
+
+    fn get(&self, position: u32) -> Option<&Option<Value>> {
+        self.place(position).ok().map(|place| &self.0[place].1)
+    }
+
+    /// Gives back what was there.
+    fn insert(&mut self, position: u32, value: Option<Value>) -> Option<Option<Value>> {
+        match self.place(position) {
+            Ok(place) => Some(std::mem::replace(&mut self.0[place].1, value)),
+            Err(place) => {
+                self.0.insert(place, (position, value));
+                None
+            }
+        }
+    }
+
+    fn get_or_insert_with(&mut self, position: u32, make: impl FnOnce() -> Value) -> &mut Option<Value> {
+        let place = self.place(position).unwrap_or_else(|place| {
+            self.0.insert(place, (position, Some(make())));
+            place
+        });
+        &mut self.0[place].1
     }
 }
 

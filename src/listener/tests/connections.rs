@@ -42,6 +42,27 @@ async fn an_unread_body_ends_the_connection_and_not_the_response() {
 }
 
 #[tokio::test]
+async fn one_address_does_not_take_all_connections() {
+    let mut settings = settings();
+    settings.limits.connections_per_address = 1;
+    let gateway = Gateway::start(settings);
+    let mut first = gateway.connect().await;
+    first.write(post("/one", "accepted")).await;
+    assert_eq!(first.response().await.status, 202);
+    let mut second = gateway.connect().await;
+    second.write(post("/one", "accepted")).await;
+    second.response().await.is_problem(Code::Overloaded);
+    let from_another = tokio::net::TcpSocket::new_v4().unwrap();
+    from_another.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = super::Client {
+        stream: from_another.connect(gateway.address).await.unwrap(),
+        read: Vec::new(),
+    };
+    other.write(post("/one", "accepted")).await;
+    assert_eq!(other.response().await.status, 202);
+}
+
+#[tokio::test]
 async fn connections_past_the_cap_are_told_so() {
     let mut settings = settings();
     settings.limits.connections = 2;

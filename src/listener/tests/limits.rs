@@ -133,18 +133,84 @@ async fn requests_that_are_no_http_are_refused() {
 }
 
 #[tokio::test]
-async fn a_length_beside_chunks_does_not_smuggle_a_request() {
+async fn what_others_would_read_differently_is_refused_whole() {
+    let gateway = Gateway::start(settings());
+    let smuggled = "0\r\n\r\nPOST /one HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\naccepted";
+    for head in [
+        "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 6\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+        "Content-Length: 5, 5\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: identity\r\n",
+        "Content-Length: 5\n",
+        "A: b\r\n folded\r\n",
+    ] {
+        let mut client = gateway.connect().await;
+        client
+            .write(format!("POST /one HTTP/1.1\r\nHost: x\r\n{head}\r\n{smuggled}"))
+            .await;
+        client.response().await.is_problem(Code::HttpMalformed);
+        assert!(client.is_closed().await, "{head}");
+    }
+    assert_eq!(gateway.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_request_before_a_malformed_one_is_answered_first() {
     let gateway = Gateway::start(settings());
     let mut client = gateway.connect().await;
     client
         .write(
-            "POST /one HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n\
-             0\r\n\r\nPOST /one HTTP/1.1\r\nHost: x\r\n\r\n",
+            [
+                super::post("/one", "sleep 300"),
+                "POST /one HTTP/1.1\nHost: x\r\n\r\n".to_owned(),
+            ]
+            .concat(),
         )
         .await;
-    client.response().await;
-    assert!(client.is_closed().await, "nothing behind it is read");
-    assert!(gateway.requests() <= 1);
+    assert_eq!(client.response().await.status, 202);
+    client.response().await.is_problem(Code::HttpMalformed);
+    assert!(client.is_closed().await);
+    assert_eq!(gateway.requests(), 1);
+}
+
+#[tokio::test]
+async fn chunks_that_are_not_what_they_say_end_the_request() {
+    let gateway = Gateway::start(settings());
+    for chunks in [
+        "3\nacc\r\n",
+        "3\r\naccepted\r\n",
+        "ffffffffffffffff1\r\n",
+        "0x3\r\nacc\r\n",
+    ] {
+        let mut client = gateway.connect().await;
+        client
+            .write(format!(
+                "POST /one HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"
+            ))
+            .await;
+        client.response().await.is_problem(Code::HttpMalformed);
+        assert!(client.is_closed().await, "{chunks}");
+    }
+    assert_eq!(gateway.requests(), 0);
+}
+
+#[tokio::test]
+async fn an_endless_line_is_answered_before_it_ends() {
+    let gateway = Gateway::start(settings());
+    for (begin, expected) in [
+        ("GET /", Code::UriTooLong),
+        ("GET / HTTP/1.1\r\nHost: x\r\nA: ", Code::HeadersTooLarge),
+    ] {
+        let mut client = gateway.connect().await;
+        client.write(begin).await;
+        for _ in 0..200 {
+            client.try_write("x".repeat(4096)).await;
+        }
+        client.response().await.is_problem(expected);
+        assert!(client.is_closed().await);
+    }
 }
 
 #[tokio::test]

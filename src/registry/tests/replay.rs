@@ -9,8 +9,8 @@ use super::{put_partner, put_schema};
 use crate::{
     event::AppVersion,
     registry::model::{
-        Change, Digest, Entry, Key, KeyKind, Plugin, PluginVersion, Role, Route, RouteMatch, RouteTarget,
-        State, Token, TypeEntry,
+        Change, Digest, Entry, Form, Key, KeyKind, Plugin, PluginVersion, Role, Route, RouteMatch,
+        RouteTarget, State, Token, TypeEntry, Upgrade, UpgradeStep,
     },
 };
 
@@ -34,6 +34,8 @@ fn key(id: &str, partner: &str) -> Key {
         kind: KeyKind::Secret,
         sha256: Digest::of(id.as_bytes()),
         signing_secret: None,
+        expires: None,
+        types: Vec::new(),
         created: AT,
     }
 }
@@ -44,7 +46,7 @@ fn change() -> impl Strategy<Value = Change> {
     let since = prop::sample::select(vec!["1", "1.0", "1.0.0", "2", "2.1-rc1", "v2"]);
     let source = prop::sample::select(vec![None, Some("/one")]);
     let number = 1_u32..4;
-    (0_usize..15, name.clone(), name, since, source, number).prop_map(change_of)
+    (0_usize..17, name.clone(), name, since, source, number).prop_map(change_of)
 }
 
 fn change_of(
@@ -88,6 +90,7 @@ fn change_of(
         (11, _) => Change::PutRoute {
             name: one.parse().expect("a name"),
             route: Route {
+                form: Form::Latest,
                 matches: RouteMatch::default(),
                 plugin: Some(two.parse().expect("a name")),
                 config: Some(serde_json::json!({ "n": number })),
@@ -111,6 +114,16 @@ fn change_of(
                 expires: None,
             },
         },
+        (14, Change::PutSchema { key, .. }) => Change::PutUpgrade {
+            key,
+            upgrade: Upgrade {
+                steps: vec![UpgradeStep::Default {
+                    default: format!("/{one}"),
+                    value: serde_json::json!({ "n": number }),
+                }],
+            },
+        },
+        (15, Change::PutSchema { key, .. }) => Change::DeleteUpgrade { key },
         _ => Change::DeleteToken { id: one.to_owned() },
     }
 }
@@ -166,6 +179,10 @@ proptest! {
             prop_assert_eq!(state.sequence, entry.sequence);
             for of_type in state.schemas.values() {
                 prop_assert!(!of_type.schemas.is_empty());
+                for upgrade in &of_type.upgrades {
+                    prop_assert!(of_type.find(&upgrade.value.0).is_some(), "it leads to a schema");
+                    prop_assert_eq!(of_type.upgrade(&upgrade.value.0), Some(upgrade), "and is the only one");
+                }
                 let keys: Vec<_> = of_type.schemas.iter().map(|known| &known.value.0).collect();
                 for (index, one) in keys.iter().enumerate() {
                     for two in &keys[..index] {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wasmtime::component::Resource;
 
-use super::{MemoryCap, State, host, types};
+use super::{Change, MemoryCap, State, from_guest, host, types};
 use crate::{
     json::Document,
     limits::{ByteSize, Limits},
@@ -12,16 +12,17 @@ use crate::{
         counters::{InstanceCounters, PluginCounters},
         documents::{Documents, HostDocument},
         engine::{Ticker, engine},
+        fault::Fault,
         log::CallLog,
     },
 };
 
-use types::{Edit, HostDocument as _, Value};
+use types::{Edit, Value};
 
 struct Host {
     state: State,
     counters: Arc<PluginCounters>,
-    _ticker: Ticker,
+    ticker: Ticker,
     data: u32,
 }
 
@@ -37,6 +38,7 @@ fn host(data: &'static str) -> Host {
         clock: CallClock::new(ticker.reader()),
         log: CallLog::default(),
         counters: InstanceCounters::new(Arc::clone(&counters)),
+        pointers: String::new(),
     };
     state.clock.start(std::time::Duration::from_secs(10));
     let document = Document::parse(Bytes::from_static(data.as_bytes()), 64).expect("it is JSON");
@@ -44,7 +46,7 @@ fn host(data: &'static str) -> Host {
     Host {
         state,
         counters,
-        _ticker: ticker,
+        ticker,
         data,
     }
 }
@@ -59,13 +61,39 @@ fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-fn owned(pointers: &[&str]) -> Vec<String> {
-    pointers.iter().map(|pointer| (*pointer).to_owned()).collect()
+/// As a guest's edits come: by their places, pointers as texts.
+fn apply(host: &mut Host, edits: &[Edit]) -> Result<Result<(), String>, wasmtime::Error> {
+    let data = host.data();
+    State::apply(
+        &mut host.state,
+        |state| state,
+        &data,
+        edits.len(),
+        |_, place, pointers| {
+            Ok(match &edits[place] {
+                Edit::Set((pointer, value)) => {
+                    pointers.push_str(pointer);
+                    Change::Set(from_guest(value.clone()))
+                }
+                Edit::Remove(pointer) => {
+                    pointers.push_str(pointer);
+                    Change::Remove
+                }
+                Edit::Move((source, target)) => {
+                    pointers.push_str(source);
+                    pointers.push_str(target);
+                    Change::Move {
+                        source_bytes: source.len(),
+                    }
+                }
+            })
+        },
+    )
 }
 
 #[test]
 fn get_gives_each_kind_of_value() {
-    let mut host = host(
+    let host = host(
         r#"{"null": null, "yes": true, "integer": -7, "number": 1.5, "text": "a\n", "big": 18446744073709551615, "array": [1,  2], "": {"~/": 3}}"#,
     );
     for (pointer, expected) in [
@@ -83,45 +111,28 @@ fn get_gives_each_kind_of_value() {
         ("no pointer", None),
     ] {
         let data = host.data();
-        let found = host.state.get(data, pointer.to_owned()).expect("no limit is met");
+        let found = host.state.get(&data, pointer).expect("no limit is met");
         assert_eq!(format!("{found:?}"), format!("{expected:?}"), "{pointer}");
     }
-}
-
-#[test]
-fn get_all_keeps_the_order() {
-    let mut host = host(r#"{"a": 1, "b": "two"}"#);
-    let data = host.data();
-    let found = host
-        .state
-        .get_all(data, owned(&["/b", "/missing", "/a", "/b"]))
-        .expect("no limit is met");
-    let expected = [
-        Some(text("two")),
-        None,
-        Some(Value::Integer(1)),
-        Some(text("two")),
-    ];
-    assert_eq!(format!("{found:?}"), format!("{expected:?}"));
 }
 
 #[test]
 fn single_edits_tell_what_they_did() {
     let mut host = host(r#"{"a": 1, "b": {"c": [1]}}"#);
     let (one, two, three) = (host.data(), host.data(), host.data());
-    assert_eq!(host.state.remove(one, "/a".to_owned()).ok(), Some(true));
-    assert_eq!(host.state.remove(two, "/a".to_owned()).ok(), Some(false));
-    let moved = host.state.move_(three, "/b/c".to_owned(), "/d/e".to_owned());
+    assert_eq!(host.state.remove(&one, "/a").ok(), Some(true));
+    assert_eq!(host.state.remove(&two, "/a").ok(), Some(false));
+    let moved = host.state.move_value(&three, "/b/c", "/d/e");
     assert_eq!(moved.ok(), Some(Ok(true)));
     let (one, two, three) = (host.data(), host.data(), host.data());
-    let moved = host.state.move_(one, "/a".to_owned(), "/f".to_owned());
+    let moved = host.state.move_value(&one, "/a", "/f");
     assert_eq!(moved.ok(), Some(Ok(false)));
-    let set = host.state.set(two, "/d/e/-".to_owned(), text("x"));
+    let set = host.state.set(&two, "/d/e/-", text("x"));
     assert_eq!(set.ok(), Some(Ok(())));
-    let refused = host.state.set(three, "/d/e/7".to_owned(), Value::Null);
+    let refused = host.state.set(&three, "/d/e/7", Value::Null);
     assert!(matches!(refused, Ok(Err(_))));
     let data = host.data();
-    let json = host.state.to_json(data).expect("it is there");
+    let json = host.state.text(&data).expect("it is there");
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json, serde_json::json!({"b": {}, "d": {"e": [1, "x"]}}));
 }
@@ -129,10 +140,9 @@ fn single_edits_tell_what_they_did() {
 #[test]
 fn apply_makes_edits_in_their_order() {
     let mut host = host(r#"{"a": 1}"#);
-    let data = host.data();
-    let made = host.state.apply(
-        data,
-        vec![
+    let made = apply(
+        &mut host,
+        &[
             Edit::Move(("/a".to_owned(), "/b".to_owned())),
             Edit::Set(("/a".to_owned(), Value::Json("[1]".to_owned()))),
             Edit::Set(("/a/-".to_owned(), Value::Number(0.5))),
@@ -141,7 +151,42 @@ fn apply_makes_edits_in_their_order() {
     );
     assert_eq!(made.ok(), Some(Ok(())));
     let data = host.data();
-    assert_eq!(host.state.to_json(data).ok().as_deref(), Some(r#"{"a":[1,0.5]}"#));
+    assert_eq!(host.state.text(&data).ok().as_deref(), Some(r#"{"a":[1,0.5]}"#));
+}
+
+#[test]
+fn apply_makes_all_edits_or_none() {
+    let mut host = host(r#"{"a": 1,  "b": [true]}"#);
+    let edits = [
+        Edit::Remove("/b".to_owned()),
+        Edit::Remove("/not-there".to_owned()),
+        Edit::Move(("/not-there".to_owned(), "/c".to_owned())),
+        Edit::Set(("/a/below-a-number".to_owned(), Value::Null)),
+    ];
+    assert!(matches!(apply(&mut host, &edits), Ok(Err(_))));
+    let data = host.data();
+    assert_eq!(
+        host.state.text(&data).ok().as_deref(),
+        Some(r#"{"a": 1,  "b": [true]}"#)
+    );
+    assert!(matches!(apply(&mut host, &edits[..3]), Ok(Ok(()))));
+    assert_eq!(host.state.text(&data).ok().as_deref(), Some(r#"{"a": 1}"#));
+}
+
+#[test]
+fn apply_ends_when_the_time_is_over() {
+    let mut host = host(r#"{"a": 1}"#);
+    let edits = vec![Edit::Remove("/a".to_owned()); 2];
+    host.state.clock.start(std::time::Duration::ZERO);
+    let begun = std::time::Instant::now();
+    loop {
+        match apply(&mut host, &edits) {
+            Ok(made) => assert_eq!(made, Ok(())),
+            Err(error) => break assert!(error.is::<Fault>(), "{error}"),
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "no end");
+        host.ticker.wake();
+    }
 }
 
 #[test]
@@ -156,11 +201,11 @@ fn values_that_are_no_json_are_refused() {
     ] {
         let data = host.data();
         let shown = format!("{value:?}");
-        let refused = host.state.set(data, "/a".to_owned(), value);
+        let refused = host.state.set(&data, "/a", value);
         assert!(matches!(refused, Ok(Err(_))), "{shown}");
     }
     let data = host.data();
-    assert_eq!(host.state.to_json(data).ok().as_deref(), Some(r#"{"a": 1}"#));
+    assert_eq!(host.state.text(&data).ok().as_deref(), Some(r#"{"a": 1}"#));
 }
 
 #[test]
@@ -168,43 +213,43 @@ fn texts_become_documents_of_their_own() {
     let mut host = host(r"{}");
     let made = host
         .state
-        .from_json(r#"[{"a": 1}]"#.to_owned())
+        .parse(r#"[{"a": 1}]"#.to_owned())
         .expect("no limit is met");
     let made = made.expect("it is JSON").rep();
     let copy = host
         .state
-        .copy(Resource::new_own(made))
+        .copy(&Resource::new_own(made))
         .expect("there is room")
         .rep();
-    let removed = host.state.remove(Resource::new_own(copy), "/0/a".to_owned());
+    let removed = host.state.remove(&Resource::new_own(copy), "/0/a");
     assert_eq!(removed.ok(), Some(true));
     assert_eq!(
-        host.state.to_json(Resource::new_own(made)).ok().as_deref(),
+        host.state.text(&Resource::new_own(made)).ok().as_deref(),
         Some(r#"[{"a": 1}]"#)
     );
     assert_eq!(
-        host.state.to_json(Resource::new_own(copy)).ok().as_deref(),
+        host.state.text(&Resource::new_own(copy)).ok().as_deref(),
         Some("[{}]")
     );
-    assert!(types::HostDocument::drop(&mut host.state, Resource::new_own(made)).is_ok());
-    assert!(host.state.to_json(Resource::new_own(made)).is_err());
+    host.state.drop_document(&Resource::new_own(made));
+    assert!(host.state.text(&Resource::new_own(made)).is_err());
 }
 
 #[test]
 fn the_whole_document_can_be_replaced_and_never_removed() {
     let mut host = host(r#"{"a": 1}"#);
     let (one, two, three) = (host.data(), host.data(), host.data());
-    assert_eq!(host.state.remove(one, String::new()).ok(), Some(false));
-    let set = host.state.set(two, String::new(), text("all"));
+    assert_eq!(host.state.remove(&one, "").ok(), Some(false));
+    let set = host.state.set(&two, "", text("all"));
     assert_eq!(set.ok(), Some(Ok(())));
-    assert_eq!(host.state.to_json(three).ok().as_deref(), Some(r#""all""#));
+    assert_eq!(host.state.text(&three).ok().as_deref(), Some(r#""all""#));
 }
 
 #[test]
 fn counters_are_shared_and_bad_names_are_logged() {
     let mut host = host("{}");
     for (name, amount) in [("calls", 1), ("calls", 2), ("no name", 1)] {
-        host::Host::count(&mut host.state, name.to_owned(), amount).expect("counting never traps");
+        host.state.count(name.to_owned(), amount);
     }
     assert_eq!(host.counters.read(), [("calls".into(), 3)]);
     let log = host.state.log.take();
@@ -220,7 +265,7 @@ fn counters_are_shared_and_bad_names_are_logged() {
 fn log_lines_keep_level_and_order() {
     let mut host = host("{}");
     for (level, message) in [(host::Level::Info, "one"), (host::Level::Error, "two\n")] {
-        host::Host::log(&mut host.state, level, message.to_owned()).expect("logging never traps");
+        host.state.write_log(level, message);
     }
     assert_eq!(host.state.log.last_error(), Some("two\\n"));
     let lines: Vec<_> = host

@@ -306,6 +306,11 @@ impl Gateway {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
+    /// The key that [`Gateway::partner`] made.
+    pub fn key(&self, partner: &str) -> String {
+        self.keys[partner].clone()
+    }
+
     pub fn data_address(&self) -> SocketAddr {
         self.data
     }
@@ -378,6 +383,11 @@ impl Gateway {
             .to_owned();
         self.keys.insert(name.to_owned(), key.clone());
         key
+    }
+
+    /// Sends under a key that another node made.
+    pub fn know_key(&mut self, partner: &str, key: &str) {
+        self.keys.insert(partner.to_owned(), key.to_owned());
     }
 
     /// A request of a partner to the data port.

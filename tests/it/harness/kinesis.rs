@@ -42,7 +42,6 @@ pub fn destination(address: SocketAddr, aggregation: bool) -> DestinationSetting
 /// A record that the stub took.
 #[derive(Clone, Debug)]
 pub struct Taken {
-    pub stream: String,
     pub key: String,
     pub data: Vec<u8>,
 }
@@ -175,7 +174,6 @@ async fn put(shared: &Shared, request: &Value) -> Response {
     let decoded: Vec<Taken> = records
         .iter()
         .map(|record| Taken {
-            stream: text(&request["StreamName"]),
             key: text(&record["PartitionKey"]),
             data: STANDARD.decode(text(&record["Data"])).expect("base64"),
         })
@@ -365,7 +363,6 @@ impl Emulator {
                     .await
                     .expect("records");
                 taken.extend(output.records().iter().map(|record| Taken {
-                    stream: stream.to_owned(),
                     key: record.partition_key().expect("every record has one").to_owned(),
                     data: record.data().as_ref().to_vec(),
                 }));

@@ -1,9 +1,11 @@
 //! Parts that several tests share.
 
 pub mod accounts;
+pub mod console;
 pub mod gateway;
 pub mod kafka;
 pub mod kinesis;
+pub mod s3;
 
 /// Whether tests should run at the figures of the promises rather than at a size for every day.
 pub fn long() -> bool {

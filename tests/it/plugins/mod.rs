@@ -1,8 +1,11 @@
 //! Plugins in the gateway's own host: real ones by their cases, hostile ones by what they must not be able to do.
 
+mod author_errors;
 mod hostile;
+mod pages;
 mod projects;
 mod refused;
+mod sdks;
 
 use std::{
     path::{Path, PathBuf},

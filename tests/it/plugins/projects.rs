@@ -7,7 +7,7 @@ use headworks::cli::plugin_project::{self, Language, ProjectError, Report};
 use super::{build, component, repository, transformer};
 
 async fn passed(directory: &Path) -> Report {
-    let report = plugin_project::test_local(directory, transformer())
+    let report = plugin_project::test_local(directory, None, transformer())
         .await
         .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     for case in &report.cases {
@@ -94,7 +94,7 @@ async fn a_new_project_builds_and_passes_its_own_cases() {
         r#"{"rejected": "no"}"#,
     )
     .expect("ours");
-    let report = plugin_project::test_local(&directory, transformer())
+    let report = plugin_project::test_local(&directory, None, transformer())
         .await
         .expect("it can be run");
     assert!(!report.is_passed());
@@ -105,22 +105,165 @@ async fn a_new_project_builds_and_passes_its_own_cases() {
     );
 }
 
+/// Everything but installing: `docs/plugins` and its tests do that.
 #[test]
-fn outside_of_the_repository_the_published_sdk_is_used() {
+fn outside_of_the_repository_a_project_holds_its_own_sdk() {
+    for (language, manifest, names, sdk) in [
+        (
+            Language::Rust,
+            "Cargo.toml",
+            r#"headworks-plugin = { path = "./headworks-plugin" }"#,
+            "headworks-plugin/src/lib.rs",
+        ),
+        (
+            Language::Js,
+            "package.json",
+            r#""headworks-plugin": "file:./headworks-plugin""#,
+            "headworks-plugin/package.json",
+        ),
+        (
+            Language::Python,
+            "pyproject.toml",
+            r#"name = "mine""#,
+            "headworks_plugin/__init__.py",
+        ),
+        (
+            Language::Go,
+            "go.mod",
+            "replace headworks.dev/headworks => ./headworks",
+            "headworks/go.mod",
+        ),
+    ] {
+        let parent = tempfile::tempdir().expect("a folder");
+        let directory = parent.path().join("mine");
+        let name = "mine".parse().expect("a name");
+        plugin_project::new(language, &name, &directory).expect("the folder is new");
+        let text = fs::read_to_string(directory.join(manifest)).expect("it was written");
+        assert!(text.contains(names), "{text}");
+        assert!(!text.contains("{{"), "{text}");
+        assert!(directory.join(sdk).is_file(), "{sdk}");
+        let numbered = "7up".parse().expect("a name");
+        let made = plugin_project::new(language, &numbered, &parent.path().join("7up"));
+        assert_eq!(made.is_ok(), language == Language::Js, "{made:?}");
+    }
+}
+
+#[test]
+fn the_rust_sdk_of_a_project_stands_alone() {
     let parent = tempfile::tempdir().expect("a folder");
     let directory = parent.path().join("mine");
     let name = "mine".parse().expect("a name");
     plugin_project::new(Language::Rust, &name, &directory).expect("the folder is new");
-    let manifest: toml::Table = fs::read_to_string(directory.join("Cargo.toml"))
-        .expect("it was written")
-        .parse()
-        .expect("it is TOML");
-    assert_eq!(manifest["dependencies"]["headworks-plugin"].as_str(), Some("0.1"));
-    assert!(manifest.contains_key("workspace"));
-    for language in [Language::Js, Language::Python, Language::Go] {
-        let refused = plugin_project::new(language, &name, &parent.path().join("other"));
-        assert!(matches!(refused, Err(ProjectError::LanguageMissing(_))));
+    let manifest = fs::read_to_string(directory.join("headworks-plugin/Cargo.toml")).expect("it was written");
+    let manifest: toml::Table = manifest.parse().expect("it is TOML");
+    let package = manifest["package"].as_table().expect("it is a package");
+    for key in ["version", "edition", "rust-version", "license", "repository"] {
+        assert!(package[key].is_str(), "{key}");
     }
+    assert_eq!(package["edition"].as_str(), Some("2024"));
+    assert_eq!(
+        package["rust-version"].as_str(),
+        Some(env!("CARGO_PKG_RUST_VERSION"))
+    );
+}
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (path, text) in files {
+        fs::write(folder.path().join(path), text).expect("ours");
+    }
+    folder
+}
+
+#[test]
+fn a_build_says_what_is_missing_and_how_to_come_by_it() {
+    for (files, expected) in [
+        (&[][..], "it holds neither Cargo.toml (Rust) nor package.json"),
+        (
+            &[("Cargo.toml", ""), ("go.mod", "")],
+            "holds both Cargo.toml and go.mod",
+        ),
+        (
+            &[("package.json", r#"{"name": "a"}"#)],
+            "holds no src/plugin.ts or src/plugin.js",
+        ),
+        (
+            &[("package.json", r#"{"name": "a"}"#), ("plugin.js", "")],
+            "package.json does not name headworks-plugin",
+        ),
+        (
+            &[
+                (
+                    "package.json",
+                    r#"{"name": "a", "dependencies": {"headworks-plugin": "0.1.0"}}"#,
+                ),
+                ("plugin.js", ""),
+            ],
+            "what package.json names is not installed: run `npm install --prefix ",
+        ),
+        (&[("package.json", "{")], "package.json: EOF while parsing"),
+        (&[("pyproject.toml", "")], "[project] has no name"),
+        (
+            &[("pyproject.toml", "[project]\nname = \"a\"\n")],
+            "holds no plugin.py",
+        ),
+    ] {
+        let folder = folder(files);
+        let error = plugin_project::build(folder.path())
+            .expect_err(expected)
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let odd = folder(&[("odd.wasm", "no")]);
+    let error = plugin_project::build(&odd.path().join("odd.wasm")).expect_err("it is none");
+    assert!(
+        error.to_string().ends_with("odd.wasm is no WebAssembly"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dev_shows_what_a_save_changed() {
+    let project = tempfile::Builder::new()
+        .prefix(".plugin-")
+        .tempdir_in(repository().join("tests/plugins"))
+        .expect("a folder for the project");
+    let directory = project.path().join("watched");
+    let name = "watched".parse().expect("a name");
+    plugin_project::new(Language::Js, &name, &directory).expect("the folder is new");
+    let source = directory.join("src/plugin.ts");
+    let mut rounds = Vec::new();
+    plugin_project::dev(&directory, transformer(), |round| {
+        let passed = round.report.map(Report::is_passed).map_err(ToString::to_string);
+        rounds.push((passed, round.changed));
+        let text = fs::read_to_string(&source).expect("ours");
+        let text = match rounds.len() {
+            1 => text.replace("/person/greeting", "/person/hello"),
+            2 => text.replace("transform(event", "transform((event"),
+            _ => return false,
+        };
+        fs::write(&source, text).expect("ours");
+        true
+    })
+    .await
+    .expect("it can be watched");
+    assert_eq!(rounds[0], (Ok(true), Vec::new()));
+    let (passed, changed) = &rounds[1];
+    assert_eq!(*passed, Ok(false));
+    assert_eq!(changed.len(), 1);
+    assert_eq!(changed[0].0, "example");
+    assert!(
+        changed[0].1.contains(r#"-         "greeting": "Welcome, Ada","#)
+            && changed[0].1.contains(r#"+         "hello": "Welcome, Ada","#),
+        "{}",
+        changed[0].1
+    );
+    let (failed, _) = &rounds[2];
+    assert_eq!(
+        failed.as_ref().map_err(String::as_str),
+        Err("node could not build the plugin: what it said stands above")
+    );
 }
 
 #[test]

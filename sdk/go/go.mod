@@ -1,0 +1,3 @@
+module headworks.dev/headworks
+
+go 1.24

@@ -1,0 +1,199 @@
+//! How a schema compares with its neighbours: what is asked of the prover, and how the answer is shown.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{AdminState, registration::Known};
+use crate::{
+    event::EventType,
+    recent::RecentFilter,
+    registry::model::{Compatibility, Digest, State},
+    validate::compatibility::{Answer, Report, Source, Verdict as Proved, child::Pair},
+};
+
+/// Recent events that a comparison tries where no proof is found.
+const EVENTS_TRIED: usize = 100;
+
+/// Whether one schema accepts all that another accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// What is accepted on one side and refused on the other.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Difference {
+    /// A schema of such values: of all, or of those that the example is one of.
+    #[schema(value_type = Object)]
+    schema: Value,
+    /// Accepted by the one, refused by the other; both were asked.
+    #[schema(value_type = Value)]
+    example: Value,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Refuses {
+    /// What the earlier accepts and the later refuses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backward: Option<Difference>,
+    /// What the later accepts and the earlier refuses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forward: Option<Difference>,
+}
+
+/// For each `unknown`: the part that could not be decided.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Undecided {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backward: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forward: Option<String>,
+}
+
+/// How a schema compares with a neighbour, or with the text that it replaces.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Comparison {
+    /// `since` of the other.
+    pub with: String,
+    /// The later accepts all that the earlier accepts.
+    pub backward: Verdict,
+    /// The earlier accepts all that the later accepts.
+    pub forward: Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refuses: Option<Refuses>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undecided: Option<Undecided>,
+}
+
+impl Comparison {
+    /// `report` is of `old` and `new` as they follow each other in versions.
+    pub fn new(with: String, report: &Report) -> Comparison {
+        let difference = |answer: &Answer| {
+            answer.refusal.clone().map(|refusal| Difference {
+                schema: refusal.schema,
+                example: refusal.example,
+            })
+        };
+        let refuses = Refuses {
+            backward: difference(&report.backward),
+            forward: difference(&report.forward),
+        };
+        let undecided = Undecided {
+            backward: report.backward.undecided.clone(),
+            forward: report.forward.undecided.clone(),
+        };
+        Comparison {
+            with,
+            backward: verdict(&report.backward),
+            forward: verdict(&report.forward),
+            refuses: (refuses != Refuses::default()).then_some(refuses),
+            undecided: (undecided != Undecided::default()).then_some(undecided),
+        }
+    }
+
+    /// The first verdict that `enforced` wants otherwise.
+    pub fn breaks(&self, enforced: Compatibility) -> Option<Verdict> {
+        let wanted: &[Verdict] = match enforced {
+            Compatibility::None => &[],
+            Compatibility::Backward => &[self.backward],
+            Compatibility::Forward => &[self.forward],
+            Compatibility::Full => &[self.backward, self.forward],
+        };
+        let broken = |verdict: Verdict| wanted.contains(&verdict).then_some(verdict);
+        broken(Verdict::No).or_else(|| broken(Verdict::Unknown))
+    }
+}
+
+fn verdict(answer: &Answer) -> Verdict {
+    match answer.verdict {
+        Proved::Yes => Verdict::Yes,
+        Proved::No => Verdict::No,
+        Proved::Unknown => Verdict::Unknown,
+    }
+}
+
+/// What was found of a new text and each of the texts beside it, by their digests, since the registry may change
+/// meanwhile, and by whether the other is the earlier: one text may stand on both sides.
+#[derive(Clone, Debug, Default)]
+pub struct Reports(HashMap<(Digest, bool), Arc<Report>>);
+
+impl Reports {
+    pub fn of(&self, neighbour: &Neighbour) -> Option<&Arc<Report>> {
+        self.0.get(&neighbour.key())
+    }
+}
+
+/// One text beside the new one.
+pub struct Neighbour {
+    pub known: Known,
+    /// The new text is of the later version (or takes the other's place).
+    pub is_earlier: bool,
+}
+
+impl Neighbour {
+    fn key(&self) -> (Digest, bool) {
+        (self.known.value.1.digest, self.is_earlier)
+    }
+}
+
+pub fn source_of(value: Value) -> Source {
+    Source {
+        root: Arc::new(value),
+        library: Arc::default(),
+    }
+}
+
+/// Compares a new text with its neighbours, in a process of its own.
+pub async fn compare(
+    admin: &AdminState,
+    event_type: &EventType,
+    value: &Value,
+    neighbours: &[Neighbour],
+) -> Reports {
+    let new = source_of(value.clone());
+    let events = recent_values(admin, event_type);
+    let mut keys = Vec::new();
+    let mut pairs = Vec::new();
+    for neighbour in neighbours {
+        let Neighbour { known, is_earlier } = neighbour;
+        let (_, schema) = &known.value;
+        let other = source_of(serde_json::from_str(&schema.text).unwrap_or_default());
+        let (old, new) = if *is_earlier {
+            (other, new.clone())
+        } else {
+            (new.clone(), other)
+        };
+        keys.push(neighbour.key());
+        pairs.push(Pair {
+            old,
+            new,
+            events: events.clone(),
+        });
+    }
+    let reports = (admin.actions.compare)(pairs).await;
+    Reports(keys.into_iter().zip(reports.into_iter().map(Arc::new)).collect())
+}
+
+fn recent_values(admin: &AdminState, event_type: &EventType) -> Vec<Value> {
+    let filter = RecentFilter {
+        event_type: Some(event_type.to_string()),
+        ..RecentFilter::default()
+    };
+    let events = admin.recent.events(&filter, None, EVENTS_TRIED);
+    events
+        .iter()
+        .filter_map(|event| serde_json::from_slice(&event.data).ok())
+        .collect()
+}
+
+/// What the type enforces.
+pub fn enforced(state: &State, event_type: &EventType) -> Compatibility {
+    let entry = state.types.get(event_type);
+    entry.map(|entry| entry.value.compatibility).unwrap_or_default()
+}

@@ -1,0 +1,131 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde::Deserialize;
+
+use super::{
+    Built, core_module, finish,
+    tools::{Tool, run},
+};
+use crate::cli::plugin_project::{ProjectError, io_error};
+
+/// Has no WASI: what is built for it cannot import what no plugin may.
+pub(in crate::cli::plugin_project) const TARGET: &str = "wasm32-unknown-unknown";
+const RUST: Tool = Tool {
+    name: "Rust",
+    install: "install it with rustup (https://rustup.rs)",
+};
+
+/// Builds the Rust plugin in `directory` and makes a component of it. Cargo's own words go to standard error.
+pub(super) fn build(directory: &Path) -> Result<Built, ProjectError> {
+    let manifest = directory.join("Cargo.toml");
+    let manifest = fs::canonicalize(&manifest).map_err(io_error(&manifest))?;
+    let package = Package::read(&manifest)?;
+    check_target(directory)?;
+    let module_path = package.compile(&manifest)?;
+    let module = fs::read(&module_path).map_err(io_error(&module_path))?;
+    let component = core_module::encode(&module, false)?;
+    let path = package.target_directory.join(format!("{}.wasm", package.name));
+    finish(package.name, path, &component)
+}
+
+struct Package {
+    name: String,
+    target_directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<MetadataPackage>,
+    target_directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct MetadataPackage {
+    name: String,
+    manifest_path: PathBuf,
+    targets: Vec<MetadataTarget>,
+}
+
+#[derive(Deserialize)]
+struct MetadataTarget {
+    crate_types: Vec<String>,
+}
+
+/// One line of `cargo build --message-format=json`.
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    manifest_path: Option<PathBuf>,
+    filenames: Option<Vec<PathBuf>>,
+}
+
+impl Package {
+    fn read(manifest: &Path) -> Result<Package, ProjectError> {
+        let output = run(
+            Command::new("cargo")
+                .args([
+                    "metadata",
+                    "--no-deps",
+                    "--format-version",
+                    "1",
+                    "--manifest-path",
+                ])
+                .arg(manifest)
+                .stderr(Stdio::inherit()),
+            RUST,
+        )?;
+        let metadata: Metadata =
+            serde_json::from_slice(&output).map_err(|error| ProjectError::CargoUnclear(error.to_string()))?;
+        let package = metadata
+            .packages
+            .into_iter()
+            .find(|package| package.manifest_path == manifest)
+            .ok_or_else(|| ProjectError::CargoUnclear("it does not know the package".to_owned()))?;
+        let is_cdylib = |target: &MetadataTarget| target.crate_types.iter().any(|kind| kind == "cdylib");
+        if !package.targets.iter().any(is_cdylib) {
+            return Err(ProjectError::NoLibrary(package.name));
+        }
+        Ok(Package {
+            name: package.name,
+            target_directory: metadata.target_directory,
+        })
+    }
+
+    /// Compiles the package and gives the path of the core module.
+    fn compile(&self, manifest: &Path) -> Result<PathBuf, ProjectError> {
+        let output = run(
+            Command::new("cargo")
+                .args(["build", "--release", "--lib", "--target", TARGET])
+                .args(["--message-format", "json-render-diagnostics", "--manifest-path"])
+                .arg(manifest)
+                .stderr(Stdio::inherit()),
+            RUST,
+        )?;
+        output
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice::<Message>(line).ok())
+            .filter(|message| message.reason == "compiler-artifact")
+            .filter(|message| message.manifest_path.as_deref() == Some(manifest))
+            .flat_map(|message| message.filenames.unwrap_or_default())
+            .find(|path| path.extension().is_some_and(|extension| extension == "wasm"))
+            .ok_or_else(|| ProjectError::CargoUnclear("it names no .wasm file".to_owned()))
+    }
+}
+
+fn check_target(directory: &Path) -> Result<(), ProjectError> {
+    let output = run(
+        Command::new("rustc")
+            .args(["--print", "target-libdir", "--target", TARGET])
+            .current_dir(directory),
+        RUST,
+    )?;
+    if Path::new(String::from_utf8_lossy(&output).trim()).is_dir() {
+        Ok(())
+    } else {
+        Err(ProjectError::TargetMissing)
+    }
+}

@@ -1,0 +1,142 @@
+//! Work that input from outside could make endless: done by a child, which is the same binary, within bounds of
+//! processor time and memory that the kernel holds.
+
+use std::{
+    io::{self, Write as _},
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    path::Path,
+    process::{Command, ExitCode, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+
+/// The second argument of the process whose limits are set. Before that it is the processor time, in seconds.
+const LIMITED: &str = "--limited";
+/// Bytes of the child's standard error that are kept.
+const ERROR_BYTES: u64 = 16 << 10;
+
+/// What one child may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub cpu_s: u64,
+    pub memory_bytes: u64,
+    /// Real time, on a machine that has other things to do.
+    pub wall_s: u64,
+    /// Of standard output.
+    pub output_bytes: u64,
+}
+
+/// What a child left behind.
+pub struct Ended {
+    status: ExitStatus,
+    /// At most one byte more than the bound.
+    pub output: Vec<u8>,
+    pub error: Vec<u8>,
+}
+
+impl Ended {
+    pub fn succeeded(&self) -> bool {
+        self.status.success()
+    }
+
+    /// It reached a bound of the kernel's.
+    pub fn was_killed(&self) -> bool {
+        self.status.signal().is_some()
+    }
+}
+
+/// In the child: does `work` within the bounds, or within less processor time where the parent gave it less. To be called by `main` before anything else where the first argument is
+/// `argument`.
+pub fn confine(argument: &str, bounds: &Bounds, work: impl FnOnce() -> ExitCode) -> ExitCode {
+    let second = std::env::args().nth(2);
+    if second.as_deref() == Some(LIMITED) {
+        return work();
+    }
+    let asked_cpu_s = second.and_then(|seconds| seconds.parse().ok());
+    let bounds = Bounds {
+        cpu_s: asked_cpu_s.unwrap_or(bounds.cpu_s).min(bounds.cpu_s),
+        ..*bounds
+    };
+    // The limits come first and the process begins anew: an allocator takes room before `main` that no limit set
+    // later would bind.
+    let started_anew = set_limits(&bounds).map(|()| {
+        Command::new("/proc/self/exe")
+            .args([argument, LIMITED])
+            .env_clear()
+            .exec()
+    });
+    fail(&match started_anew {
+        Ok(error) | Err(error) => error,
+    })
+}
+
+/// In the child: says what is wrong.
+pub fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    // Nobody is left to tell where standard error is closed too.
+    let _ = writeln!(io::stderr(), "{error}");
+    ExitCode::FAILURE
+}
+
+fn set_limits(bounds: &Bounds) -> io::Result<()> {
+    let bound = |resource, value| {
+        let limit = Rlimit {
+            current: Some(value),
+            maximum: Some(value),
+        };
+        setrlimit(resource, limit).map_err(io::Error::from)
+    };
+    bound(Resource::Cpu, bounds.cpu_s)?;
+    // Of private writable memory: all that a process can fill. Address space alone costs nobody anything.
+    bound(Resource::Data, bounds.memory_bytes)?;
+    bound(Resource::Core, 0)?;
+    bound(Resource::Fsize, 0)
+}
+
+/// In the parent: runs `program` with `argument` on `input`. None where it took too long. Dropping the future kills the
+/// child.
+///
+/// # Errors
+///
+/// Where the child cannot be started or read.
+pub async fn run(program: &Path, argument: &str, input: &[u8], bounds: &Bounds) -> io::Result<Option<Ended>> {
+    let wall = Duration::from_secs(bounds.wall_s);
+    let ended = tokio::time::timeout(wall, run_child(program, argument, input, bounds)).await;
+    ended.ok().transpose()
+}
+
+async fn run_child(program: &Path, argument: &str, input: &[u8], bounds: &Bounds) -> io::Result<Ended> {
+    let mut process = tokio::process::Command::new(program)
+        .args([argument, &bounds.cpu_s.to_string()])
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let stdin = process.stdin.take();
+    let write = async move {
+        if let Some(mut stdin) = stdin {
+            // A child that ends early tells why by its status.
+            let _ = stdin.write_all(input).await;
+        }
+    };
+    let output = read(process.stdout.take(), bounds.output_bytes + 1);
+    let error = read(process.stderr.take(), ERROR_BYTES);
+    let ((), output, error) = tokio::join!(write, output, error);
+    Ok(Ended {
+        output: output?,
+        error: error?,
+        status: process.wait().await?,
+    })
+}
+
+async fn read(pipe: Option<impl AsyncRead + Unpin>, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(bytes_max).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}

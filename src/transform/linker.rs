@@ -1,0 +1,156 @@
+//! The contract's functions as a guest calls them. Texts that the host only reads are read where they stand in the
+//! guest's memory.
+
+use wasmtime::{
+    Engine, StoreContextMut,
+    component::{ComponentType, Lift, Linker, LinkerInstance, Resource, ResourceType, WasmList, WasmStr},
+};
+
+use super::{
+    bindings::headworks::plugin::{host, types},
+    documents::HostDocument,
+    host::{Change, State, from_guest, to_guest},
+};
+
+const TYPES: &str = "headworks:plugin/types@0.1.0";
+const HOST: &str = "headworks:plugin/host@0.1.0";
+
+type Store<'a> = StoreContextMut<'a, State>;
+type Handle = Resource<HostDocument>;
+
+/// [`types::Edit`], its pointers still in the guest's memory.
+#[derive(ComponentType, Lift)]
+#[component(variant)]
+enum GuestEdit {
+    #[component(name = "set")]
+    Set((WasmStr, types::Value)),
+    #[component(name = "remove")]
+    Remove(WasmStr),
+    #[component(name = "move")]
+    Move((WasmStr, WasmStr)),
+}
+
+pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    link_types(&mut linker.instance(TYPES)?)?;
+    link_host(&mut linker.instance(HOST)?)?;
+    Ok(linker)
+}
+
+fn link_types(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    types.resource(
+        "document",
+        ResourceType::host::<HostDocument>(),
+        |mut store: Store<'_>, handle| {
+            store.data_mut().drop_document(&Resource::new_own(handle));
+            Ok(())
+        },
+    )?;
+    types.func_wrap(
+        "[static]document.from-json",
+        |mut store: Store<'_>, (json,): (String,)| Ok((store.data_mut().parse(json)?,)),
+    )?;
+    types.func_wrap(
+        "[method]document.to-json",
+        |mut store: Store<'_>, (document,): (Handle,)| Ok((store.data_mut().text(&document)?,)),
+    )?;
+    types.func_wrap(
+        "[method]document.copy",
+        |mut store: Store<'_>, (document,): (Handle,)| Ok((store.data_mut().copy(&document)?,)),
+    )?;
+    types.func_wrap(
+        "[method]document.get",
+        |store: Store<'_>, (document, pointer): (Handle, WasmStr)| {
+            let pointer = pointer.to_str(&store)?;
+            Ok((store.data().get(&document, &pointer)?,))
+        },
+    )?;
+    types.func_wrap("[method]document.get-all", get_all)?;
+    types.func_wrap("[method]document.apply", apply)?;
+    types.func_wrap(
+        "[method]document.set",
+        |mut store: Store<'_>, (document, pointer, value): (Handle, String, types::Value)| {
+            Ok((store.data_mut().set(&document, &pointer, value)?,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]document.remove",
+        |mut store: Store<'_>, (document, pointer): (Handle, String)| {
+            Ok((store.data_mut().remove(&document, &pointer)?,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]document.move",
+        |mut store: Store<'_>, (document, source, target): (Handle, String, String)| {
+            Ok((store.data_mut().move_value(&document, &source, &target)?,))
+        },
+    )
+}
+
+fn link_host(functions: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    functions.func_wrap(
+        "log",
+        |mut store: Store<'_>, (level, message): (host::Level, String)| {
+            store.data_mut().write_log(level, &message);
+            Ok(())
+        },
+    )?;
+    functions.func_wrap(
+        "count",
+        |mut store: Store<'_>, (counter, amount): (String, u64)| {
+            store.data_mut().count(counter, amount);
+            Ok(())
+        },
+    )
+}
+
+fn get_all(
+    mut store: Store<'_>,
+    (document, pointers): (Handle, WasmList<WasmStr>),
+) -> wasmtime::Result<(Vec<Option<types::Value>>,)> {
+    let mut values = Vec::with_capacity(pointers.len());
+    for place in 0..pointers.len() {
+        store.data_mut().clock.check()?;
+        let pointer = item(&pointers, &mut store, place)?;
+        let pointer = pointer.to_str(&store)?;
+        let entry = store.data().documents.get(&document)?;
+        values.push(entry.document.get(&pointer).map(to_guest));
+    }
+    Ok((values,))
+}
+
+fn apply(
+    mut store: Store<'_>,
+    (document, edits): (Handle, WasmList<GuestEdit>),
+) -> wasmtime::Result<(Result<(), String>,)> {
+    let made = State::apply(
+        &mut store,
+        |store| store.data_mut(),
+        &document,
+        edits.len(),
+        |store, place, pointers| {
+            Ok(match item(&edits, store, place)? {
+                GuestEdit::Set((pointer, value)) => {
+                    pointers.push_str(&pointer.to_str(&*store)?);
+                    Change::Set(from_guest(value))
+                }
+                GuestEdit::Remove(pointer) => {
+                    pointers.push_str(&pointer.to_str(&*store)?);
+                    Change::Remove
+                }
+                GuestEdit::Move((source, target)) => {
+                    pointers.push_str(&source.to_str(&*store)?);
+                    let source_bytes = pointers.len();
+                    pointers.push_str(&target.to_str(&*store)?);
+                    Change::Move { source_bytes }
+                }
+            })
+        },
+    )?;
+    Ok((made,))
+}
+
+fn item<T: Lift>(list: &WasmList<T>, store: &mut Store<'_>, place: usize) -> wasmtime::Result<T> {
+    list.get(store, place)
+        .unwrap_or_else(|| Err(wasmtime::Error::msg("a list is shorter than it said")))
+}

@@ -1,0 +1,111 @@
+//! The pages of `docs/plugins`, command by command: from nothing to live in each language.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    time::{Duration, Instant},
+};
+
+use crate::harness::{
+    console::{Shell, Shown, shown},
+    gateway::{Gateway, PATIENCE, repository},
+};
+
+/// Sizes and times differ from run to run.
+fn without_measures(text: &str) -> String {
+    let mut words: Vec<&str> = text.split(' ').collect();
+    for index in 1..words.len() {
+        if ["µs,", "KiB\n", "KiB"]
+            .iter()
+            .any(|unit| words[index].starts_with(unit))
+        {
+            words[index - 1] = "N";
+        }
+    }
+    words.join(" ")
+}
+
+async fn follow(page: &str) {
+    let gateway = Gateway::start_on_defaults().await;
+    let programs = gateway.path("bin");
+    fs::create_dir_all(&programs).expect("a folder can be made");
+    symlink(env!("CARGO_BIN_EXE_headworks"), programs.join("headworks")).expect("a link can be made");
+    fs::create_dir_all(gateway.path("sdk")).expect("a folder can be made");
+    symlink(repository().join("sdk/c"), gateway.path("sdk/c")).expect("a link can be made");
+    let mut shell = Shell {
+        gateway: &gateway,
+        variables: format!("PATH=\"{}:$PATH\"\n", programs.display()),
+    };
+    let commands = shown(page);
+    assert!(commands.len() >= 5, "{page} shows commands");
+    for shown in commands {
+        let Shown { command, output } = &shown;
+        if shown.assigns() {
+            shell.variables.push_str(command);
+            shell.variables.push('\n');
+            shell.run("true");
+            continue;
+        }
+        let expected = Shown {
+            command: command.clone(),
+            output: without_measures(output),
+        };
+        if command.starts_with("headworks plugin push") {
+            share_compiled(&gateway);
+        }
+        let started = Instant::now();
+        loop {
+            let printed = shell.run(command);
+            if expected.is_as_shown(&without_measures(&printed)) {
+                break;
+            }
+            assert!(
+                command.starts_with("cat ") && started.elapsed() < PATIENCE / 4,
+                "$ {command}\n{page} says:\n{output}\nit printed:\n{printed}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // A variable's command is run anew before each other one, and would make another key each time.
+        if command.starts_with("headworks partner put") {
+            let key = shell.run("headworks key create acme --json | grep -o 'hw_[^\"]*'");
+            shell.variables.push_str(&format!("KEY={key}"));
+        }
+    }
+}
+
+/// The gateway finds what `headworks plugin test` has compiled: Python alone takes more than ten seconds.
+fn share_compiled(gateway: &Gateway) {
+    let kept = repository().join(".cache/plugins/compiled");
+    let Ok(entries) = fs::read_dir(kept) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        // What another test has just forgotten is compiled anew.
+        let _ = fs::hard_link(entry.path(), gateway.path("data/cache").join(entry.file_name()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_rust() {
+    follow("docs/plugins/rust.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_javascript() {
+    follow("docs/plugins/javascript.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_python() {
+    follow("docs/plugins/python.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_go() {
+    follow("docs/plugins/go.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_c() {
+    follow("docs/plugins/c.md").await;
+}

@@ -1,0 +1,178 @@
+//! Every SDK by the same cases, and by those of its own traps.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use headworks::{
+    cli::plugin_project::{self, Built, CaseReport},
+    transform::Transformer,
+};
+
+use super::{component, event, make_transformer, repository};
+
+const LANGUAGES: [&str; 4] = ["rust", "js", "python", "go"];
+
+/// The host of these tests, with the compiled forms of runs before: compiling Python takes many seconds.
+fn kept_transformer() -> &'static Arc<Transformer> {
+    static SHARED: OnceLock<Arc<Transformer>> = OnceLock::new();
+    SHARED.get_or_init(|| make_transformer(&repository().join(".cache/plugins")))
+}
+
+fn conformance(language: &str) -> PathBuf {
+    repository().join("sdk/conformance").join(language)
+}
+
+fn build(directory: &Path) -> Built {
+    plugin_project::build(directory).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}\n`scripts/setup test` installs what the SDKs' tests need",
+            directory.display()
+        )
+    })
+}
+
+async fn run(language: &str, cases: &Path) -> Vec<CaseReport> {
+    let built = build(&conformance(language));
+    plugin_project::run_cases(&built, cases, kept_transformer())
+        .await
+        .unwrap_or_else(|error| panic!("{language}: {error}"))
+}
+
+/// All differences at once: a run takes long.
+fn failed(language: &str, reports: &[CaseReport]) -> Vec<String> {
+    let differences = reports.iter().filter_map(|case| {
+        let difference = case.difference.as_ref()?;
+        Some(format!("{language}, {}: {difference}", case.name))
+    });
+    differences.collect()
+}
+
+async fn conforms(language: &str) {
+    let common = run(language, &repository().join("sdk/conformance/cases")).await;
+    assert!(common.len() >= 19, "{}", common.len());
+    let own = run(language, &conformance(language).join("cases")).await;
+    assert!(own.len() >= 5, "{}", own.len());
+    let mut failed = failed(language, &common);
+    failed.extend(self::failed(language, &own));
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+}
+
+#[tokio::test]
+async fn rust_conforms() {
+    conforms("rust").await;
+}
+
+#[tokio::test]
+async fn javascript_conforms() {
+    conforms("js").await;
+}
+
+#[tokio::test]
+async fn python_conforms() {
+    conforms("python").await;
+}
+
+#[tokio::test]
+async fn go_conforms() {
+    conforms("go").await;
+}
+
+#[tokio::test]
+async fn what_a_plugin_prints_is_in_the_log() {
+    let lines: [(&str, &[&str]); 4] = [
+        ("rust", &["Info: a line"]),
+        ("js", &["Info: a line", r#"Info: two {"three":[4]} "5n""#]),
+        (
+            "python",
+            &["Info: a line", "Info: two 3", "Warn: to standard error"],
+        ),
+        (
+            "go",
+            &[
+                "Info: a line",
+                "Info: two 3",
+                "Info: not ended",
+                "Warn: to standard error",
+            ],
+        ),
+    ];
+    for (language, expected) in lines {
+        let plugin = prepare(language).await;
+        let trial = plugin.try_out(&event(r#"{"do": "log"}"#));
+        assert!(trial.result.is_ok(), "{language}: {:?}", trial.result);
+        let written: Vec<_> = trial
+            .log
+            .iter()
+            .map(|line| format!("{:?}: {}", line.level, line.message))
+            .collect();
+        assert_eq!(written, expected, "{language}");
+        let counters = kept_transformer().counters();
+        let ours = counters
+            .iter()
+            .find(|counter| counter.plugin.as_str() == format!("{language}-logs"));
+        assert!(
+            ours.is_some_and(|counter| &*counter.counter == "lines" && counter.value >= 2),
+            "{language}: {counters:?}"
+        );
+    }
+}
+
+async fn prepare(language: &str) -> Arc<headworks::transform::Prepared> {
+    let built = build(&conformance(language));
+    kept_transformer()
+        .prepare(
+            &format!("{language}-logs").parse().expect("a name"),
+            1,
+            component(&built),
+            Some(&serde_json::json!({"greeting": "Welcome"})),
+        )
+        .await
+        .expect("the plugin takes it")
+}
+
+/// Handles of documents are dropped by the SDK: garbage collectors come too late, or never.
+#[tokio::test]
+async fn an_instance_leaks_nothing_in_many_calls() {
+    for language in LANGUAGES {
+        let plugin = prepare(language).await;
+        let calls = 60;
+        for _ in 0..calls {
+            let made = plugin.transform(&event(r#"{"do": "many-documents"}"#));
+            assert!(made.is_ok(), "{language}: {made:?}");
+        }
+        let health = plugin.health();
+        assert_eq!((health.calls, health.failed), (calls, 0), "{language}");
+        // A full memory throws an instance away; so may another test that fills the pool.
+        assert!(
+            health.instances <= 3,
+            "{language}: {} instances for {calls} calls",
+            health.instances
+        );
+    }
+}
+
+/// What the binary carries for new projects is what lies in `sdk/`.
+#[test]
+fn the_sdks_carry_all_their_files() {
+    let source = fs::read_to_string(repository().join("src/cli/plugin_project/sdk.rs")).expect("ours");
+    for (folder, endings) in [
+        ("sdk/js", &["js", "ts", "mjs"][..]),
+        ("sdk/js/lib", &["js"]),
+        ("sdk/python/headworks_plugin", &["py", "typed"]),
+        ("sdk/go", &["go", "mod"]),
+        ("sdk/rust/src", &["rs"]),
+        ("sdk/rust/src/document", &["rs"]),
+    ] {
+        for entry in fs::read_dir(repository().join(folder)).expect(folder) {
+            let path = entry.expect(folder).path();
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            if ending.is_some_and(|ending| endings.contains(&ending)) {
+                let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+                assert!(source.contains(name), "{}: not in sdk.rs", path.display());
+            }
+        }
+    }
+}
