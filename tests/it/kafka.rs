@@ -73,7 +73,8 @@ async fn tls_and_sasl_let_in_who_may_and_keep_the_rest_in_the_spool() {
     destinations.shutdown(Duration::from_secs(1)).await;
     drop((destination, destinations));
     let right = [secure(&broker, "SCRAM-SHA-512", USER.1)];
-    let destinations = start(&right, directory.path(), &Refusals::default());
+    let refusals = Refusals::default();
+    let destinations = start(&right, directory.path(), &refusals);
     let destination = events(&destinations);
     eventually("the spool is drained", || {
         destination.state() == DestinationState::Healthy
@@ -82,6 +83,29 @@ async fn tls_and_sasl_let_in_who_may_and_keep_the_rest_in_the_spool() {
     count += 50;
     assert_ordered_and_whole(&broker.consume_all("private").await, count);
 
+    // What this user may not write goes to quarantine with the broker's words, whether it is found out now or later.
+    broker.create_topic("forbidden", 1).await;
+    let broker = Arc::new(broker);
+    let denying = Arc::clone(&broker);
+    spawn_blocking(move || denying.deny("forbidden"))
+        .await
+        .expect("denied");
+    let deliveries = deliver(&destination, [record("forbidden", None, "9000", "{}")]).await;
+    match &deliveries[..] {
+        [Delivery::Refused { detail, .. }] => assert!(detail.contains("authorization"), "{detail}"),
+        [Delivery::Durable] => {
+            eventually("it is kept elsewhere", || refusals.lock().len() == 1).await;
+            assert!(
+                refusals.lock()[0].1.to_lowercase().contains("authorization"),
+                "{refusals:?}",
+                refusals = refusals.lock()
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(all_durable(
+        &deliver(&destination, numbered("private", count..count + 10)).await
+    ));
     destinations.shutdown(PATIENCE).await;
 }
 

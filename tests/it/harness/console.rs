@@ -95,7 +95,8 @@ fn mask(part: &str) -> &str {
 }
 
 /// How the lines of cargo's own progress begin, which a build under a command shows.
-const CARGO: [&str; 7] = [
+const CARGO: [&str; 8] = [
+    "Adding ",
     "Compiling ",
     "Finished ",
     "Downloading ",

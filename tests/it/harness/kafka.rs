@@ -58,7 +58,7 @@ impl Broker {
         Broker::start_node(1, None, false)
     }
 
-    /// The same with a second listener: TLS and SASL (PLAIN and SCRAM-SHA-512).
+    /// The same with a second listener: TLS, SASL (PLAIN and SCRAM-SHA-512) and access control.
     pub fn start_secure() -> Broker {
         Broker::start_node(1, None, true)
     }
@@ -159,6 +159,29 @@ impl Broker {
     /// Whom a client must trust.
     pub fn certificate(&self) -> PathBuf {
         self.directory.path().join("certificate.pem")
+    }
+
+    /// Takes from [`USER`] the right to write to a topic.
+    pub fn deny(&self, topic: &str) {
+        let (user, _) = USER;
+        let denied = java(&kafka_home(), self.directory.path())
+            .args([
+                "org.apache.kafka.tools.AclCommand",
+                "--bootstrap-server",
+                &self.bootstrap,
+                "--add",
+            ])
+            .args([
+                "--deny-principal",
+                &format!("User:{user}"),
+                "--operation",
+                "Write",
+                "--topic",
+                topic,
+            ])
+            .output()
+            .expect("java runs");
+        assert!(denied.status.success(), "{denied:?}");
     }
 
     /// Stops the process where it stands, until [`Broker::go_on`].
@@ -431,7 +454,10 @@ fn security(directory: &Path) -> String {
          listener.name.secure.plain.sasl.jaas.config={module}.plain.PlainLoginModule required user_{user}=\"{password}\";\n\
          listener.name.secure.scram-sha-512.sasl.jaas.config={module}.scram.ScramLoginModule required;\n\
          listener.name.secure.ssl.keystore.type=PEM\n\
-         listener.name.secure.ssl.keystore.location={}\n",
+         listener.name.secure.ssl.keystore.location={}\n\
+         authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+         super.users=User:ANONYMOUS\n\
+         allow.everyone.if.no.acl.found=true\n",
         keystore.display()
     )
 }

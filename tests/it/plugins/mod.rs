@@ -31,16 +31,16 @@ fn transformer() -> &'static Transformer {
     static SHARED: OnceLock<(Arc<Transformer>, tempfile::TempDir)> = OnceLock::new();
     let (transformer, _) = SHARED.get_or_init(|| {
         let cache = tempfile::tempdir().expect("a folder for the cache");
-        (make_transformer(cache.path()), cache)
+        // Five times the default: the host of these tests is built without optimisation.
+        (make_transformer(cache.path(), 50), cache)
     });
     transformer
 }
 
-fn make_transformer(cache: &Path) -> Arc<Transformer> {
+fn make_transformer(cache: &Path, plugin_time_ms: u32) -> Arc<Transformer> {
     Transformer::new(TransformSettings {
         limits: Limits {
-            // Five times the default: the host of these tests is built without optimisation.
-            plugin_time_ms: 50,
+            plugin_time_ms,
             ..Limits::default()
         },
         cache_dir: cache.join("compiled"),

@@ -229,7 +229,7 @@ async fn a_compiled_form_is_found_again_and_made_anew_where_it_is_damaged() {
             bytes[middle] ^= 0xff;
             std::fs::write(path, bytes).expect("ours");
         }
-        let transformer = make_transformer(folder.path());
+        let transformer = make_transformer(folder.path(), 50);
         let plugin = transformer
             .prepare(&name, 1, hostile_component(), None)
             .await

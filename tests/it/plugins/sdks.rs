@@ -18,7 +18,10 @@ const LANGUAGES: [&str; 4] = ["rust", "js", "python", "go"];
 /// The host of these tests, with the compiled forms of runs before: compiling Python takes many seconds.
 fn kept_transformer() -> &'static Arc<Transformer> {
     static SHARED: OnceLock<Arc<Transformer>> = OnceLock::new();
-    SHARED.get_or_init(|| make_transformer(&repository().join(".cache/plugins")))
+    SHARED.get_or_init(|| {
+        // Interpreters take their time in a host without optimisation, and these tests ask what comes out.
+        make_transformer(&repository().join(".cache/plugins"), 1000)
+    })
 }
 
 fn conformance(language: &str) -> PathBuf {
