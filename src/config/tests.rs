@@ -197,7 +197,7 @@ headworks.toml:20:8: destination[0].kind: "kafak" is not known here (did you mea
 headworks.toml:23:1: destination.two.brokers: is missing (name at least one: brokers = "localhost:9092")
 headworks.toml:28:8: destination.two.name: "two" is the name of another destination too (the other is at headworks.toml:24:8; give one of them another name)
 headworks.toml:30:1: destination.two.paht: unknown key (did you mean `path`?)
-headworks.toml:31:1: destination.two.brokers: unknown key (known in destination.two: kind, name, path)
+headworks.toml:31:1: destination.two.brokers: unknown key (known in destination.two: file_bytes, file_time_s, kind, name, path, retention_days)
 headworks.toml:34:14: telemetry.log_format: "jsno" is not known here (did you mean "json"?)
 headworks.toml:35:13: telemetry.log_level: "wran" is no log level (did you mean "warn"?)
 headworks.toml:36:1: telemetry.listen: unknown key (it belongs in [server])

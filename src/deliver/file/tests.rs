@@ -365,7 +365,7 @@ async fn only_closed_files_of_ours_are_removed_once_they_are_old() {
         fs::create_dir_all(day).expect("a folder");
         fs::write(day.join("0123456789abcdef-000000000001.ndjson.zst"), "").expect("a file");
     }
-    fs::write(mixed.join("notes.txt"), "of somebody else").expect("a file");
+    fs::write(mixed.join("notes.txt"), "").expect("a file");
     let elsewhere = place.directory.path().join("elsewhere");
     fs::create_dir(&elsewhere).expect("a folder");
     fs::write(elsewhere.join("0123456789abcdef-000000000001.ndjson.zst"), "").expect("a file");
