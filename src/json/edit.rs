@@ -223,6 +223,8 @@ fn take_new(value: NewValue) -> Result<Value, String> {
         NewValue::Number(_) => return Err("JSON has no NaN and no infinity".to_owned()),
         NewValue::Text(text) => Scalar::Text(text),
         NewValue::Json(text) => {
+            // White space around it would be taken for the document's own once it is the whole of it and edited again.
+            let text = text.trim_matches([' ', '\t', '\n', '\r']).to_owned();
             let document = Document::parse(text.into(), NEW_VALUE_DEPTH_MAX);
             return document
                 .map(Value::Source)

@@ -245,10 +245,15 @@ async fn neighbours_are_compared_and_enforced() {
     let first = put(&api, Role::Publisher, "a.b/0.1", "true").await;
     assert_eq!(first.json()["compatibility"], json!([yes("1")]));
 
-    for compatibility in ["backward", "forward", "full"] {
+    let texts = [
+        ("backward", r#"{"type": "string"}"#),
+        ("forward", "true"),
+        ("full", "true"),
+    ];
+    for (compatibility, text) in texts {
         api.put("/v1/types/a.b", json!({ "compatibility": compatibility }))
             .await;
-        let refused = put(&api, Role::Publisher, "a.b/3.5", "true").await;
+        let refused = put(&api, Role::Publisher, "a.b/3.5", text).await;
         assert_eq!(
             (refused.status, refused.code().as_str()),
             (409, "schema-incompatible"),
