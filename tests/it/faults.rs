@@ -27,30 +27,36 @@ const MOUNT: &str = "mkdir -p data && mount -t tmpfs -o size=16m none data && ex
 
 /// Issues ids, and keeps what was answered.
 #[derive(Default)]
-struct Oracle {
+pub struct Oracle {
     next: AtomicU64,
     owed: Mutex<HashSet<u64>>,
     refused: AtomicU64,
-    stop: AtomicBool,
+    pub stop: AtomicBool,
 }
 
 impl Oracle {
-    fn owed(&self) -> HashSet<u64> {
+    pub fn owed(&self) -> HashSet<u64> {
         self.owed.lock().expect("no sender panics").clone()
     }
 
-    fn accepted(&self) -> usize {
+    pub fn accepted(&self) -> usize {
         self.owed.lock().expect("no sender panics").len()
     }
 
-    fn refused(&self) -> u64 {
+    pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::SeqCst)
     }
 }
 
 /// Sends until it is told to stop, or the connection breaks where `dies` says that it may. A 503 must say when to come
 /// again; every other answer is a fault.
-fn send(gateway: &Gateway, key: &str, oracle: &Arc<Oracle>, padding: usize, dies: bool) -> JoinHandle<()> {
+pub fn send(
+    gateway: &Gateway,
+    key: &str,
+    oracle: &Arc<Oracle>,
+    padding: usize,
+    dies: bool,
+) -> JoinHandle<()> {
     let (oracle, key) = (Arc::clone(oracle), key.to_owned());
     let url = format!("http://{}/v1/events/fault.test", gateway.data_address());
     let client = reqwest::Client::new();
@@ -82,7 +88,7 @@ fn send(gateway: &Gateway, key: &str, oracle: &Arc<Oracle>, padding: usize, dies
     })
 }
 
-async fn set_up(gateway: &mut Gateway, to: Value) -> String {
+pub async fn set_up(gateway: &mut Gateway, to: Value) -> String {
     let key = gateway.partner("faults", json!({})).await;
     gateway
         .put("/v1/schemas/fault.test/1", json!({"type": "object"}))
@@ -96,7 +102,7 @@ async fn set_up(gateway: &mut Gateway, to: Value) -> String {
     key
 }
 
-fn numbers(records: impl IntoIterator<Item = Value>) -> HashSet<u64> {
+pub fn numbers(records: impl IntoIterator<Item = Value>) -> HashSet<u64> {
     records
         .into_iter()
         .map(|data| data["number"].as_u64().expect("a number"))
@@ -337,7 +343,7 @@ async fn a_process_that_dies_in_any_system_call_loses_nothing() {
     );
 }
 
-async fn assert_all_in_files(gateway: &Gateway, oracle: &Oracle, topic: &str, least: usize) {
+pub async fn assert_all_in_files(gateway: &Gateway, oracle: &Oracle, topic: &str, least: usize) {
     let owed = oracle.owed();
     assert!(owed.len() >= least, "{} events", owed.len());
     let begun = Instant::now();

@@ -19,6 +19,7 @@ use crate::{
     harness::{
         gateway,
         kinesis::{self, Fault, Put, Stub, Taken, ids_by_key, is_in_upper_shard},
+        long,
     },
 };
 
@@ -123,11 +124,13 @@ async fn partial_failures_are_sent_again_in_order() {
     .await;
     let directory = TempDir::new().expect("a temporary folder");
     let (destinations, destination) = on_stub(&stub, directory.path(), &Refusals::default());
-    let deliveries = deliver(&destination, keyed("orders", 40, 0..1200)).await;
+    let records = if long() { 12_000 } else { 1200 };
+    let deliveries = deliver(&destination, keyed("orders", 40, 0..records)).await;
     assert!(all_durable(&deliveries), "{deliveries:?}");
     // Where it took too long the rest goes through the spool.
-    eventually("all is delivered", || destination.counts().delivered == 1200).await;
-    assert_whole_and_ordered(&stub.taken(), 1200);
+    let all = || destination.counts().delivered as usize == records;
+    eventually("all is delivered", all).await;
+    assert_whole_and_ordered(&stub.taken(), records);
     for put in stub.puts() {
         let keys: HashSet<_> = put.keys.iter().collect();
         assert_eq!(keys.len(), put.keys.len(), "a key is in a call once");
@@ -196,7 +199,8 @@ async fn an_outage_goes_to_the_spool_and_comes_back_in_order() {
         Fault::Hang,
         Fault::Call(400, "ExpiredTokenException"),
     ];
-    for fault in faults {
+    let rounds = if long() { 5 } else { 1 };
+    for fault in (0..rounds).flat_map(|_| faults.clone()) {
         assert!(all_durable(
             &deliver(&destination, keyed("orders", 9, sent..sent + 50)).await
         ));
