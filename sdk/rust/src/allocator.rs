@@ -39,9 +39,7 @@ impl<A: GlobalAlloc> Sizes<A> {
             return None;
         }
         let index = layout.size().wrapping_sub(1) / GRAIN_BYTES;
-        self.free
-            .get(index)
-            .map(|list| (list, (index + 1) * GRAIN_BYTES))
+        self.free.get(index).map(|list| (list, (index + 1) * GRAIN_BYTES))
     }
 
     /// Cuts a slab into blocks, gives the first and lists the rest.
