@@ -9,7 +9,7 @@ export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 WASM := wasm32-unknown-unknown
 
-.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis senders bench clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis senders bench release clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -80,6 +80,11 @@ bench: ## Run the benchmarks and print their ratios.
 	cargo bench --locked --bench compatibility
 	cargo bench --locked --bench quarantine
 	cargo bench --locked --bench load
+
+release: ## Build the gateway for production, guided by a profile of itself under load: target/guided/headworks.
+	@scripts/setup test
+	$(MAKE) --no-print-directory plugins kafka
+	@scripts/release
 
 clean: ## Remove what was built. Downloads stay in .cache, data in data.
 	@cargo clean
