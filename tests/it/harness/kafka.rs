@@ -119,7 +119,10 @@ impl Broker {
         );
         let mut format = java(&home, directory.path());
         format
-            .args(["kafka.tools.StorageTool", "format", "-t", &cluster, "-c"])
+            .args(["kafka.tools.StorageTool", "format"])
+            // One argument: an id may begin with a dash.
+            .arg(format!("--cluster-id={cluster}"))
+            .arg("--config")
             .arg(directory.path().join("server.properties"));
         if secure {
             let (user, password) = USER;
