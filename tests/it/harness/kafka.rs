@@ -119,10 +119,13 @@ impl Broker {
         );
         let mut format = java(&home, directory.path());
         format
-            .args(["kafka.tools.StorageTool", "format"])
-            // One argument: an id may begin with a dash.
-            .arg(format!("--cluster-id={cluster}"))
-            .arg("--config")
+            // An identity may begin with a hyphen: it must not pass for an option.
+            .args([
+                "kafka.tools.StorageTool",
+                "format",
+                &format!("--cluster-id={cluster}"),
+                "-c",
+            ])
             .arg(directory.path().join("server.properties"));
         if secure {
             let (user, password) = USER;
