@@ -149,7 +149,7 @@ impl Kind {
 
 async fn send(gateway: Arc<Gateway>, shared: Arc<Shared>, sender: u64) {
     // Half of them keep their connection; the others open one for each request.
-    let idle = if sender % 2 == 0 { usize::MAX } else { 0 };
+    let idle = if sender.is_multiple_of(2) { usize::MAX } else { 0 };
     let client = reqwest::Client::builder()
         .pool_max_idle_per_host(idle)
         .timeout(ANSWER_MAX)
