@@ -219,41 +219,8 @@ pub fn judge(plan: &Plan, findings: &Findings) -> Result<(), Problem> {
     if let Some(((key, (is_replacement, enforced, verdict, with), comparisons), is_dependent)) =
         own.or_else(others)
     {
-        let name = format!("{}@{}", key.event_type, key.since);
         let enforced = format!("{enforced:?}").to_lowercase();
-        let what = match (is_dependent, is_replacement, verdict) {
-            (false, true, Verdict::No) => format!(
-                "{name} would refuse what it accepts now; register the text for a later version, or give force=true \
-                 as an operator"
-            ),
-            (false, true, _) => format!(
-                "{name} is registered with another text, and it is not proved that the new one accepts all that the \
-                 old one accepts; register it for a later version, or give force=true as an operator"
-            ),
-            (false, false, Verdict::No) => format!(
-                "the type enforces {enforced} compatibility, and {} does not have it with {}@{with}; mend the text, \
-                 or give force=true as an operator to register it all the same",
-                key.since, key.event_type
-            ),
-            (false, false, _) => format!(
-                "the type enforces {enforced} compatibility, and it is not proved with {}@{with}; give force=true as \
-                 an operator to register it all the same",
-                key.event_type
-            ),
-            (true, true, Verdict::No) => format!(
-                "{name} refers to it, and would refuse what it accepts now; register the text for a later version, \
-                 or give force=true as an operator"
-            ),
-            (true, false, Verdict::No) => format!(
-                "{name} refers to it, and would lose the {enforced} compatibility with {}@{with} that its type \
-                 enforces; give force=true as an operator to register it all the same",
-                key.event_type
-            ),
-            (true, _, _) => format!(
-                "{name} refers to it, and its {enforced} compatibility with {with} is not proved; give force=true as \
-                 an operator to register it all the same"
-            ),
-        };
+        let what = broken_promise(&key, &with, &enforced, (is_dependent, is_replacement, verdict));
         let code = match verdict {
             Verdict::No => Code::SchemaIncompatible,
             _ => Code::CompatibilityUnknown,
@@ -270,6 +237,50 @@ pub fn judge(plan: &Plan, findings: &Findings) -> Result<(), Problem> {
         return Err(Problem::new(Code::UpgradeRefused, detail).with_errors(problem.errors.clone()));
     }
     Ok(())
+}
+
+/// What would not hold any more, and what to do: `is_dependent`, whether it is the text that replaces another, and what
+/// was found.
+fn broken_promise(
+    key: &SchemaKey,
+    with: &str,
+    enforced: &str,
+    (is_dependent, is_replacement, verdict): (bool, bool, Verdict),
+) -> String {
+    let name = format!("{}@{}", key.event_type, key.since);
+    match (is_dependent, is_replacement, verdict) {
+        (false, true, Verdict::No) => format!(
+            "{name} would refuse what it accepts now; register the text for a later version, or give force=true \
+             as an operator"
+        ),
+        (false, true, _) => format!(
+            "{name} is registered with another text, and it is not proved that the new one accepts all that the \
+             old one accepts; register it for a later version, or give force=true as an operator"
+        ),
+        (false, false, Verdict::No) => format!(
+            "the type enforces {enforced} compatibility, and {} does not have it with {}@{with}; mend the text, \
+             or give force=true as an operator to register it all the same",
+            key.since, key.event_type
+        ),
+        (false, false, _) => format!(
+            "the type enforces {enforced} compatibility, and it is not proved with {}@{with}; give force=true as \
+             an operator to register it all the same",
+            key.event_type
+        ),
+        (true, true, Verdict::No) => format!(
+            "{name} refers to it, and would refuse what it accepts now; register the text for a later version, \
+             or give force=true as an operator"
+        ),
+        (true, false, Verdict::No) => format!(
+            "{name} refers to it, and would lose the {enforced} compatibility with {}@{with} that its type \
+             enforces; give force=true as an operator to register it all the same",
+            key.event_type
+        ),
+        (true, _, _) => format!(
+            "{name} refers to it, and its {enforced} compatibility with {with} is not proved; give force=true as \
+             an operator to register it all the same"
+        ),
+    }
 }
 
 pub fn comparisons(planned: &Planned, findings: &Findings) -> Vec<Comparison> {

@@ -2,7 +2,7 @@
 //! what has to be compiled, compared and tried for that.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::Arc,
 };
 
@@ -167,10 +167,9 @@ impl Plan {
         self.compile(admin, findings).await?;
         compare(admin, self.pairs(), findings).await;
         for trial in &self.trials {
-            let key = trial.key();
-            if !findings.trials.contains_key(&key) {
+            if let Entry::Vacant(place) = findings.trials.entry(trial.key()) {
                 let tried = try_out(admin, &trial.older, &trial.newer, trial.upgrade.clone()).await;
-                findings.trials.insert(key, tried.err());
+                place.insert(tried.err());
             }
         }
         Ok(())

@@ -253,7 +253,7 @@ impl References {
                     ));
                 }
             }
-            left.extend(outline.refers.iter().map(|(uri, _)| (uri, pointer, Some(key))));
+            left.extend(outline.refers.keys().map(|uri| (uri, pointer, Some(key))));
         }
         if faults.is_empty() {
             Ok(Texts::new(texts))
