@@ -66,7 +66,7 @@ pub struct Pipeline {
     tables: ArcSwap<Tables>,
     destinations: Destinations,
     quarantine: Arc<Quarantine>,
-    duplicates: Duplicates,
+    duplicates: Arc<Duplicates>,
     recent: Arc<Recent>,
     webhook_ids: WebhookIds,
     limits: Limits,
@@ -91,8 +91,8 @@ impl Pipeline {
         limits: Limits,
         telemetry: Arc<Telemetry>,
     ) -> Arc<Pipeline> {
-        let duplicates = Duplicates::new();
-        duplicates.remember_known(destinations.take_known());
+        let duplicates = Arc::new(Duplicates::new());
+        duplicates::fill(&duplicates, destinations.take_known());
         Arc::new(Pipeline {
             tables: ArcSwap::from_pointee(Tables::empty(Compiler::new(limits.compiled_schema_bytes.0))),
             destinations,
