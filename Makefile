@@ -9,7 +9,7 @@ export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 WASM := wasm32-unknown-unknown
 
-.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis senders bench clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench bench-load bench-count clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -23,7 +23,7 @@ run: setup ## Build, start the gateway with the examples, print commands to try.
 
 test: ## Run everything that must pass, a real Kafka included; does its own set-up.
 	@scripts/setup test
-	$(MAKE) --no-print-directory fmt plugins kafka kinesis senders clippy doc sdks
+	$(MAKE) --no-print-directory fmt plugins kafka kinesis collector senders clippy doc sdks
 	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo test --locked --workspace); fi
 	cargo test --locked --workspace --no-fail-fast
 
@@ -32,7 +32,7 @@ test-long: ## Run the tests that take long, with a real MinIO; does its own set-
 	HEADWORKS_TEST_LONG=1 cargo test --locked --lib -- spool::tests::seeds --nocapture
 	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- crash:: faults:: stores:: quarantine:: --nocapture
 
-check: setup fmt clippy doc deny ## Check format, lints, documentation and dependencies, without running a test.
+check: setup fmt clippy doc deny deploy ## Check format, lints, documentation, dependencies and deploy/, without running a test.
 
 fmt:
 	cargo fmt --all --check
@@ -72,6 +72,12 @@ senders: ## Fetch the SDKs of other services that tests point at the gateway.
 kinesis: ## Fetch the Kinesis emulator that tests deliver to.
 	@if [ -x tests/kinesis/fetch.sh ]; then tests/kinesis/fetch.sh; fi
 
+deploy: ## Check deploy/ with promtool, hadolint, helm, kubeconform and systemd's tools.
+	@scripts/check-deploy
+
+collector: ## Build the OpenTelemetry collector that a test sends to.
+	@tests/collector/fetch.sh
+
 bench: ## Run the benchmarks and print their ratios.
 	@scripts/setup test
 	$(MAKE) --no-print-directory plugins kafka
@@ -80,6 +86,17 @@ bench: ## Run the benchmarks and print their ratios.
 	cargo bench --locked --bench compatibility
 	cargo bench --locked --bench quarantine
 	cargo bench --locked --bench load
+	$(MAKE) --no-print-directory bench-count
+
+bench-load: ## Load the gateway beside its ceiling: CPU an event, latencies, memory, as table, JSON and picture.
+	@scripts/setup test
+	$(MAKE) --no-print-directory plugins kafka
+	cargo bench --locked --bench load -- --json target/load.json --plot target/load.svg $(LOAD)
+
+bench-count: ## Count instructions an event by stage; fails where a stage takes 5 % more than its baseline.
+	@scripts/setup test
+	$(MAKE) --no-print-directory plugins
+	cargo bench --locked --bench count -- $(COUNT)
 
 clean: ## Remove what was built. Downloads stay in .cache, data in data.
 	@cargo clean

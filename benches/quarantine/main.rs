@@ -30,7 +30,7 @@ use headworks::{
     spool::{Budget, Spool, SpoolOptions},
     store::Store,
     telemetry::Telemetry,
-    transform::{TransformSettings, Transformer},
+    transform::{Allocation, TransformSettings, Transformer},
 };
 
 const EVENTS: usize = 1_000_000;
@@ -266,11 +266,12 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         events: 100,
         max_bytes: ByteSize(64 << 20),
     });
-    let telemetry = Telemetry::new().expect("instruments");
+    let telemetry = Telemetry::new(1000);
     let transformer = Transformer::new(TransformSettings {
         limits: Limits::default(),
         cache_dir: folder.join("cache"),
         compiler: env!("CARGO_BIN_EXE_headworks").into(),
+        allocation: Allocation::default(),
     })
     .expect("the engine starts");
     let webhook_ids = WebhookIds::open(folder).expect("the folder can be written");
@@ -281,7 +282,7 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         recent,
         webhook_ids,
         Limits::default(),
-        telemetry,
+        Arc::clone(&telemetry),
     );
     let tables = Tables::build(
         registry.state(),
@@ -289,6 +290,7 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         &registry,
         &transformer,
         &sealer,
+        &telemetry,
     )
     .await;
     pipeline.install(tables);

@@ -5,11 +5,13 @@ mod arguments;
 mod client;
 mod commands;
 mod confirm;
+mod doctor;
 mod failure;
 mod output;
 pub mod plugin_project;
 mod resources;
 mod schema_files;
+mod top;
 #[cfg(test)]
 mod tests;
 
@@ -65,6 +67,14 @@ fn run(command: Command) -> Result<(), Failure> {
 async fn speak(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve { .. } | Command::Config { .. } | Command::Spool { .. } => Ok(()),
+        Command::Doctor(arguments) => {
+            let file = config_file(arguments.config.as_deref());
+            doctor::run(&arguments, file).await
+        }
+        Command::Top(arguments) => top::run(&arguments, &Client::new(&arguments.remote)?).await,
+        Command::Tail(arguments) => {
+            commands::tail::run(&arguments, &Client::new(&arguments.remote)?).await
+        }
         Command::Apply(arguments) => {
             let client = Client::new(&arguments.remote)?;
             apply::run(&arguments, &client, &mut Output::new(&arguments.remote)).await
@@ -117,10 +127,14 @@ async fn speak(command: Command) -> Result<(), Failure> {
     }
 }
 
-fn serve(config: Option<&Path>) -> Result<(), Failure> {
+/// The file that was named; else the usual one, where it is there.
+fn config_file(named: Option<&Path>) -> Option<&Path> {
     let present = Path::new(CONFIG_FILE);
-    let file = config.or_else(|| present.exists().then_some(present));
-    let settings = crate::config::load(file, environment())?;
+    named.or_else(|| present.exists().then_some(present))
+}
+
+fn serve(config: Option<&Path>) -> Result<(), Failure> {
+    let settings = crate::config::load(config_file(config), environment())?;
     for warning in settings.warnings() {
         output::note(&format!("warning: {warning}"));
     }

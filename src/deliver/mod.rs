@@ -8,6 +8,7 @@ mod file;
 mod identity;
 mod kafka;
 mod kinesis;
+mod probe;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use std::{
 use futures::future::{BoxFuture, join_all};
 
 pub use acknowledgement::{Acknowledgement, Ticket};
+pub use probe::probe;
 pub use identity::{RecordIdentity, records_after};
 
 use crate::{
@@ -52,6 +54,14 @@ pub enum Delivery {
 }
 
 impl Delivery {
+    fn fault(&self) -> Option<&'static str> {
+        match self {
+            Delivery::Durable => None,
+            Delivery::Refused { .. } => Some("refused"),
+            Delivery::NoPlace { .. } => Some("no place"),
+        }
+    }
+
     /// A refused record can be kept elsewhere; for one without a place the sender must come again.
     fn severity(&self) -> u8 {
         match self {

@@ -19,7 +19,7 @@ use crate::{
     },
     event::PluginName,
     limits::Limits,
-    transform::{TransformSettings, Transformer},
+    transform::{Allocation, TransformSettings, Transformer},
 };
 
 #[derive(Deserialize)]
@@ -194,6 +194,7 @@ fn transformer() -> Result<(Arc<Transformer>, Option<tempfile::TempDir>), Failur
             limits: Limits::default(),
             cache_dir,
             compiler: compiler.clone(),
+            allocation: Allocation::default(),
         })
     };
     if let Some(kept) = plugin_project::kept_compiled()

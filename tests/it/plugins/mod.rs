@@ -18,7 +18,7 @@ use headworks::{
     event::{Attributes, Body, Decoded, Output, Validated},
     json::Document,
     limits::Limits,
-    transform::{PluginFailure, Prepared, TransformSettings, Transformer},
+    transform::{Allocation, PluginFailure, Prepared, TransformSettings, Transformer},
 };
 use serde_json::Value;
 
@@ -45,6 +45,7 @@ fn make_transformer(cache: &Path, plugin_time_ms: u32) -> Arc<Transformer> {
         },
         cache_dir: cache.join("compiled"),
         compiler: PathBuf::from(env!("CARGO_BIN_EXE_headworks")),
+        allocation: Allocation::default(),
     })
     .expect("this machine runs plugins")
 }
@@ -106,7 +107,7 @@ fn only_body(outputs: Result<Vec<Output>, PluginFailure>) -> String {
 /// The text of a call that failed by the plugin's fault.
 fn failure(result: Result<Vec<Output>, PluginFailure>) -> String {
     match result {
-        Err(PluginFailure::Failed(text)) => text,
+        Err(PluginFailure::Failed(text) | PluginFailure::Trapped(text)) => text,
         other => panic!("a failure, not {other:?}"),
     }
 }
