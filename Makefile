@@ -9,7 +9,7 @@ export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 WASM := wasm32-unknown-unknown
 
-.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench bench-load bench-count clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench bench-load bench-count release clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -97,6 +97,11 @@ bench-count: ## Count instructions an event by stage; fails where a stage takes 
 	@scripts/setup test
 	$(MAKE) --no-print-directory plugins
 	cargo bench --locked --bench count -- $(COUNT)
+
+release: ## Build the gateway for production, guided by a profile of itself under load: target/guided/headworks.
+	@scripts/setup test
+	$(MAKE) --no-print-directory plugins kafka
+	@scripts/release
 
 clean: ## Remove what was built. Downloads stay in .cache, data in data.
 	@cargo clean

@@ -50,7 +50,11 @@ fn main() -> ExitCode {
     let mut is_worse = false;
     println!("instructions an event    counted   baseline");
     for (stage, events) in stages::ALL {
-        if arguments.word.as_ref().is_some_and(|word| !stage.contains(word.as_str())) {
+        if arguments
+            .word
+            .as_ref()
+            .is_some_and(|word| !stage.contains(word.as_str()))
+        {
             continue;
         }
         let runs = u64::from(MANY - FEW) * u64::from(events);
@@ -82,14 +86,19 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if is_worse {
-        eprintln!("a stage takes more than 5 % more than its baseline; where that is meant, run with --save and say why");
+        eprintln!(
+            "a stage takes more than 5 % more than its baseline; where that is meant, run with --save and say why"
+        );
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
 fn path() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/count/baseline.json"))
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/benches/count/baseline.json"
+    ))
 }
 
 fn read_baseline() -> BTreeMap<String, u64> {
@@ -103,7 +112,11 @@ fn read_baseline() -> BTreeMap<String, u64> {
 fn instructions(stage: &str, times: u32) -> u64 {
     let program = std::env::current_exe().expect("the program has a path");
     let output = Command::new("valgrind")
-        .args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"])
+        .args([
+            "--tool=cachegrind",
+            "--cache-sim=no",
+            "--cachegrind-out-file=/dev/null",
+        ])
         // A main thread's stack as deep as the gateway's workers have.
         .arg("--main-stacksize=8388608")
         .arg(program)
@@ -114,10 +127,14 @@ fn instructions(stage: &str, times: u32) -> u64 {
         .expect("valgrind runs: apt-get install valgrind");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stage}: {said}");
-    let line = said.lines().find(|line| line.contains("I ") && line.contains("refs:"));
+    let line = said
+        .lines()
+        .find(|line| line.contains("I ") && line.contains("refs:"));
     let digits: String = line
         .and_then(|line| line.rsplit_once(':'))
         .map(|(_, number)| number.chars().filter(char::is_ascii_digit).collect())
         .unwrap_or_default();
-    digits.parse().unwrap_or_else(|_| panic!("valgrind counted nothing: {said}"))
+    digits
+        .parse()
+        .unwrap_or_else(|_| panic!("valgrind counted nothing: {said}"))
 }

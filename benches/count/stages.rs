@@ -114,7 +114,9 @@ impl Decoder {
         };
         let batch = decode::decode(head, body, &context).expect("the body is in order");
         let events = batch.events.into_iter();
-        events.map(|event| event.expect("every line is an event")).collect()
+        events
+            .map(|event| event.expect("every line is an event"))
+            .collect()
     }
 }
 
@@ -136,7 +138,8 @@ fn page_view() -> Vec<u8> {
 }
 
 fn schemas() -> Schemas {
-    let text = std::fs::read_to_string(format!("{ROOT}/schemas/app.page_view/5.10.0.json")).expect("the schema is there");
+    let text = std::fs::read_to_string(format!("{ROOT}/schemas/app.page_view/5.10.0.json"))
+        .expect("the schema is there");
     let event_type: EventType = "app.page_view".parse().expect("the name is a type's");
     let key = SchemaKey {
         event_type: event_type.clone(),
@@ -188,7 +191,11 @@ fn plugin() -> Arc<Prepared> {
             .arg(format!("{ROOT}/plugins/page-view"))
             .output()
             .expect("the program runs");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        assert!(
+            built.status.success(),
+            "{}",
+            String::from_utf8_lossy(&built.stderr)
+        );
     }
     let component = Bytes::from(std::fs::read(component_path).expect("the component is there"));
     let transformer = Transformer::new(TransformSettings {
@@ -208,8 +215,14 @@ fn plugin() -> Arc<Prepared> {
         .build()
         .expect("a runtime can be made")
         .block_on(async {
-            transformer.compile(component.clone()).await.expect("the plugin compiles");
-            transformer.prepare(&name, 1, component, None).await.expect("the plugin runs")
+            transformer
+                .compile(component.clone())
+                .await
+                .expect("the plugin compiles");
+            transformer
+                .prepare(&name, 1, component, None)
+                .await
+                .expect("the plugin runs")
         })
 }
 

@@ -85,7 +85,10 @@ pub async fn run(
             let schedule = requests_per_s.map(|rate| {
                 let between = Duration::from_secs_f64(connections as f64 / rate);
                 // Connections take turns.
-                (started + between.mul_f64(index as f64 / connections as f64), between)
+                (
+                    started + between.mul_f64(index as f64 / connections as f64),
+                    between,
+                )
             });
             tokio::spawn(connection(target.address, request.clone(), end, schedule))
         })
@@ -156,9 +159,7 @@ async fn connection(
         answer(&mut stream, &mut buffer).await;
         let latency = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
         latencies.saturating_record(latency);
-        due = due
-            .zip(schedule)
-            .map(|(due, (_, between))| due + between);
+        due = due.zip(schedule).map(|(due, (_, between))| due + between);
     }
     latencies
 }

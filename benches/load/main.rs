@@ -3,7 +3,7 @@
 //! A real Kafka, the gateway as its own process, and the ceiling: a server of the same process shape that only takes
 //! requests and produces their lines to Kafka. Rounds alternate, so that a slow minute of the machine hits all alike.
 //!
-//! `cargo bench --bench load -- [--rounds N] [--seconds N] [--json FILE] [--against FILE] [--plot FILE]
+//! `cargo bench --bench load -- [--rounds N] [--seconds N] [--json FILE] [--against FILE] [--plot FILE] [--gateway FILE]
 //! [--peer NAME URL PID]`
 
 mod ceiling;
@@ -47,6 +47,9 @@ struct Arguments {
     /// A header of requests to peers, such as "authorization: Bearer …".
     #[arg(long, value_name = "HEADER")]
     peer_header: Vec<String>,
+    /// The build of the gateway that is measured; without it, the one that cargo has just made.
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_headworks"))]
+    gateway: PathBuf,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -82,7 +85,7 @@ async fn measure(arguments: &Arguments) {
         broker.create_topic(topic, 4).await;
     }
     let ceiling = Ceiling::start(broker.bootstrap()).await;
-    let gateway = Gateway::start(broker.bootstrap()).await;
+    let gateway = Gateway::start(broker.bootstrap(), &arguments.gateway).await;
     let event = page_view();
     println!(
         "{}-byte events, {} rounds of {} s a path and loop, Kafka acks=all, {} cores; CPU is the server process's own",
@@ -98,9 +101,18 @@ async fn measure(arguments: &Arguments) {
     let mut paths = vec![
         path("ceiling", &ceiling.target, ceiling.process.watched()),
         path("validate", &gateway.validated, gateway.process.watched()),
-        path("validate + plugin", &gateway.transformed, gateway.process.watched()),
+        path(
+            "validate + plugin",
+            &gateway.transformed,
+            gateway.process.watched(),
+        ),
     ];
-    paths.extend(arguments.peer.chunks_exact(3).map(|peer| self::peer(peer, &arguments.peer_header)));
+    paths.extend(
+        arguments
+            .peer
+            .chunks_exact(3)
+            .map(|peer| self::peer(peer, &arguments.peer_header)),
+    );
 
     let mut report = Report::default();
     for round in 0..arguments.rounds {
@@ -118,7 +130,10 @@ async fn measure(arguments: &Arguments) {
     println!("{report}");
     if let Some(file) = &arguments.against {
         let saved = std::fs::read(file).expect("the saved run can be read");
-        println!("{}", report.against(&serde_json::from_slice(&saved).expect("it is JSON")));
+        println!(
+            "{}",
+            report.against(&serde_json::from_slice(&saved).expect("it is JSON"))
+        );
     }
     if let Some(file) = &arguments.json {
         let text = serde_json::to_string_pretty(&report.json()).expect("figures are JSON");
@@ -156,14 +171,20 @@ fn peer(given: &[String], headers: &[String]) -> Path {
     let [name, url, pid] = given else {
         panic!("a peer has a name, a URL and a process")
     };
-    let rest = url.strip_prefix("http://").expect("a peer's URL begins with http://");
+    let rest = url
+        .strip_prefix("http://")
+        .expect("a peer's URL begins with http://");
     let at = rest.find('/').unwrap_or(rest.len());
     let (address, path) = rest.split_at(at);
     Path {
         name: name.clone(),
         target: Target {
             address: address.parse().expect("a peer's URL has an address and a port"),
-            path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
+            path: if path.is_empty() {
+                "/".to_owned()
+            } else {
+                path.to_owned()
+            },
             headers: headers.iter().map(|header| format!("{header}\r\n")).collect(),
         },
         process: Watched::new(pid.parse().expect("a process has a number")),

@@ -20,8 +20,20 @@ pub fn draw(figures: &Value, file: &Path) {
     let root = SVGBackend::new(file, SIZE).into_drawing_area();
     root.fill(&WHITE).expect("the file can be written");
     let (left, right) = root.split_horizontally(SIZE.0 / 2);
-    bars(&left, figures, "closed", "cpu_us_per_event", "CPU µs an event, closed loop");
-    bars(&right, figures, "open, half", "p99_ms", "p99 in ms, open loop at half load");
+    bars(
+        &left,
+        figures,
+        "closed",
+        "cpu_us_per_event",
+        "CPU µs an event, closed loop",
+    );
+    bars(
+        &right,
+        figures,
+        "open, half",
+        "p99_ms",
+        "p99 in ms, open loop at half load",
+    );
     root.present().expect("the file can be written");
 }
 
@@ -64,14 +76,15 @@ fn bars<B: DrawingBackend>(
         .draw()
         .expect("the axes are drawn");
     for (index, (shape, path, value)) in rows.iter().enumerate() {
-        let colour = PALETTE[paths.iter().position(|known| *known == path).unwrap_or_default() % PALETTE.len()];
+        let colour =
+            PALETTE[paths.iter().position(|known| *known == path).unwrap_or_default() % PALETTE.len()];
         let (from, to) = (index as f64 + 0.1, index as f64 + 0.9);
         let bar = Rectangle::new([(from, least.max(0.01)), (to, *value)], colour.filled());
         let drawn = chart.draw_series([bar]).expect("a bar is drawn");
         if rows.iter().position(|row| row.1 == *path) == Some(index) {
-            drawn.label(path.as_str()).legend(move |(x, y)| {
-                Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour.filled())
-            });
+            drawn
+                .label(path.as_str())
+                .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour.filled()));
         }
         let label = format!("{value:.1}");
         let small = ("sans-serif", 12).into_font();
@@ -79,7 +92,11 @@ fn bars<B: DrawingBackend>(
             .draw_series([Text::new(label, (from, *value * 1.15), small.clone())])
             .expect("a label is drawn");
         chart
-            .draw_series([Text::new(shape.clone(), (from, least.max(0.01) * 1.05), small.color(&WHITE))])
+            .draw_series([Text::new(
+                shape.clone(),
+                (from, least.max(0.01) * 1.05),
+                small.color(&WHITE),
+            )])
             .expect("a label is drawn");
     }
     chart

@@ -110,13 +110,19 @@ impl Report {
     }
 
     pub fn json(&self) -> Value {
-        let rows = self.rows.iter().map(|(row, measured)| self.figures(row, measured));
+        let rows = self
+            .rows
+            .iter()
+            .map(|(row, measured)| self.figures(row, measured));
         Value::Array(rows.collect())
     }
 
     /// What has changed since a saved run: ratios to the ceiling of each run, since machines differ.
     pub fn against(&self, saved: &Value) -> String {
-        let mut text = format!("{:<10} {:<11} {:<20} {:>10} {:>10} {:>9}\n", "shape", "loop", "path", "then", "now", "change");
+        let mut text = format!(
+            "{:<10} {:<11} {:<20} {:>10} {:>10} {:>9}\n",
+            "shape", "loop", "path", "then", "now", "change"
+        );
         for now in self.json().as_array().into_iter().flatten() {
             let is_same = |then: &&Value| ["shape", "loop", "path"].iter().all(|key| then[key] == now[key]);
             let then = saved.as_array().into_iter().flatten().find(is_same);
@@ -140,7 +146,16 @@ impl fmt::Display for Report {
         writeln!(
             formatter,
             "{:<10} {:<11} {:<20} {:>9} {:>20} {:>9} {:>8} {:>8} {:>9} {:>6}",
-            "shape", "loop", "path", "CPU µs/ev", "ratio (min–max)", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "MiB"
+            "shape",
+            "loop",
+            "path",
+            "CPU µs/ev",
+            "ratio (min–max)",
+            "events/s",
+            "p50 ms",
+            "p99 ms",
+            "p99.9 ms",
+            "MiB"
         )?;
         for (row, measured) in &self.rows {
             let figures = self.figures(row, measured);

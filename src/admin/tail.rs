@@ -92,7 +92,10 @@ impl TailFilter {
                 .split_once('=')
                 .filter(|(pointer, _)| pointer_tokens(pointer).is_ok());
             if read.is_none() {
-                query.fault("where", "must be a JSON Pointer, = and a value, such as /user/plan=pro");
+                query.fault(
+                    "where",
+                    "must be a JSON Pointer, = and a value, such as /user/plan=pro",
+                );
             }
             read.map(|(pointer, value)| (pointer.to_owned(), value.to_owned()))
         });
@@ -107,7 +110,8 @@ impl TailFilter {
     }
 
     fn matches(&self, event: &Passed, data: Option<&Value>) -> bool {
-        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        let is =
+            |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         is(&self.partner, event.partner.as_str())
             && is(&self.event_type, event.attributes.event_type.as_str())
             && is(&self.status, event.status)
@@ -118,7 +122,7 @@ impl TailFilter {
                 let found = data.and_then(|data| data.pointer(pointer));
                 found.is_some_and(|found| match found {
                     Value::String(text) => text == wanted,
-                    other => other.to_string() == *wanted,
+                    other => serde_json::from_str::<Value>(wanted).is_ok_and(|wanted| *other == wanted),
                 })
             })
     }
@@ -151,10 +155,13 @@ pub async fn tail(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, 
             format!("{TAIL_WATCHERS} clients watch already; end one of them"),
         )
     })?;
-    let events = stream::unfold((watcher, admin, filter), |(mut watcher, admin, filter)| async move {
-        let event = next(&mut watcher, &admin, &filter).await;
-        Some((Ok::<_, Infallible>(event), (watcher, admin, filter)))
-    });
+    let events = stream::unfold(
+        (watcher, admin, filter),
+        |(mut watcher, admin, filter)| async move {
+            let event = next(&mut watcher, &admin, &filter).await;
+            Some((Ok::<_, Infallible>(event), (watcher, admin, filter)))
+        },
+    );
     let mut response = Sse::new(events)
         .keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE))
         .into_response();

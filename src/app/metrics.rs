@@ -129,7 +129,11 @@ fn plugins(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, transformer: &Arc<Tr
     let loading = Arc::clone(transformer);
     telemetry.observe(&catalogue::PLUGIN_CACHE, move || {
         let loads = loading.loads();
-        let sources = [("compiler", loads.compiled), ("disk", loads.disk), ("memory", loads.memory)];
+        let sources = [
+            ("compiler", loads.compiled),
+            ("disk", loads.disk),
+            ("memory", loads.memory),
+        ];
         sources.map(|(from, count)| (count, vec![from.to_owned()])).into()
     });
     let transformer = Arc::clone(transformer);
@@ -162,9 +166,6 @@ fn quarantine(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, figures: &Arc<Arc
             age.map_or(0, |age| age.as_secs().unsigned_abs())
         }),
     );
-    telemetry.observe(
-        &catalogue::QUARANTINE_EXPIRING,
-        read(|figures| figures.expiring),
-    );
+    telemetry.observe(&catalogue::QUARANTINE_EXPIRING, read(|figures| figures.expiring));
     telemetry.observe(&catalogue::QUARANTINE_DROPPED, read(|figures| figures.dropped));
 }

@@ -14,9 +14,9 @@ use crate::{
 pub(super) fn of(pipeline: &Pipeline, registry: &Registry, place: &Place) -> Readiness {
     let running = Check {
         name: "running".to_owned(),
-        ok: !pipeline.is_stopping(),
+        ok: !pipeline.is_leaving(),
         detail: pipeline
-            .is_stopping()
+            .is_leaving()
             .then(|| "this node is shutting down".to_owned()),
     };
     let health = registry.health();
@@ -71,7 +71,9 @@ impl Place {
     /// destination needs it.
     fn check(&self, pipeline: &Pipeline) -> Check {
         let destinations = || pipeline.destinations().iter();
-        let waiting: u64 = destinations().map(|destination| destination.pending().bytes).sum();
+        let waiting: u64 = destinations()
+            .map(|destination| destination.pending().bytes)
+            .sum();
         let free = rustix::fs::statvfs(&self.data_dir)
             .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
         let full = match (waiting >= self.spool_bytes_max, free < ROOM_BYTES) {

@@ -84,7 +84,14 @@ pub async fn run(arguments: &DoctorArguments, config: Option<&Path>) -> Result<(
         findings.push(self::destination(destination).await);
     }
     if let Some(endpoint) = &settings.telemetry.otlp_endpoint {
-        findings.push(reached("collector", endpoint, "mend telemetry.otlp_endpoint, or leave it out").await);
+        findings.push(
+            reached(
+                "collector",
+                endpoint,
+                "mend telemetry.otlp_endpoint, or leave it out",
+            )
+            .await,
+        );
     }
     findings.push(gateway(&settings).await);
     report(&findings, arguments.json)
@@ -120,7 +127,13 @@ async fn readiness(settings: &Settings) -> Result<(bool, String), Failure> {
     let body: serde_json::Value = answer.json().await.map_err(failed)?;
     let checks = body["checks"].as_array().into_iter().flatten();
     let reasons: Vec<String> = checks
-        .filter_map(|check| Some(format!("{}: {}", check["name"].as_str()?, check["detail"].as_str()?)))
+        .filter_map(|check| {
+            Some(format!(
+                "{}: {}",
+                check["name"].as_str()?,
+                check["detail"].as_str()?
+            ))
+        })
         .collect();
     Ok((is_ready, reasons.join("; ")))
 }
@@ -136,7 +149,11 @@ fn configuration(settings: &Settings) -> Vec<Finding> {
         .map(|fault| fault.to_string())
         .chain(crate::store::check(&settings.store).map(|fault| fault.to_string()));
     for fault in faults {
-        findings.push(Finding::fault("configuration", fault, "mend the configuration file"));
+        findings.push(Finding::fault(
+            "configuration",
+            fault,
+            "mend the configuration file",
+        ));
     }
     if findings.is_empty() {
         findings.push(Finding::good("configuration", "is in order"));
@@ -160,7 +177,10 @@ async fn store(settings: &Settings) -> Finding {
     });
     let mend = "check store.url, store.options, and that this node may read, write, list and delete there";
     match asked.await {
-        Ok(Ok((true, took))) => Finding::good(what, format!("takes, keeps and gives back; 4 calls in {took:.1?}")),
+        Ok(Ok((true, took))) => Finding::good(
+            what,
+            format!("takes, keeps and gives back; 4 calls in {took:.1?}"),
+        ),
         Ok(Ok((false, _))) => Finding::fault(
             what,
             "does not keep to put-if-absent: two gateways could write the same change",
@@ -182,7 +202,10 @@ async fn destination(destination: &crate::config::DestinationSettings) -> Findin
         return reached(&what, &url, mend).await;
     }
     match deliver::probe(destination).await {
-        Ok(found) => Finding::good(what, found.unwrap_or_else(|| "cannot be asked without a record".to_owned())),
+        Ok(found) => Finding::good(
+            what,
+            found.unwrap_or_else(|| "cannot be asked without a record".to_owned()),
+        ),
         Err(error) => Finding::warning(what, error, mend),
     }
 }
@@ -206,14 +229,28 @@ async fn reached(what: &str, url: &str, mend: &str) -> Finding {
 async fn gateway(settings: &Settings) -> Finding {
     match readiness(settings).await {
         Ok((true, reasons)) if reasons.is_empty() => Finding::good("gateway", "runs and is ready"),
-        Ok((true, reasons)) => Finding::warning("gateway", format!("is ready; {reasons}"), "see docs/runbook.md"),
-        Ok((false, reasons)) => Finding::fault("gateway", format!("is not ready: {reasons}"), "see docs/runbook.md"),
-        Err(_) => Finding::good("gateway", format!("none runs on {}", settings.server.admin_listen)),
+        Ok((true, reasons)) => {
+            Finding::warning("gateway", format!("is ready; {reasons}"), "see docs/runbook.md")
+        }
+        Ok((false, reasons)) => Finding::fault(
+            "gateway",
+            format!("is not ready: {reasons}"),
+            "see docs/runbook.md",
+        ),
+        Err(_) => Finding::good(
+            "gateway",
+            format!("none runs on {}", settings.server.admin_listen),
+        ),
     }
 }
 
 fn report(findings: &[Finding], json: bool) -> Result<(), Failure> {
-    let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+    let count = |verdict| {
+        findings
+            .iter()
+            .filter(|finding| finding.verdict == verdict)
+            .count()
+    };
     let (faults, warnings) = (count(Verdict::Fault), count(Verdict::Warning));
     if json {
         let text = serde_json::json!({"faults": faults, "warnings": warnings, "findings": findings});
@@ -225,7 +262,11 @@ fn report(findings: &[Finding], json: bool) -> Result<(), Failure> {
                 Verdict::Warning => "warning",
                 Verdict::Fault => "FAULT  ",
             };
-            output::line(&format!("{mark}  {}: {}", printable(&finding.what), printable(&finding.found)))?;
+            output::line(&format!(
+                "{mark}  {}: {}",
+                printable(&finding.what),
+                printable(&finding.found)
+            ))?;
             if let Some(mend) = &finding.mend {
                 output::line(&format!("         → {}", printable(mend)))?;
             }

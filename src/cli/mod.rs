@@ -11,9 +11,10 @@ mod output;
 pub mod plugin_project;
 mod resources;
 mod schema_files;
-mod top;
+mod sockets;
 #[cfg(test)]
 mod tests;
+mod top;
 
 use std::{path::Path, process::ExitCode};
 
@@ -72,9 +73,7 @@ async fn speak(command: Command) -> Result<(), Failure> {
             doctor::run(&arguments, file).await
         }
         Command::Top(arguments) => top::run(&arguments, &Client::new(&arguments.remote)?).await,
-        Command::Tail(arguments) => {
-            commands::tail::run(&arguments, &Client::new(&arguments.remote)?).await
-        }
+        Command::Tail(arguments) => commands::tail::run(&arguments, &Client::new(&arguments.remote)?).await,
         Command::Apply(arguments) => {
             let client = Client::new(&arguments.remote)?;
             apply::run(&arguments, &client, &mut Output::new(&arguments.remote)).await
@@ -138,7 +137,8 @@ fn serve(config: Option<&Path>) -> Result<(), Failure> {
     for warning in settings.warnings() {
         output::note(&format!("warning: {warning}"));
     }
-    crate::app::serve(settings).map_err(|error| Failure::Serve(error.to_string()))
+    let sockets = sockets::handed_over(environment()).map_err(Failure::Serve)?;
+    crate::app::serve(settings, sockets).map_err(|error| Failure::Serve(error.to_string()))
 }
 
 fn check(file: &Path) -> Result<(), Failure> {

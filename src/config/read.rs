@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr, ops::Range, path::PathBuf};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    KeySettings, QuarantineSettings, RecentSettings, Secret, ServerSettings, Settings, SpoolSettings, StoreSettings,
-    TelemetrySettings, TlsSettings, destination,
+    KeySettings, QuarantineSettings, RecentSettings, Secret, ServerSettings, Settings, SpoolSettings,
+    StoreSettings, TelemetrySettings, TlsSettings, destination,
     error::{ConfigError, ConfigErrors, Place},
     overrides,
     section::{Faults, Section, ValueFault, choice, closest, shown, text, whole_number},
@@ -149,12 +149,14 @@ fn server(mut section: Section<'_>, faults: &mut Faults) -> ServerSettings {
         );
     }
     let shutdown_timeout_s = section.count("shutdown_timeout_s", SHUTDOWN_TIMEOUT_S, faults);
+    let shutdown_delay_s = section.count("shutdown_delay_s", 0, faults);
     let tls = tls(&mut section, faults);
     section.finish(faults);
     ServerSettings {
         listen,
         admin_listen,
         shutdown_timeout_s,
+        shutdown_delay_s,
         tls,
     }
 }
@@ -395,9 +397,11 @@ fn telemetry(
         faults,
     );
     let otlp_interval_s = section
-        .read("otlp_interval_s", faults, |node| match whole_number(node, 3600)? {
-            0 => Err(("must be at least 1".to_owned(), None)),
-            seconds => Ok(u32::try_from(seconds).unwrap_or(OTLP_INTERVAL_S)),
+        .read("otlp_interval_s", faults, |node| {
+            match whole_number(node, 3600)? {
+                0 => Err(("must be at least 1".to_owned(), None)),
+                seconds => Ok(u32::try_from(seconds).unwrap_or(OTLP_INTERVAL_S)),
+            }
         })
         .unwrap_or(OTLP_INTERVAL_S);
     let trace_one_in = section.count("trace_one_in", TRACE_ONE_IN, faults);

@@ -22,7 +22,7 @@ pub async fn probe(settings: &DestinationSettings) -> Result<Option<String>, Str
                 .map_err(|error| error.to_string())??;
             Ok(Some(format!("{seen} brokers answer")))
         }
-        DestinationKind::File { path } => writable(path).map(|()| Some("can be written".to_owned())),
+        DestinationKind::File { path, .. } => writable(path).map(|()| Some("can be written".to_owned())),
         DestinationKind::Kinesis(_) => Ok(None),
     }
 }

@@ -48,11 +48,10 @@ impl<'a> Tallies<'a> {
     /// An event that was not checked, or breaks its schema. Its type is named only where the registry knows it.
     pub fn by_attributes(&mut self, attributes: &Attributes, bytes: usize) -> Counted {
         let event_type = &attributes.event_type;
-        let resolution = self.tables.schemas.resolve(
-            event_type,
-            &attributes.source,
-            attributes.app_version.as_deref(),
-        );
+        let resolution =
+            self.tables
+                .schemas
+                .resolve(event_type, &attributes.source, attributes.app_version.as_deref());
         match resolution {
             Resolution::Found(schema, _) => {
                 let label = Arc::clone(schema.label());

@@ -75,6 +75,7 @@ pub struct Pipeline {
     telemetry: Arc<Telemetry>,
     destination_numbers: Vec<DestinationPage>,
     tap: Arc<Tap>,
+    leaving: AtomicBool,
     stopping: AtomicBool,
     /// Replays follow one another: two of the same item would deliver it twice.
     replaying: tokio::sync::Mutex<()>,
@@ -98,17 +99,20 @@ impl Pipeline {
             .iter()
             .map(|destination| telemetry.destination(destination.name().as_str()))
             .collect();
+        let duplicates = Duplicates::new();
+        duplicates.remember_known(destinations.take_known());
         Arc::new(Pipeline {
             tables: ArcSwap::from_pointee(Tables::empty(Compiler::new(limits.compiled_schema_bytes.0))),
             destinations,
             quarantine,
-            duplicates: Duplicates::new(),
+            duplicates,
             recent,
             webhook_ids,
             limits,
             telemetry,
             destination_numbers,
             tap: Arc::default(),
+            leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             replaying: tokio::sync::Mutex::new(()),
             has_recovered: AtomicBool::new(false),
@@ -138,6 +142,15 @@ impl Pipeline {
 
     pub fn quarantine(&self) -> &Arc<Quarantine> {
         &self.quarantine
+    }
+
+    /// Says in readiness that this node is going; requests are still taken.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || self.is_stopping()
     }
 
     pub fn recent(&self) -> &Arc<Recent> {
@@ -347,7 +360,11 @@ fn known_already(event: Result<Decoded, Undecoded>, tallies: &mut Tallies<'_>) -
         Ok(event) => {
             let bytes = event.data.root().raw().len();
             let counted = tallies.by_attributes(&event.attributes, bytes);
-            (Some(Arc::clone(&event.attributes.id)), Outcome::Duplicate, counted)
+            (
+                Some(Arc::clone(&event.attributes.id)),
+                Outcome::Duplicate,
+                counted,
+            )
         }
         Err(Undecoded { id, reason }) => (id, Outcome::Rejected(reason), tallies.unreadable()),
     };

@@ -115,8 +115,7 @@ impl<'a> Way<'a> {
             .map(|observation| observation.event(&mut event.traceparent));
         let attributes = watch.is_some().then(|| Arc::clone(&event.attributes));
         let mut sight = self.is_watched.then(|| Sight::of(&event));
-        let (outcome, event, counted) =
-            self.process(index, event, tallies, watch.as_ref(), sight.as_mut());
+        let (outcome, event, counted) = self.process(index, event, tallies, watch.as_ref(), sight.as_mut());
         if let Some(sight) = sight {
             self.pipeline.tap.pass(sight, &outcome);
         }
@@ -176,11 +175,14 @@ impl<'a> Way<'a> {
         };
         let counted = tallies.by_schema(validated.schema(), bytes);
         let Routed {
-            records,
+            mut records,
             dropped,
             failed,
         } = self.pipeline.route(self.tables, &validated, None, watch);
         self.pipeline.count_dropped(&dropped);
+        if let ([(_, record)], None) = (&mut records[..], &failed) {
+            record.is_alone = true;
+        }
         for (destination, record) in records {
             if let Some(sight) = &mut sight {
                 sight.record(destination.name(), &record);

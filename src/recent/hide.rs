@@ -133,7 +133,9 @@ mod tests {
 
     #[test]
     fn what_a_plugin_moved_is_hidden_as_well() {
-        let data = Bytes::from_static(br#"{"email":"ada@example.com","card":{"number":4111111111},"tags":["blue","red"],"n":1}"#);
+        let data = Bytes::from_static(
+            br#"{"email":"ada@example.com","card":{"number":4111111111},"tags":["blue","red"],"n":1}"#,
+        );
         let pointers = ["/email".to_owned(), "/card".to_owned(), "/tags/*".to_owned()];
         let hiding = Hiding::new(&pointers, &data);
         assert_eq!(
@@ -152,7 +154,8 @@ mod tests {
     #[test]
     fn credentials_are_hidden_without_being_named() {
         let hiding = Hiding::new(&[], &Bytes::new());
-        let value = Bytes::from_static(br#"{"a":"hw_1_secret","b":["whsec_x","Bearer y","hwt_z"],"c":"hello"}"#);
+        let value =
+            Bytes::from_static(br#"{"a":"hw_1_secret","b":["whsec_x","Bearer y","hwt_z"],"c":"hello"}"#);
         assert_eq!(
             hiding.record(&value),
             json!({"a": "***", "b": ["***", "***", "***"], "c": "hello"})

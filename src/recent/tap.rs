@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use crate::{
-    event::{Attributes, Outcome, PartnerName, Record, DestinationName},
-    limits::{TAIL_EVENTS, TAIL_VALUE_BYTES, TAIL_RECORDS},
+    event::{Attributes, DestinationName, Outcome, PartnerName, Record},
+    limits::{TAIL_EVENTS, TAIL_RECORDS, TAIL_VALUE_BYTES},
     problem::Code,
 };
 

@@ -116,10 +116,7 @@ mod tests {
         assert_eq!(all.len(), 101);
         let sum: u64 = all.iter().map(|page| page.numbers.load(Ordering::Relaxed)).sum();
         assert_eq!(sum, handed, "nothing is lost, whatever its name");
-        assert_eq!(
-            book.overflow.numbers.load(Ordering::Relaxed),
-            1_000_000 - 100
-        );
+        assert_eq!(book.overflow.numbers.load(Ordering::Relaxed), 1_000_000 - 100);
     }
 
     #[test]

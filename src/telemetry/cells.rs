@@ -48,7 +48,9 @@ impl Cells {
     }
 
     fn cell(&self, stripe: usize, index: usize) -> Option<&AtomicU64> {
-        let line = self.lines.get(stripe * self.lines_per_stripe + index / PER_LINE)?;
+        let line = self
+            .lines
+            .get(stripe * self.lines_per_stripe + index / PER_LINE)?;
         line.0.get(index % PER_LINE)
     }
 }
@@ -103,10 +105,7 @@ impl Buckets {
     pub fn record(self, cells: &Cells, value: u64, times: u64) {
         let bucket = self.bounds.partition_point(|bound| *bound < value);
         cells.add(self.first + bucket, times);
-        cells.add(
-            self.first + self.bounds.len() + 1,
-            value.saturating_mul(times),
-        );
+        cells.add(self.first + self.bounds.len() + 1, value.saturating_mul(times));
     }
 
     pub fn read(self, cells: &Cells) -> Distribution {
@@ -157,7 +156,10 @@ mod tests {
     #[test]
     fn a_value_counts_in_the_bucket_that_it_does_not_exceed() {
         const BOUNDS: Bounds = &[10, 100];
-        let buckets = Buckets { first: 3, bounds: BOUNDS };
+        let buckets = Buckets {
+            first: 3,
+            bounds: BOUNDS,
+        };
         let cells = Cells::new(3 + Buckets::width(BOUNDS));
         for (value, times) in [(0, 1), (10, 1), (11, 5), (100, 1), (101, 2)] {
             buckets.record(&cells, value, times);

@@ -66,7 +66,9 @@ impl Bounded {
             return (true, 0);
         }
         let mut places = self.places.lock();
-        let place = places.entry(metadata.callsite()).or_insert(Place { since: now, lines: 0 });
+        let place = places
+            .entry(metadata.callsite())
+            .or_insert(Place { since: now, lines: 0 });
         let mut left_out = 0;
         if now.duration_since(place.since) >= Duration::from_secs(LOG_INTERVAL_S) {
             left_out = place.lines.saturating_sub(LOG_BURST);

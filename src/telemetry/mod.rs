@@ -230,7 +230,10 @@ mod tests {
             tally.close(Duration::from_millis(1));
         }
         let text = telemetry.prometheus_text();
-        let series = text.lines().filter(|line| line.starts_with("headworks_events_total{")).count();
+        let series = text
+            .lines()
+            .filter(|line| line.starts_with("headworks_events_total{"))
+            .count();
         assert_eq!(series, 51, "50 and other");
         let of_other = "headworks_events_total{partner=\"other\",type=\"other\",since=\"other\",status=\"accepted\",code=\"\"} 999950";
         assert!(text.contains(of_other), "{text}");
@@ -245,7 +248,9 @@ mod tests {
         page.numbers.record(Duration::from_millis(30));
         let text = telemetry.prometheus_text();
         assert!(
-            text.contains("headworks_request_duration_seconds_bucket{partner=\"a\\\"b\\\\c\\nd\",le=\"0.05\"} 1"),
+            text.contains(
+                "headworks_request_duration_seconds_bucket{partner=\"a\\\"b\\\\c\\nd\",le=\"0.05\"} 1"
+            ),
             "{text}"
         );
         assert!(text.contains("headworks_request_duration_seconds_sum{partner=\"a\\\"b\\\\c\\nd\"} 0.03"));
@@ -260,7 +265,8 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), all);
         assert!(names.iter().all(|name| {
-            name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            name.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         }));
     }
 }

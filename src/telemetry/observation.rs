@@ -20,15 +20,9 @@ pub struct Observation {
 
 impl Telemetry {
     /// Whether this request is to be looked at closely; `traceparent` is asked for only where traces are made.
-    pub fn observation<'t>(
-        &self,
-        traceparent: impl FnOnce() -> Option<&'t str>,
-    ) -> Option<Box<Observation>> {
+    pub fn observation<'t>(&self, traceparent: impl FnOnce() -> Option<&'t str>) -> Option<Box<Observation>> {
         let is_timed = Numbers::is_timed();
-        let trace = self
-            .tracer
-            .get()
-            .and_then(|tracer| tracer.begin(traceparent()));
+        let trace = self.tracer.get().and_then(|tracer| tracer.begin(traceparent()));
         (is_timed || trace.is_some()).then(|| {
             Box::new(Observation {
                 numbers: Arc::clone(&self.numbers),

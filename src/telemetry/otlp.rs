@@ -9,8 +9,8 @@ use opentelemetry_proto::tonic::{
     collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
     metrics::v1::{
-        AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
-        ScopeMetrics, Sum, metric::Data, number_data_point,
+        AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint,
+        ResourceMetrics, ScopeMetrics, Sum, metric::Data, number_data_point,
     },
     resource::v1::Resource,
     trace::v1::{ResourceSpans, ScopeSpans, Span as OtlpSpan, Status, span, status::StatusCode},
@@ -346,7 +346,11 @@ impl Exporter {
         }
         self.telemetry.exports_failed.fetch_add(1, Ordering::Relaxed);
         if !std::mem::replace(&mut self.is_failing, true) {
-            tracing::warn!(signal, cause, "the collector does not take telemetry; it is dropped until it does");
+            tracing::warn!(
+                signal,
+                cause,
+                "the collector does not take telemetry; it is dropped until it does"
+            );
         }
     }
 }

@@ -15,11 +15,7 @@ use super::{
     cells::{Bounds, Buckets, Cells, every},
     family::{Family, Instrument, Label, Value},
 };
-use crate::{
-    event::Outcome,
-    limits::METRIC_TIMED_ONE_IN,
-    problem::Code,
-};
+use crate::{event::Outcome, limits::METRIC_TIMED_ONE_IN, problem::Code};
 
 const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
@@ -27,16 +23,67 @@ const S: u64 = 1_000_000_000;
 
 /// The semantic conventions' advice for `http.server.request.duration`, and below it what this gateway needs.
 const REQUEST_BOUNDS: Bounds = &[
-    500 * US, MS, 5 * MS / 2, 5 * MS, 10 * MS, 25 * MS, 50 * MS, 75 * MS, 100 * MS, 250 * MS, 500 * MS, 750 * MS, S,
-    5 * S / 2, 5 * S, 15 * S / 2, 10 * S,
+    500 * US,
+    MS,
+    5 * MS / 2,
+    5 * MS,
+    10 * MS,
+    25 * MS,
+    50 * MS,
+    75 * MS,
+    100 * MS,
+    250 * MS,
+    500 * MS,
+    750 * MS,
+    S,
+    5 * S / 2,
+    5 * S,
+    15 * S / 2,
+    10 * S,
 ];
 /// Few, since there is a row of them for every type.
-const EVENT_BOUNDS: Bounds = &[MS, 5 * MS / 2, 5 * MS, 10 * MS, 25 * MS, 100 * MS, 500 * MS, 5 * S / 2];
-const STAGE_BOUNDS: Bounds = &[
-    US, 5 * US / 2, 5 * US, 10 * US, 25 * US, 50 * US, 100 * US, 250 * US, 500 * US, MS, 5 * MS / 2, 5 * MS, 10 * MS,
-    25 * MS, 50 * MS, 100 * MS, 500 * MS, S, 5 * S,
+const EVENT_BOUNDS: Bounds = &[
+    MS,
+    5 * MS / 2,
+    5 * MS,
+    10 * MS,
+    25 * MS,
+    100 * MS,
+    500 * MS,
+    5 * S / 2,
 ];
-const BODY_BOUNDS: Bounds = &[256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20];
+const STAGE_BOUNDS: Bounds = &[
+    US,
+    5 * US / 2,
+    5 * US,
+    10 * US,
+    25 * US,
+    50 * US,
+    100 * US,
+    250 * US,
+    500 * US,
+    MS,
+    5 * MS / 2,
+    5 * MS,
+    10 * MS,
+    25 * MS,
+    50 * MS,
+    100 * MS,
+    500 * MS,
+    S,
+    5 * S,
+];
+const BODY_BOUNDS: Bounds = &[
+    256,
+    1 << 10,
+    4 << 10,
+    16 << 10,
+    64 << 10,
+    256 << 10,
+    1 << 20,
+    4 << 20,
+    16 << 20,
+];
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
@@ -79,7 +126,10 @@ impl Stage {
 const ACCEPTED: usize = 0;
 const DUPLICATE: usize = 1;
 const BYTES: usize = 2;
-const EVENT_BUCKETS: Buckets = Buckets { first: 3, bounds: EVENT_BOUNDS };
+const EVENT_BUCKETS: Buckets = Buckets {
+    first: 3,
+    bounds: EVENT_BOUNDS,
+};
 
 /// The events of one partner, type and schema.
 pub struct EventNumbers {
@@ -269,7 +319,10 @@ pub struct HttpNumbers {
 
 const ACTIVE: usize = 0;
 const CONNECTIONS: usize = 1;
-const BODIES: Buckets = Buckets { first: 0, bounds: BODY_BOUNDS };
+const BODIES: Buckets = Buckets {
+    first: 0,
+    bounds: BODY_BOUNDS,
+};
 
 impl HttpNumbers {
     fn new() -> HttpNumbers {

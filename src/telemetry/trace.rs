@@ -345,7 +345,10 @@ mod tests {
             assert_eq!(TraceContext::parse(text), None, "{text:?}");
         }
         let later = "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
-        assert!(TraceContext::parse(later).is_some(), "a later version may say more");
+        assert!(
+            TraceContext::parse(later).is_some(),
+            "a later version may say more"
+        );
     }
 
     #[test]
@@ -373,7 +376,10 @@ mod tests {
         let declined = others.replace("-01", "-00");
         assert!(trace.event(Some(&declined)).is_none());
         let plain = trace.event(Some(PARENT)).expect("the request's");
-        assert_eq!((plain.context.trace, plain.parent), (trace.request.trace, trace.request.span));
+        assert_eq!(
+            (plain.context.trace, plain.parent),
+            (trace.request.trace, trace.request.span)
+        );
     }
 
     #[test]

@@ -183,7 +183,10 @@ impl Prepared {
 
     /// The memory of the largest of its instances, after its last call.
     pub fn memory_bytes(&self) -> usize {
-        let sizes = self.slots.iter().map(|slot| slot.memory_bytes.load(Ordering::Relaxed));
+        let sizes = self
+            .slots
+            .iter()
+            .map(|slot| slot.memory_bytes.load(Ordering::Relaxed));
         sizes.max().unwrap_or_default()
     }
 

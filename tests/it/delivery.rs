@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use headworks::{
-    config::{DestinationKind, DestinationSettings, Secret},
+    config::{DestinationKind, DestinationSettings, FileRotation, Secret},
     deliver::{Acknowledgement, Delivery, Destination, DestinationState, Destinations, RefusedHandler},
     event::{Attributes, Record, RecordAttributes},
     spool::Budget,
@@ -55,6 +55,7 @@ pub fn record(topic: &str, key: Option<&str>, id: &str, value: impl Into<Bytes>)
         headers: Arc::new([("campaign".to_owned(), "spring".to_owned())]),
         value: value.into(),
         value_is_json: true,
+        is_alone: false,
     }
 }
 
@@ -480,7 +481,10 @@ async fn files_and_kafka_stand_side_by_side_with_a_spool_each() {
         kafka_settings(broker, &[]),
         DestinationSettings {
             name: "files".parse().expect("a name"),
-            kind: DestinationKind::File { path: out.clone() },
+            kind: DestinationKind::File {
+                path: out.clone(),
+                rotation: FileRotation::default(),
+            },
         },
     ];
     let destinations = start(&settings, &spool, &Refusals::default());

@@ -44,11 +44,33 @@ fn labels_of(metric: &str) -> BTreeSet<String> {
 }
 
 /// Words of an expression that name metrics, each with the labels that its selector asks for. Words of PromQL are known.
+#[expect(clippy::too_many_lines, reason = "a reader of one small language")]
 fn selectors(expression: &str) -> Vec<(String, Vec<String>)> {
     const WORDS: [&str; 24] = [
-        "sum", "max", "min", "by", "rate", "increase", "histogram_quantile", "on", "group_left", "or", "and",
-        "predict_linear", "without", "ignoring", "unless", "avg", "count", "abs", "clamp_min", "label_values", "offset",
-        "bool", "time", "inf",
+        "sum",
+        "max",
+        "min",
+        "by",
+        "rate",
+        "increase",
+        "histogram_quantile",
+        "on",
+        "group_left",
+        "or",
+        "and",
+        "predict_linear",
+        "without",
+        "ignoring",
+        "unless",
+        "avg",
+        "count",
+        "abs",
+        "clamp_min",
+        "label_values",
+        "offset",
+        "bool",
+        "time",
+        "inf",
     ];
     let mut found = Vec::new();
     let characters: Vec<char> = expression.chars().collect();
@@ -57,9 +79,15 @@ fn selectors(expression: &str) -> Vec<(String, Vec<String>)> {
     while at < characters.len() {
         let character = characters[at];
         if character == '"' {
-            at += 1 + characters[at + 1..].iter().position(|end| *end == '"').expect("a string ends");
+            at += 1 + characters[at + 1..]
+                .iter()
+                .position(|end| *end == '"')
+                .expect("a string ends");
         } else if character == '[' {
-            at += characters[at..].iter().position(|end| *end == ']').expect("a range ends");
+            at += characters[at..]
+                .iter()
+                .position(|end| *end == ']')
+                .expect("a range ends");
         } else if character.is_ascii_alphabetic() || character == '_' {
             let end = at + characters[at..].iter().take_while(|next| is_word(**next)).count();
             let word: String = characters[at..end].iter().collect();
@@ -67,7 +95,10 @@ fn selectors(expression: &str) -> Vec<(String, Vec<String>)> {
             if matches!(word.as_str(), "by" | "on" | "group_left" | "without" | "ignoring") {
                 at = end;
                 if next == Some(&'(') {
-                    at += characters[at..].iter().position(|end| *end == ')').expect("a list ends");
+                    at += characters[at..]
+                        .iter()
+                        .position(|end| *end == ')')
+                        .expect("a list ends");
                 }
                 continue;
             }
@@ -75,7 +106,11 @@ fn selectors(expression: &str) -> Vec<(String, Vec<String>)> {
                 let mut labels = Vec::new();
                 let mut rest = end;
                 if next == Some(&'{') {
-                    let close = end + characters[end..].iter().position(|end| *end == '}').expect("it ends");
+                    let close = end
+                        + characters[end..]
+                            .iter()
+                            .position(|end| *end == '}')
+                            .expect("it ends");
                     let inside: String = characters[end + 1..close].iter().collect();
                     for part in inside.split(',').filter(|part| !part.trim().is_empty()) {
                         let name: String = part.trim().chars().take_while(|next| is_word(*next)).collect();
@@ -110,21 +145,33 @@ fn check(place: &str, expression: &str) {
     let selected = selectors(expression);
     assert!(!selected.is_empty(), "{place}: {expression} names no metric");
     for (metric, asked) in selected {
-        assert!(known.contains(&metric), "{place}: {metric} is no metric: {expression}");
+        assert!(
+            known.contains(&metric),
+            "{place}: {metric} is no metric: {expression}"
+        );
         let has = labels_of(&metric);
         for label in asked {
-            assert!(has.contains(&label), "{place}: {metric} has no label {label:?}: {expression}");
+            assert!(
+                has.contains(&label),
+                "{place}: {metric} has no label {label:?}: {expression}"
+            );
         }
         labels.extend(has);
     }
     for label in grouped(expression) {
-        assert!(labels.contains(&label), "{place}: nothing has the label {label:?}: {expression}");
+        assert!(
+            labels.contains(&label),
+            "{place}: nothing has the label {label:?}: {expression}"
+        );
     }
     let balance = |open: char, close: char| {
         let count = |wanted: char| expression.matches(wanted).count();
         count(open) == count(close)
     };
-    assert!(balance('(', ')') && balance('{', '}') && balance('[', ']'), "{place}: {expression}");
+    assert!(
+        balance('(', ')') && balance('{', '}') && balance('[', ']'),
+        "{place}: {expression}"
+    );
 }
 
 #[test]
@@ -136,14 +183,24 @@ fn dashboards_ask_for_metrics_that_there_are() {
         for panel in dashboard["panels"].as_array().expect("panels") {
             panels += 1;
             for target in panel["targets"].as_array().expect("targets") {
-                check(&format!("{path}: {}", panel["title"]), target["expr"].as_str().expect("an expression"));
+                check(
+                    &format!("{path}: {}", panel["title"]),
+                    target["expr"].as_str().expect("an expression"),
+                );
             }
         }
         for variable in dashboard["templating"]["list"].as_array().expect("variables") {
             let query = variable["query"].as_str().expect("a query");
-            let inside = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
-            let (metric, label) = inside.and_then(|inside| inside.split_once(", ")).expect("a metric and a label");
-            assert!(labels_of(metric).contains(label) && queryable().contains(metric), "{path}: {query}");
+            let inside = query
+                .strip_prefix("label_values(")
+                .and_then(|rest| rest.strip_suffix(')'));
+            let (metric, label) = inside
+                .and_then(|inside| inside.split_once(", "))
+                .expect("a metric and a label");
+            assert!(
+                labels_of(metric).contains(label) && queryable().contains(metric),
+                "{path}: {query}"
+            );
         }
     }
     assert!(panels > 30);
@@ -184,7 +241,9 @@ fn every_alert_asks_for_what_there_is_and_has_its_page() {
         check(name, expression);
         let link = format!("runbook: docs/runbook.md#{}", name.to_lowercase());
         assert!(rules.contains(&link), "{name} does not lead to its page");
-        let (_, section) = runbook.split_once(&format!("\n## {name}\n")).unwrap_or_else(|| panic!("{name} has no page"));
+        let (_, section) = runbook
+            .split_once(&format!("\n## {name}\n"))
+            .unwrap_or_else(|| panic!("{name} has no page"));
         let section = section.split("\n## ").next().expect("a section");
         for part in ["**Means.**", "**Look", "**Do.**"] {
             assert!(
@@ -219,7 +278,11 @@ fn configurations_of_deployments_are_in_order() {
             .arg(&file)
             .output()
             .expect("the command runs");
-        assert!(output.status.success(), "{place}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{place}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
     check(&read("deploy/headworks.toml"), "deploy/headworks.toml");
     let values = read("deploy/helm/headworks/values.yaml");

@@ -41,7 +41,9 @@ impl Receiver {
             .route("/v1/metrics", post(take_metrics))
             .route("/v1/traces", post(take_traces))
             .with_state(receiver.clone());
-        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let socket = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
         let url = format!("http://{}", socket.local_addr().expect("an address"));
         tokio::spawn(async move { axum::serve(socket, router).await });
         (receiver, url)
@@ -56,7 +58,10 @@ impl Receiver {
 
     fn last_metrics(&self) -> BTreeMap<String, Metric> {
         let requests = self.metrics.lock().expect("whole");
-        let resources = requests.last().into_iter().flat_map(|request| &request.resource_metrics);
+        let resources = requests
+            .last()
+            .into_iter()
+            .flat_map(|request| &request.resource_metrics);
         let scopes = resources.flat_map(|resource| &resource.scope_metrics);
         scopes
             .flat_map(|scope| scope.metrics.clone())
@@ -95,14 +100,21 @@ fn text(attributes: &[KeyValue], key: &str) -> String {
 async fn with_orders(gateway: &mut Gateway, destination: &str, topic: &str) {
     gateway.partner("shop", json!({"source": "/shop"})).await;
     gateway
-        .put("/v1/schemas/order.placed/1", json!({"type": "object", "required": ["n"]}))
+        .put(
+            "/v1/schemas/order.placed/1",
+            json!({"type": "object", "required": ["n"]}),
+        )
         .await;
     let to = json!([{"destination": destination, "topic": topic}]);
     gateway
-        .put("/v1/routes/orders", json!({"match": {"type": "order.placed"}, "to": to}))
+        .put(
+            "/v1/routes/orders",
+            json!({"match": {"type": "order.placed"}, "to": to}),
+        )
         .await;
 }
 
+#[expect(clippy::too_many_lines, reason = "one trace, looked at whole")]
 #[tokio::test]
 async fn a_trace_goes_on_through_kafka_and_the_parent_decides() {
     let broker = kafka::shared();
@@ -156,7 +168,10 @@ async fn a_trace_goes_on_through_kafka_and_the_parent_decides() {
     })
     .await;
     let parent = TraceContext::parse(sampled).expect("W3C's form");
-    assert!(spans.iter().all(|span| span.trace_id == parent.trace), "{spans:#?}");
+    assert!(
+        spans.iter().all(|span| span.trace_id == parent.trace),
+        "{spans:#?}"
+    );
     let named = |name: &str| {
         let mut found = spans.iter().filter(|span| span.name == name);
         let span = found.next().unwrap_or_else(|| panic!("{name}: {spans:#?}"));
@@ -171,7 +186,10 @@ async fn a_trace_goes_on_through_kafka_and_the_parent_decides() {
         assert_eq!(named(stage).parent_span_id, request.span_id, "{stage}");
     }
     let event = named("send order.placed");
-    assert_eq!(event.span_id, consumer.span, "the consumer goes on from the event's span");
+    assert_eq!(
+        event.span_id, consumer.span,
+        "the consumer goes on from the event's span"
+    );
     assert_eq!(event.parent_span_id, request.span_id);
     assert_eq!(text(&event.attributes, "cloudevents.event_id"), "sampled");
     for part in ["validate", "transform", "deliver events"] {
@@ -184,7 +202,9 @@ async fn a_trace_goes_on_through_kafka_and_the_parent_decides() {
     let metrics = eventually("metrics are there", async || {
         let metrics = receiver.last_metrics();
         let events = metrics.get("headworks.events")?;
-        let Some(Data::Sum(sum)) = &events.data else { panic!("{events:?}") };
+        let Some(Data::Sum(sum)) = &events.data else {
+            panic!("{events:?}")
+        };
         let accepted = sum
             .data_points
             .iter()
@@ -200,7 +220,14 @@ async fn a_trace_goes_on_through_kafka_and_the_parent_decides() {
     assert_eq!(point.bucket_counts.iter().sum::<u64>(), 3);
     assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
     assert_eq!(text(&point.attributes, "type"), "order.placed");
-    assert!(receiver.tokens.lock().expect("whole").iter().all(|token| token == "Bearer collector"));
+    assert!(
+        receiver
+            .tokens
+            .lock()
+            .expect("whole")
+            .iter()
+            .all(|token| token == "Bearer collector")
+    );
 }
 
 #[tokio::test]
@@ -220,12 +247,20 @@ async fn an_event_of_a_batch_keeps_its_own_trace() {
     let two = "00-22222222222222222222222222222222-00f067aa0ba902b7-00";
     let batch = json!([event("one", one), event("two", two)]);
     let answer = gateway
-        .post("/v1/events", "shop", "application/cloudevents-batch+json", batch.to_string())
+        .post(
+            "/v1/events",
+            "shop",
+            "application/cloudevents-batch+json",
+            batch.to_string(),
+        )
         .await;
     answer.expect(202);
     let records = gateway.wait_for_records("orders", 2).await;
     let carried = |id: &str| {
-        let record = records.iter().find(|record| record["id"] == id).expect("delivered");
+        let record = records
+            .iter()
+            .find(|record| record["id"] == id)
+            .expect("delivered");
         record["traceparent"].as_str().expect("a text").to_owned()
     };
     assert!(carried("one").starts_with("00-11111111111111111111111111111111-"));
@@ -233,14 +268,27 @@ async fn an_event_of_a_batch_keeps_its_own_trace() {
     assert_eq!(carried("two"), two, "its sender does not want it traced");
     let spans = eventually("the spans are there", async || {
         let spans = receiver.spans();
-        spans.iter().any(|span| span.name == "receive events").then_some(spans)
+        spans
+            .iter()
+            .any(|span| span.name == "receive events")
+            .then_some(spans)
     })
     .await;
-    let own = spans.iter().find(|span| span.name == "send order.placed").expect("a span");
-    let request = spans.iter().find(|span| span.name == "receive events").expect("a span");
-    assert_eq!(own.links[0].span_id, request.span_id, "linked with the request that brought it");
+    let own = spans
+        .iter()
+        .find(|span| span.name == "send order.placed")
+        .expect("a span");
+    let request = spans
+        .iter()
+        .find(|span| span.name == "receive events")
+        .expect("a span");
+    assert_eq!(
+        own.links[0].span_id, request.span_id,
+        "linked with the request that brought it"
+    );
 }
 
+#[expect(clippy::too_many_lines, reason = "one gateway, looked at whole")]
 #[tokio::test]
 async fn metrics_name_what_the_registry_names_and_nothing_else() {
     let mut gateway = Gateway::start().await;
@@ -254,7 +302,10 @@ async fn metrics_name_what_the_registry_names_and_nothing_else() {
     };
     for round in 0..4 {
         let batch = lines(&format!("random{round}"));
-        let answer = gateway.post("/v1/events", "shop", NDJSON, batch).await.expect(202);
+        let answer = gateway
+            .post("/v1/events", "shop", NDJSON, batch)
+            .await
+            .expect(202);
         assert_eq!(answer["quarantined"], 500);
     }
     let good: String = (0..40).map(|number| format!("{{\"n\":{number}}}\n")).collect();
@@ -265,10 +316,18 @@ async fn metrics_name_what_the_registry_names_and_nothing_else() {
     // One request in 16 is timed.
     for number in 0..40 {
         let request = gateway.send("POST", "/v1/events/order.placed", "shop");
-        let sent = request.json(&json!({"n": number})).send().await.expect("answered");
+        let sent = request
+            .json(&json!({"n": number}))
+            .send()
+            .await
+            .expect("answered");
         assert_eq!(sent.status(), 202);
     }
-    let refused = gateway.send("POST", "/v1/events/order.placed", "shop").body("{").send().await;
+    let refused = gateway
+        .send("POST", "/v1/events/order.placed", "shop")
+        .body("{")
+        .send()
+        .await;
     assert_eq!(refused.expect("answered").status(), 400);
 
     let events = gateway.metric("headworks_events_total").await;
@@ -280,7 +339,12 @@ async fn metrics_name_what_the_registry_names_and_nothing_else() {
     };
     let (labels, count) = of("accepted");
     assert_eq!(
-        (labels["type"].as_str(), labels["since"].as_str(), labels["partner"].as_str(), count),
+        (
+            labels["type"].as_str(),
+            labels["since"].as_str(),
+            labels["partner"].as_str(),
+            count
+        ),
         ("order.placed", "1", "shop", 80.0)
     );
     let (labels, count) = of("quarantined");
@@ -301,14 +365,21 @@ async fn metrics_name_what_the_registry_names_and_nothing_else() {
         assert!(text.contains(metric), "{metric}\n{text}");
     }
     // What the catalogue says is what is there: nothing else has a line.
-    let known: Vec<String> = catalogue::ALL.iter().map(|instrument| instrument.prometheus_name()).collect();
+    let known: Vec<String> = catalogue::ALL
+        .iter()
+        .map(|instrument| instrument.prometheus_name())
+        .collect();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let name = line.split(' ').next().expect("a name");
-        assert!(known.iter().any(|known| known == name), "{name} is not in the catalogue");
+        assert!(
+            known.iter().any(|known| known == name),
+            "{name} is not in the catalogue"
+        );
     }
 }
 
 /// Every secret that the gateway is given, and every value that nobody but its consumers should read.
+#[expect(clippy::too_many_lines, reason = "every place that a secret can be put")]
 #[tokio::test]
 async fn nothing_that_is_secret_is_written_to_the_log() {
     let planted = |name: &str| format!("planted-{name}-4e1a");
@@ -329,22 +400,48 @@ async fn nothing_that_is_secret_is_written_to_the_log() {
     with_orders(&mut gateway, "locked", "orders").await;
     let data = json!({"n": planted("payload"), "nested": {"list": [planted("deep")]}}).to_string();
     let key = gateway.key("shop");
-    gateway.post("/v1/events/order.placed", "shop", JSON, data.clone()).await.expect(202);
-    // Refused, quarantined, malformed, and with credentials of all kinds in all places.
-    gateway.post("/v1/events/no.schema", "shop", JSON, data.clone()).await.expect(202);
     gateway
-        .post("/v1/events/order.placed", "shop", JSON, format!("{{\"{}\":", planted("broken")))
+        .post("/v1/events/order.placed", "shop", JSON, data.clone())
+        .await
+        .expect(202);
+    // Refused, quarantined, malformed, and with credentials of all kinds in all places.
+    gateway
+        .post("/v1/events/no.schema", "shop", JSON, data.clone())
+        .await
+        .expect(202);
+    gateway
+        .post(
+            "/v1/events/order.placed",
+            "shop",
+            JSON,
+            format!("{{\"{}\":", planted("broken")),
+        )
         .await
         .expect(400);
     let client = reqwest::Client::new();
     let base = format!("http://{}", gateway.data_address());
     for (path, header, value) in [
-        (format!("/v1/events/order.placed?key={}", planted("query")), "x-api-key", planted("api")),
-        (format!("/k/{}/v1/events", planted("path-key")), "authorization", format!("Bearer {}", planted("bearer"))),
-        ("/v1/events/order.placed?key_id=x".to_owned(), "webhook-signature", format!("v1,{}", planted("signature"))),
+        (
+            format!("/v1/events/order.placed?key={}", planted("query")),
+            "x-api-key",
+            planted("api"),
+        ),
+        (
+            format!("/k/{}/v1/events", planted("path-key")),
+            "authorization",
+            format!("Bearer {}", planted("bearer")),
+        ),
+        (
+            "/v1/events/order.placed?key_id=x".to_owned(),
+            "webhook-signature",
+            format!("v1,{}", planted("signature")),
+        ),
         (format!("/{}", planted("url")), "cookie", planted("cookie")),
     ] {
-        let request = client.post(format!("{base}{path}")).header(header, value).body(data.clone());
+        let request = client
+            .post(format!("{base}{path}"))
+            .header(header, value)
+            .body(data.clone());
         let status = request.send().await.expect("answered").status().as_u16();
         assert!((400..500).contains(&status), "{status}");
     }
@@ -359,14 +456,20 @@ async fn nothing_that_is_secret_is_written_to_the_log() {
     .await;
     gateway.terminate().await;
     let log = gateway.log();
-    assert!(log.contains("\"code\":\"key-invalid\""), "refusals have a line each at debug: {log}");
+    assert!(
+        log.contains("\"code\":\"key-invalid\""),
+        "refusals have a line each at debug: {log}"
+    );
     for secret in [key.as_str(), token.as_str(), "planted-", "-4e1a"] {
         let found: Vec<&str> = log.lines().filter(|line| line.contains(secret)).collect();
         assert!(found.is_empty(), "{secret:?} is in the log: {found:#?}");
     }
     for line in log.lines() {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        assert!(line["level"].is_string() && line["timestamp"].is_string(), "{line}");
+        assert!(
+            line["level"].is_string() && line["timestamp"].is_string(),
+            "{line}"
+        );
     }
 }
 
@@ -393,7 +496,11 @@ impl Collector {
         let file = folder.path().join("collector.yaml");
         std::fs::write(&file, configuration).expect("written");
         let program = crate::repository::root().join(".cache/collector/collector");
-        assert!(program.exists(), "{} is missing: make collector", program.display());
+        assert!(
+            program.exists(),
+            "{} is missing: make collector",
+            program.display()
+        );
         let log = std::fs::File::create(folder.path().join("log")).expect("a file");
         let child = std::process::Command::new(program)
             .arg("--config")
@@ -435,7 +542,10 @@ async fn a_real_collector_takes_metrics_and_traces() {
     let request = gateway
         .send("POST", "/v1/events/order.placed", "shop")
         .header("content-type", JSON)
-        .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+        .header(
+            "traceparent",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        )
         .body(r#"{"n":1}"#);
     assert_eq!(request.send().await.expect("answered").status(), 202);
     eventually("the collector has taken all", async || {
@@ -454,7 +564,11 @@ async fn a_real_collector_takes_metrics_and_traces() {
     })
     .await;
     // It says nothing of what it could not read.
-    assert!(!collector.log().to_lowercase().contains("error"), "{}", collector.log());
+    assert!(
+        !collector.log().to_lowercase().contains("error"),
+        "{}",
+        collector.log()
+    );
     // At shutdown what is left is sent.
     gateway.terminate().await;
 }

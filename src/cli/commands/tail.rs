@@ -42,7 +42,9 @@ pub async fn run(arguments: &TailArguments, client: &Client) -> Result<(), Failu
             }
         }
     }
-    Err(Failure::Usage("the gateway has ended the stream; it is shutting down".to_owned()))
+    Err(Failure::Usage(
+        "the gateway has ended the stream; it is shutting down".to_owned(),
+    ))
 }
 
 fn show(data: &str) -> Result<(), Failure> {

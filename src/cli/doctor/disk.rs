@@ -7,10 +7,7 @@ use std::{
 };
 
 use super::Finding;
-use crate::{
-    config::Settings,
-    limits::ByteSize,
-};
+use crate::{config::Settings, limits::ByteSize};
 
 /// Of 20 appends of 4 KiB; a request that goes through the spool waits for one.
 const SLOW_SYNC: Duration = Duration::from_millis(50);
@@ -78,7 +75,10 @@ fn room(there: &Path, settings: &Settings) -> Vec<Finding> {
         if MEMORY_FILE_SYSTEMS.contains(&kind) {
             findings.push(Finding::fault(
                 "durability",
-                format!("{} is in memory: what is synced there does not survive", there.display()),
+                format!(
+                    "{} is in memory: what is synced there does not survive",
+                    there.display()
+                ),
                 "set data_dir to a folder on a disk",
             ));
         }
@@ -88,11 +88,7 @@ fn room(there: &Path, settings: &Settings) -> Vec<Finding> {
     };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let wanted = settings.spool.max_bytes.0;
-    let found = format!(
-        "{} MiB free, spool.max_bytes is {}",
-        free >> 20,
-        ByteSize(wanted)
-    );
+    let found = format!("{} MiB free, spool.max_bytes is {}", free >> 20, ByteSize(wanted));
     findings.push(if free < wanted / 10 {
         let mend = "make room: past the last of it events are answered with 503";
         Finding::fault("room", found, mend)

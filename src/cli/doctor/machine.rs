@@ -30,7 +30,9 @@ pub(super) fn look(settings: &Settings) -> Vec<Finding> {
 fn descriptors(settings: &Settings) -> Finding {
     let wanted = u64::from(settings.limits.connections) + OWN_DESCRIPTORS;
     let limit = getrlimit(Resource::Nofile);
-    let found = |limit: u64| format!("{limit} descriptors, {wanted} may be needed (limits.connections and {OWN_DESCRIPTORS})");
+    let found = |limit: u64| {
+        format!("{limit} descriptors, {wanted} may be needed (limits.connections and {OWN_DESCRIPTORS})")
+    };
     match limit.current {
         Some(current) if current < wanted => Finding::warning(
             "ulimit -n",
@@ -108,7 +110,9 @@ mod tests {
         let date = hour_ago.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         let finding = skew("store", Some(&date)).expect("an hour is far");
         assert_eq!(finding.verdict, Verdict::Warning);
-        let now = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let now = jiff::Timestamp::now()
+            .strftime("%a, %d %b %Y %H:%M:%S GMT")
+            .to_string();
         assert!(skew("store", Some(&now)).is_none());
         assert!(skew("store", Some("yesterday")).is_none());
         assert!(skew("store", None).is_none());

@@ -50,7 +50,9 @@ impl Shown {
             KeyCode::Tab => self.choose(By::ALL[(at + 1) % By::ALL.len()]),
             KeyCode::BackTab => self.choose(By::ALL[(at + By::ALL.len() - 1) % By::ALL.len()]),
             KeyCode::Char(digit) => {
-                let index = digit.to_digit(10).and_then(|digit| usize::try_from(digit).ok()?.checked_sub(1));
+                let index = digit
+                    .to_digit(10)
+                    .and_then(|digit| usize::try_from(digit).ok()?.checked_sub(1));
                 if let Some(by) = index.and_then(|index| By::ALL.get(index)) {
                     self.choose(*by);
                 }

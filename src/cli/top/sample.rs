@@ -109,7 +109,10 @@ pub fn quantile(
             (f64::from_bits(bits), (count - known).max(0.0))
         })
         .collect();
-    let all = buckets.last().map(|(_, count)| *count).filter(|count| *count > 0.0)?;
+    let all = buckets
+        .last()
+        .map(|(_, count)| *count)
+        .filter(|count| *count > 0.0)?;
     let wanted = all * part;
     let mut below = (0.0, 0.0);
     for (bound, count) in buckets {
@@ -118,7 +121,11 @@ pub fn quantile(
                 return Some(below.0);
             }
             let within = count - below.1;
-            let share = if within > 0.0 { (wanted - below.1) / within } else { 1.0 };
+            let share = if within > 0.0 {
+                (wanted - below.1) / within
+            } else {
+                1.0
+            };
             return Some(below.0 + (bound - below.0) * share);
         }
         below = (bound, count);
@@ -149,7 +156,10 @@ mod tests {
         };
         let before = Sample::read(&text(100, 100, 100));
         let now = Sample::read(&text(100, 110, 110));
-        assert_eq!(quantile(&now, Some(&before), "h_bucket", 0.5, |_| true), Some(1.5));
+        assert_eq!(
+            quantile(&now, Some(&before), "h_bucket", 0.5, |_| true),
+            Some(1.5)
+        );
         assert_eq!(quantile(&now, None, "h_bucket", 0.5, |_| true), Some(0.55));
         assert_eq!(quantile(&before, Some(&before), "h_bucket", 0.5, |_| true), None);
         let beyond = Sample::read(&text(0, 0, 5));

@@ -24,15 +24,25 @@ pub fn draw(frame: &mut Frame<'_>, pair: &Pair, shown: &Shown) {
     ])
     .areas(frame.area());
     frame.render_widget(Paragraph::new(summary(pair, shown)), head);
-    let titles = By::ALL.iter().enumerate().map(|(index, by)| format!("{} {}", index + 1, by.title()));
+    let titles = By::ALL
+        .iter()
+        .enumerate()
+        .map(|(index, by)| format!("{} {}", index + 1, by.title()));
     let at = By::ALL.iter().position(|by| *by == shown.by).unwrap_or_default();
     let chosen = Style::new().add_modifier(Modifier::REVERSED);
-    frame.render_widget(Tabs::new(titles).select(at).highlight_style(chosen).divider(" "), tabs);
+    frame.render_widget(
+        Tabs::new(titles).select(at).highlight_style(chosen).divider(" "),
+        tabs,
+    );
     let rows = pair.rows(shown.by, shown.sort, shown.is_reversed);
     let room = usize::from(body.height.saturating_sub(1));
     let hidden = rows.len().saturating_sub(room);
     frame.render_widget(table(&rows, shown), body);
-    let more = if hidden > 0 { format!("  {hidden} more") } else { String::new() };
+    let more = if hidden > 0 {
+        format!("  {hidden} more")
+    } else {
+        String::new()
+    };
     let foot_line = Line::from(vec![KEYS.into(), more.into()]).add_modifier(Modifier::DIM);
     frame.render_widget(foot_line, foot);
 }
@@ -44,9 +54,16 @@ fn summary<'a>(pair: &Pair, shown: &'a Shown) -> Vec<Line<'a>> {
     let events = pair.rate(EVENTS, |_| true);
     let part = |status: &str| {
         let rate = pair.rate(EVENTS, |series| series.label("status") == status);
-        if events > 0.0 { format!("{:.1}%", rate / events * 100.0) } else { "·".to_owned() }
+        if events > 0.0 {
+            format!("{:.1}%", rate / events * 100.0)
+        } else {
+            "·".to_owned()
+        }
     };
-    let quantile = |part| pair.quantile(REQUESTS, part, |_| true).map_or("·".to_owned(), time);
+    let quantile = |part| {
+        pair.quantile(REQUESTS, part, |_| true)
+            .map_or("·".to_owned(), time)
+    };
     let cpu = pair.rate("process_cpu_time_seconds_total", |_| true) * 100.0;
     let bold = |text: String| Span::from(text).bold();
     let health = match &shown.unwell {
@@ -76,7 +93,9 @@ fn summary<'a>(pair: &Pair, shown: &'a Shown) -> Vec<Line<'a>> {
         .into(),
     ];
     let waiting = now.sum("headworks_spool_records", |_| true);
-    let lost = now.sum("headworks_destination_records", |series| series.label("state") == "unaccounted");
+    let lost = now.sum("headworks_destination_records", |series| {
+        series.label("state") == "unaccounted"
+    });
     let third = vec![
         format!(
             " spools {} records, {} of {}  quarantine {}, oldest {}",
@@ -123,9 +142,16 @@ fn table<'a>(rows: &[Vec<Cell>], shown: &Shown) -> Table<'a> {
             Cell::Text(text) => text == "spooling",
             _ => false,
         });
-        let cells = row.iter().enumerate().map(|(index, cell)| aligned(cell.text(), index));
+        let cells = row
+            .iter()
+            .enumerate()
+            .map(|(index, cell)| aligned(cell.text(), index));
         let row = Row::new(cells.collect::<Vec<_>>());
-        if is_bad { row.style(Style::new().fg(Color::Red)) } else { row }
+        if is_bad {
+            row.style(Style::new().fg(Color::Red))
+        } else {
+            row
+        }
     });
     let widths = columns.iter().enumerate().map(|(index, name)| {
         if index == 0 {
@@ -140,6 +166,10 @@ fn table<'a>(rows: &[Vec<Cell>], shown: &Shown) -> Table<'a> {
 
 /// Names to the left, numbers to the right.
 fn aligned<'a>(text: String, column: usize) -> Line<'a> {
-    let alignment = if column == 0 { Alignment::Left } else { Alignment::Right };
+    let alignment = if column == 0 {
+        Alignment::Left
+    } else {
+        Alignment::Right
+    };
     Line::from(text).alignment(alignment)
 }

@@ -39,12 +39,52 @@ impl By {
 
     pub fn columns(self) -> &'static [&'static str] {
         match self {
-            By::Partner => &["partner", "events/s", "quarantined/s", "rejected/s", "bytes/s", "p50", "p99"],
-            By::Type => &["type", "events/s", "quarantined/s", "rejected/s", "bytes/s", "p50", "p99"],
-            By::Version => &["type@since", "events/s", "quarantined/s", "rejected/s", "bytes/s", "p50", "p99"],
-            By::Plugin => &["plugin", "calls/s", "rejected/s", "failed/s", "trapped/s", "p50", "p99", "memory"],
+            By::Partner => &[
+                "partner",
+                "events/s",
+                "quarantined/s",
+                "rejected/s",
+                "bytes/s",
+                "p50",
+                "p99",
+            ],
+            By::Type => &[
+                "type",
+                "events/s",
+                "quarantined/s",
+                "rejected/s",
+                "bytes/s",
+                "p50",
+                "p99",
+            ],
+            By::Version => &[
+                "type@since",
+                "events/s",
+                "quarantined/s",
+                "rejected/s",
+                "bytes/s",
+                "p50",
+                "p99",
+            ],
+            By::Plugin => &[
+                "plugin",
+                "calls/s",
+                "rejected/s",
+                "failed/s",
+                "trapped/s",
+                "p50",
+                "p99",
+                "memory",
+            ],
             By::Destination => &[
-                "destination", "state", "handed over/s", "delivered/s", "refused/s", "waiting", "spool", "p99",
+                "destination",
+                "state",
+                "handed over/s",
+                "delivered/s",
+                "refused/s",
+                "waiting",
+                "spool",
+                "p99",
             ],
             By::Code => &["code", "events/s", "requests/s", "events", "requests"],
         }
@@ -78,7 +118,9 @@ impl Cell {
     fn number(&self) -> f64 {
         match self {
             Cell::Text(_) | Cell::Time(None) => 0.0,
-            Cell::Rate(number) | Cell::Count(number) | Cell::Bytes(number) | Cell::Time(Some(number)) => *number,
+            Cell::Rate(number) | Cell::Count(number) | Cell::Bytes(number) | Cell::Time(Some(number)) => {
+                *number
+            }
         }
     }
 
@@ -181,7 +223,12 @@ impl Pair {
 
     fn keys(&self, name: &str, labels: &[&str]) -> BTreeSet<Vec<String>> {
         let series = self.now.series(name).iter();
-        let key = |series: &Series| labels.iter().map(|label| series.label(label).to_owned()).collect();
+        let key = |series: &Series| {
+            labels
+                .iter()
+                .map(|label| series.label(label).to_owned())
+                .collect()
+        };
         series.map(key).collect()
     }
 
@@ -189,7 +236,12 @@ impl Pair {
         const EVENTS: &str = "headworks_events_total";
         let keys = self.keys(EVENTS, labels);
         let row = |key: Vec<String>| {
-            let is = |series: &Series| labels.iter().zip(&key).all(|(label, value)| series.label(label) == value);
+            let is = |series: &Series| {
+                labels
+                    .iter()
+                    .zip(&key)
+                    .all(|(label, value)| series.label(label) == value)
+            };
             let with = |status: &'static str| {
                 let is = &is;
                 move |series: &Series| is(series) && series.label("status") == status
@@ -286,7 +338,11 @@ impl Pair {
 }
 
 fn name(key: &[String]) -> String {
-    let named: Vec<&str> = key.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+    let named: Vec<&str> = key
+        .iter()
+        .map(String::as_str)
+        .filter(|part| !part.is_empty())
+        .collect();
     if named.is_empty() {
         "(none)".to_owned()
     } else {
@@ -322,7 +378,10 @@ mod tests {
         };
         let pair = pair(&text(0, 100), &text(20, 110));
         let names = |by, sort, reversed| -> Vec<String> {
-            pair.rows(by, sort, reversed).iter().map(|row| row[0].text()).collect()
+            pair.rows(by, sort, reversed)
+                .iter()
+                .map(|row| row[0].text())
+                .collect()
         };
         assert_eq!(names(By::Partner, 1, false), ["p", "q"]);
         assert_eq!(names(By::Partner, 1, true), ["q", "p"]);
@@ -336,8 +395,13 @@ mod tests {
     #[test]
     fn numbers_are_short() {
         let shown = [
-            Cell::Rate(0.0), Cell::Rate(9.94), Cell::Rate(12_345.0), Cell::Bytes(2048.0), Cell::Time(Some(0.0123)),
-            Cell::Time(Some(0.000_012)), Cell::Count(3.0),
+            Cell::Rate(0.0),
+            Cell::Rate(9.94),
+            Cell::Rate(12_345.0),
+            Cell::Bytes(2048.0),
+            Cell::Time(Some(0.0123)),
+            Cell::Time(Some(0.000_012)),
+            Cell::Count(3.0),
         ]
         .map(|cell| cell.text());
         assert_eq!(shown, ["·", "9.9", "12.3k", "2.0 KiB", "12.3 ms", "12 µs", "3"]);

@@ -8,6 +8,7 @@ use crate::{
     json::Document,
     limits::{ByteSize, Limits},
     transform::{
+        Allocation,
         clock::CallClock,
         counters::{InstanceCounters, PluginCounters},
         documents::{Documents, HostDocument},
@@ -29,7 +30,7 @@ struct Host {
 /// A host with one event, as `transform` finds it.
 fn host(data: &'static str) -> Host {
     let limits = Limits::default();
-    let engine = engine(&limits).expect("this machine runs plugins");
+    let engine = engine(&limits, Allocation::default()).expect("this machine runs plugins");
     let ticker = Ticker::start(engine, &limits).expect("a thread can be made");
     let counters = Arc::new(PluginCounters::default());
     let mut state = State {
@@ -61,27 +62,27 @@ fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-/// As a guest's edits come: by their places, pointers as texts.
+/// As a guest's edits come.
 fn apply(host: &mut Host, edits: &[Edit]) -> Result<Result<(), String>, wasmtime::Error> {
     let data = host.data();
     State::apply(
         &mut host.state,
         |state| state,
         &data,
-        edits.len(),
-        |_, place, pointers| {
-            Ok(match &edits[place] {
+        edits.to_vec(),
+        |_, edit, pointers| {
+            Ok(match edit {
                 Edit::Set((pointer, value)) => {
-                    pointers.push_str(pointer);
-                    Change::Set(from_guest(value.clone()))
+                    pointers.push_str(&pointer);
+                    Change::Set(from_guest(value))
                 }
                 Edit::Remove(pointer) => {
-                    pointers.push_str(pointer);
+                    pointers.push_str(&pointer);
                     Change::Remove
                 }
                 Edit::Move((source, target)) => {
-                    pointers.push_str(source);
-                    pointers.push_str(target);
+                    pointers.push_str(&source);
+                    pointers.push_str(&target);
                     Change::Move {
                         source_bytes: source.len(),
                     }
