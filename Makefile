@@ -72,7 +72,7 @@ senders: ## Fetch the SDKs of other services that tests point at the gateway.
 kinesis: ## Fetch the Kinesis emulator that tests deliver to.
 	@if [ -x tests/kinesis/fetch.sh ]; then tests/kinesis/fetch.sh; fi
 
-deploy: ## Check deploy/ with promtool, hadolint, helm, kubeconform and systemd's tools.
+deploy: ## Check deploy/ with promtool, hadolint, helm, Kubernetes' schemas and systemd's tools.
 	@scripts/check-deploy
 
 collector: ## Build the OpenTelemetry collector that a test sends to.
@@ -96,7 +96,7 @@ bench-load: ## Load the gateway beside its ceiling: CPU an event, latencies, mem
 bench-count: ## Count instructions an event by stage; fails where a stage takes 5 % more than its baseline.
 	@scripts/setup test
 	$(MAKE) --no-print-directory plugins
-	cargo bench --locked --bench count -- $(COUNT)
+	CARGO_PROFILE_BENCH_LTO=false CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 cargo bench --locked --bench count -- $(COUNT)
 
 release: ## Build the gateway for production, guided by a profile of itself under load: target/guided/headworks.
 	@scripts/setup test

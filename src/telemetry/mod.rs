@@ -5,6 +5,7 @@ mod book;
 pub mod catalogue;
 mod cells;
 mod family;
+mod http;
 mod logging;
 mod observation;
 mod otlp;
@@ -26,12 +27,11 @@ use tokio::{sync::watch, task::JoinHandle};
 
 pub use book::OTHER;
 pub use family::{Instrument, Kind};
+pub use http::{HttpNumbers, Under};
 pub use logging::{AUDIT_TARGET, LogFormat, start_logging};
 pub use observation::{EventWatch, Observation, Stopwatch};
 pub use otlp::Export;
-pub use series::{
-    CallOutcome, DestinationNumbers, EventPage, HttpNumbers, PluginNumbers, Stage, Tally, Times, Under,
-};
+pub use series::{CallOutcome, DestinationNumbers, EventPage, PluginNumbers, Stage, Tally, Times};
 pub use trace::{TraceContext, Tracer};
 
 use book::Page;

@@ -14,6 +14,7 @@ use super::{
     catalogue,
     cells::{Bounds, Buckets, Cells, every},
     family::{Family, Instrument, Label, Value},
+    http::HttpNumbers,
 };
 use crate::{event::Outcome, limits::METRIC_TIMED_ONE_IN, problem::Code};
 
@@ -72,17 +73,6 @@ const STAGE_BOUNDS: Bounds = &[
     500 * MS,
     S,
     5 * S,
-];
-const BODY_BOUNDS: Bounds = &[
-    256,
-    1 << 10,
-    4 << 10,
-    16 << 10,
-    64 << 10,
-    256 << 10,
-    1 << 20,
-    4 << 20,
-    16 << 20,
 ];
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -225,7 +215,7 @@ impl Times {
         }
     }
 
-    fn requests() -> Times {
+    pub(super) fn requests() -> Times {
         Times::new(REQUEST_BOUNDS)
     }
 
@@ -240,7 +230,7 @@ impl Times {
         self.buckets().record(&self.cells, nanoseconds(duration), 1);
     }
 
-    fn read(&self) -> Value {
+    pub(super) fn read(&self) -> Value {
         Value::Distribution(self.buckets().read(&self.cells))
     }
 }
@@ -300,96 +290,6 @@ impl DestinationNumbers {
 
     pub fn durable(&self, after: Duration) {
         self.times.record(after);
-    }
-}
-
-const METHODS: [&str; 4] = ["GET", "POST", "OPTIONS", "_OTHER"];
-const STATUSES: [u16; 20] = [
-    200, 202, 204, 207, 400, 401, 403, 404, 405, 408, 413, 414, 415, 422, 429, 431, 500, 501, 503, 0,
-];
-
-/// What the listener counts.
-pub struct HttpNumbers {
-    /// By method and status.
-    times: Box<[Times]>,
-    bodies: Cells,
-    refused: Cells,
-    active: Cells,
-}
-
-const ACTIVE: usize = 0;
-const CONNECTIONS: usize = 1;
-const BODIES: Buckets = Buckets {
-    first: 0,
-    bounds: BODY_BOUNDS,
-};
-
-impl HttpNumbers {
-    fn new() -> HttpNumbers {
-        HttpNumbers {
-            times: (0..METHODS.len() * STATUSES.len())
-                .map(|_| Times::requests())
-                .collect(),
-            bodies: Cells::new(Buckets::width(BODY_BOUNDS)),
-            refused: Cells::new(Code::ALL.len()),
-            active: Cells::new(2),
-        }
-    }
-
-    pub fn request(&self, method: &str, status: u16, duration: Duration, body_bytes: Option<usize>) {
-        let last = METHODS.len() - 1;
-        let method = METHODS.iter().position(|known| *known == method).unwrap_or(last);
-        let last = STATUSES.len() - 1;
-        let status = STATUSES.iter().position(|known| *known == status).unwrap_or(last);
-        if let Some(times) = self.times.get(method * STATUSES.len() + status) {
-            times.record(duration);
-        }
-        if let Some(bytes) = body_bytes {
-            BODIES.record(&self.bodies, bytes as u64, 1);
-        }
-    }
-
-    pub fn refused(&self, code: Code) {
-        self.refused.add(code as usize, 1);
-    }
-
-    /// How often requests were refused with each code until now.
-    pub fn refusals(&self) -> impl Iterator<Item = (Code, u64)> + '_ {
-        Code::ALL
-            .iter()
-            .map(|code| (*code, self.refused.sum(*code as usize)))
-            .filter(|(_, count)| *count > 0)
-    }
-
-    /// Counts as under way until it is dropped.
-    pub fn active(self: &Arc<HttpNumbers>) -> Under {
-        Under::new(self, ACTIVE)
-    }
-
-    pub fn connection(self: &Arc<HttpNumbers>) -> Under {
-        Under::new(self, CONNECTIONS)
-    }
-}
-
-/// Something under way.
-pub struct Under {
-    numbers: Arc<HttpNumbers>,
-    index: usize,
-}
-
-impl Under {
-    fn new(numbers: &Arc<HttpNumbers>, index: usize) -> Under {
-        numbers.active.add(index, 1);
-        Under {
-            numbers: Arc::clone(numbers),
-            index,
-        }
-    }
-}
-
-impl Drop for Under {
-    fn drop(&mut self) {
-        self.numbers.active.add(self.index, u64::MAX);
     }
 }
 
@@ -468,7 +368,7 @@ impl Numbers {
             stages.push_seen([stage.as_str().into()], times.read());
         }
         families.push(stages);
-        self.read_http(families);
+        self.http.read(families);
         self.read_plugins(families);
         let mut bytes = Family::of(&catalogue::DESTINATION_SIZE);
         let mut durations = Family::of(&catalogue::DESTINATION_DURATION);
@@ -504,29 +404,6 @@ impl Numbers {
             durations.push_seen(names(&page.names), Value::Distribution(distribution));
         }
         families.extend([events, sizes, durations]);
-    }
-
-    fn read_http(&self, families: &mut Vec<Family>) {
-        let mut durations = Family::of(&catalogue::HTTP_DURATION);
-        for (index, times) in self.http.times.iter().enumerate() {
-            let method = METHODS.get(index / STATUSES.len()).copied().unwrap_or_default();
-            let status = match STATUSES.get(index % STATUSES.len()) {
-                None | Some(0) => Label::Borrowed(super::OTHER),
-                Some(status) => status.to_string().into(),
-            };
-            durations.push_seen([method.into(), status], times.read());
-        }
-        let mut bodies = Family::of(&catalogue::HTTP_BODY_SIZE);
-        bodies.push([], Value::Distribution(BODIES.read(&self.http.bodies)));
-        let mut refused = Family::of(&catalogue::REFUSED);
-        for (code, count) in self.http.refusals() {
-            refused.push([code.as_str().into()], Value::Whole(count));
-        }
-        let mut active = Family::of(&catalogue::HTTP_ACTIVE);
-        active.push([], Value::Whole(self.http.active.sum(ACTIVE)));
-        let mut connections = Family::of(&catalogue::CONNECTIONS);
-        connections.push([], Value::Whole(self.http.active.sum(CONNECTIONS)));
-        families.extend([durations, bodies, refused, active, connections]);
     }
 
     fn read_plugins(&self, families: &mut Vec<Family>) {
