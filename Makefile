@@ -8,8 +8,10 @@ CARGO_HOME ?= $(HOME)/.cargo
 export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 WASM := wasm32-unknown-unknown
+MINUTES ?= 30
+RATE ?= 400
 
-.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench bench-load bench-count release clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench soak release clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -30,7 +32,7 @@ test: ## Run everything that must pass, a real Kafka included; does its own set-
 test-long: ## Run the tests that take long, with a real MinIO; does its own set-up.
 	@scripts/setup long
 	HEADWORKS_TEST_LONG=1 cargo test --locked --lib -- spool::tests::seeds --nocapture
-	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- crash:: faults:: stores:: quarantine:: --nocapture
+	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- crash:: faults:: clock:: restart:: delivery:: kafka:: kinesis:: stores:: quarantine:: --nocapture
 
 check: setup fmt clippy doc deny deploy ## Check format, lints, documentation, dependencies and deploy/, without running a test.
 
@@ -85,18 +87,13 @@ bench: ## Run the benchmarks and print their ratios.
 	cargo bench --locked --bench schemas
 	cargo bench --locked --bench compatibility
 	cargo bench --locked --bench quarantine
+	cargo bench --locked --bench spool
 	cargo bench --locked --bench load
-	$(MAKE) --no-print-directory bench-count
 
-bench-load: ## Load the gateway beside its ceiling: CPU an event, latencies, memory, as table, JSON and picture.
+soak: ## Load, changes, faults and a long outage, for MINUTES (30); RATE events a second (400).
 	@scripts/setup test
-	$(MAKE) --no-print-directory plugins kafka
-	cargo bench --locked --bench load -- --json target/load.json --plot target/load.svg $(LOAD)
-
-bench-count: ## Count instructions an event by stage; fails where a stage takes 5 % more than its baseline.
-	@scripts/setup test
-	$(MAKE) --no-print-directory plugins
-	CARGO_PROFILE_BENCH_LTO=false CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 cargo bench --locked --bench count -- $(COUNT)
+	$(MAKE) --no-print-directory kafka
+	cargo bench --locked --bench soak -- --minutes $(MINUTES) --rate $(RATE)
 
 release: ## Build the gateway for production, guided by a profile of itself under load: target/guided/headworks.
 	@scripts/setup test

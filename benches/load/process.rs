@@ -48,27 +48,13 @@ impl Process {
         None
     }
 
-    pub fn watched(&self) -> Watched {
-        Watched(self.child.id())
-    }
-}
-
-/// A process, by its number: what the kernel says of it.
-#[derive(Clone, Copy)]
-pub struct Watched(u32);
-
-impl Watched {
-    pub fn new(pid: u32) -> Watched {
-        Watched(pid)
-    }
-
-    fn stat(self, file: &str) -> String {
-        let path = format!("/proc/{}/{file}", self.0);
+    fn stat(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.child.id());
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     /// User and system time so far.
-    pub fn cpu_time(self) -> Duration {
+    pub fn cpu_time(&self) -> Duration {
         let stat = self.stat("stat");
         let fields: Vec<&str> = stat
             .rsplit_once(')')
@@ -82,7 +68,7 @@ impl Watched {
         Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
-    pub fn resident_mib(self) -> u64 {
+    pub fn resident_mib(&self) -> u64 {
         self.stat("status")
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:"))

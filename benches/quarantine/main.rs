@@ -30,7 +30,7 @@ use headworks::{
     spool::{Budget, Spool, SpoolOptions},
     store::Store,
     telemetry::Telemetry,
-    transform::{Allocation, TransformSettings, Transformer},
+    transform::{TransformSettings, Transformer},
 };
 
 const EVENTS: usize = 1_000_000;
@@ -272,7 +272,6 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         limits: Limits::default(),
         cache_dir: folder.join("cache"),
         compiler: env!("CARGO_BIN_EXE_headworks").into(),
-        allocation: Allocation::default(),
     })
     .expect("the engine starts");
     let webhook_ids = WebhookIds::open(folder).expect("the folder can be written");

@@ -18,7 +18,7 @@ use headworks::{
     limits::{ByteSize, Limits},
     recent::{Memo, Recent},
     registry::model::{Digest, Schema, SchemaKey, State, TypeSchemas, Versioned},
-    transform::{Allocation, Prepared, TransformSettings, Transformer},
+    transform::{Prepared, TransformSettings, Transformer},
     validate::Schemas,
 };
 use jiff::Timestamp;
@@ -235,7 +235,6 @@ fn plugin() -> Arc<Prepared> {
         limits: Limits::default(),
         cache_dir: cache.path().join("cache"),
         compiler: env!("CARGO_BIN_EXE_headworks").into(),
-        allocation: Allocation::default(),
     })
     .expect("the engine starts");
     let name = "page-view".parse().expect("the name is a plugin's");

@@ -31,7 +31,7 @@ use crate::{
     spool::{Budget, Spool, SpoolOptions},
     store::Store,
     telemetry::{self, Export, Exporting, Telemetry},
-    transform::{Allocation, TransformSettings, Transformer},
+    transform::{TransformSettings, Transformer},
 };
 
 /// Validation descends one frame a level; a debug build's frames are large.
@@ -196,7 +196,6 @@ impl Gateway {
             limits: settings.limits.clone(),
             cache_dir: settings.data_dir.join("cache"),
             compiler,
-            allocation: Allocation::default(),
         })
         .map_err(|problem| failed("plugins")(problem.detail))?;
         let pipeline = start_pipeline(settings, store, &telemetry).await?;

@@ -68,7 +68,7 @@ pub struct Pipeline {
     tables: ArcSwap<Tables>,
     destinations: Destinations,
     quarantine: Arc<Quarantine>,
-    duplicates: Duplicates,
+    duplicates: Arc<Duplicates>,
     recent: Arc<Recent>,
     webhook_ids: WebhookIds,
     limits: Limits,
@@ -99,8 +99,8 @@ impl Pipeline {
             .iter()
             .map(|destination| telemetry.destination(destination.name().as_str()))
             .collect();
-        let duplicates = Duplicates::new();
-        duplicates.remember_known(destinations.take_known());
+        let duplicates = Arc::new(Duplicates::new());
+        duplicates::fill(&duplicates, destinations.take_known());
         Arc::new(Pipeline {
             tables: ArcSwap::from_pointee(Tables::empty(Compiler::new(limits.compiled_schema_bytes.0))),
             destinations,

@@ -69,9 +69,8 @@ impl Core {
             limits,
             cache_dir,
             compiler,
-            allocation,
         } = settings;
-        let engine = engine::engine(&limits, allocation).map_err(|error| unusable(&error))?;
+        let engine = engine::engine(&limits).map_err(|error| unusable(&error))?;
         let linker = linker::linker(&engine).map_err(|error| unusable(&error))?;
         let cache = Cache::open(&cache_dir, &engine).map_err(|error| unusable(&error))?;
         let ticker = Ticker::start(engine.clone(), &limits).map_err(|error| unusable(&error))?;

@@ -13,7 +13,6 @@ use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
-use super::Allocation;
 use crate::limits::{self, Limits};
 
 /// All that decides a compiled form: the compiling child and the running gateway must agree on it.
@@ -35,12 +34,9 @@ pub(super) fn compile_config() -> Config {
 }
 
 /// An engine that runs what [`compile_config`] compiled.
-pub(super) fn engine(limits: &Limits, allocation: Allocation) -> wasmtime::Result<Engine> {
+pub(super) fn engine(limits: &Limits) -> wasmtime::Result<Engine> {
     let mut config = compile_config();
-    config.allocation_strategy(match allocation {
-        Allocation::Pooled => InstanceAllocationStrategy::Pooling(pool(limits)),
-        Allocation::OnDemand => InstanceAllocationStrategy::OnDemand,
-    });
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
     Engine::new(&config)
 }
 

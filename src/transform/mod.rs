@@ -36,17 +36,6 @@ pub struct TransformSettings {
     pub cache_dir: PathBuf,
     /// The binary that compiles (`headworks compile-component`, hidden).
     pub compiler: PathBuf,
-    pub allocation: Allocation,
-}
-
-/// Where instances get their memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Allocation {
-    /// From a pool whose addresses are reserved at the start.
-    #[default]
-    Pooled,
-    /// When an instance is made: for tools that cannot hold the pool's address space.
-    OnDemand,
 }
 
 /// What an upload is.

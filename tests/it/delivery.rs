@@ -19,7 +19,10 @@ use headworks::{
 };
 use tempfile::TempDir;
 
-use crate::harness::kafka::{self, Broker, Message};
+use crate::harness::{
+    kafka::{self, Broker, Message},
+    long,
+};
 
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -268,7 +271,7 @@ async fn a_broker_killed_under_load_costs_no_record_and_no_order() {
             next
         }
     });
-    for _ in 0..2 {
+    for _ in 0..if long() { 20 } else { 2 } {
         let delivered = destination.counts().delivered;
         eventually("records flow", || {
             destination.counts().delivered > delivered + 500

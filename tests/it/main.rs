@@ -2,6 +2,7 @@
 
 mod accounts;
 mod architecture;
+mod clock;
 mod command_line;
 mod crash;
 mod delivery;

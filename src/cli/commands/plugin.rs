@@ -19,7 +19,7 @@ use crate::{
     },
     event::PluginName,
     limits::Limits,
-    transform::{Allocation, TransformSettings, Transformer},
+    transform::{TransformSettings, Transformer},
 };
 
 #[derive(Deserialize)]
@@ -194,7 +194,6 @@ fn transformer() -> Result<(Arc<Transformer>, Option<tempfile::TempDir>), Failur
             limits: Limits::default(),
             cache_dir,
             compiler: compiler.clone(),
-            allocation: Allocation::default(),
         })
     };
     if let Some(kept) = plugin_project::kept_compiled()

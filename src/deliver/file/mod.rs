@@ -30,7 +30,7 @@ use super::{
 use crate::{
     config::FileRotation,
     event::{DestinationName, Record},
-    spool::{Damage, Entry, Pending, Sequence, Spool},
+    spool::{AppendError, Damage, Entry, Pending, Sequence, Spool},
 };
 
 /// Read from the spool and written with one sync a file.
@@ -177,7 +177,7 @@ enum DrainError {
     #[error("entry {0} of the spool: {1}")]
     Decode(Sequence, codec::DecodeError),
     #[error("spool: {0}")]
-    Commit(#[from] crate::spool::AppendError),
+    Commit(#[from] AppendError),
 }
 
 struct Drain {
@@ -228,7 +228,7 @@ impl Drain {
                     let records = entries.len();
                     let Some(last) = entries.last().map(|entry| entry.sequence) else { continue };
                     output = self.write(output, entries).await?;
-                    self.spool.commit(last, output.note(), records as u64).await?;
+                    self.commit(last, &output, records as u64).await?;
                     position = last;
                     if records < SMALL_BATCH {
                         tokio::time::sleep(GATHER).await;
@@ -236,11 +236,28 @@ impl Drain {
                 }
                 _ = housekeeping.tick() => {
                     if output.close_idle(Timestamp::now())? {
-                        self.spool.commit(position, output.note(), 0).await?;
+                        self.commit(position, &output, 0).await?;
                     }
                 }
                 _ = retention.tick(), if self.retention_days.is_some() => self.remove_old().await,
                 Some(path) = compressing.finished() => output.forget_closed(&path),
+            }
+        }
+    }
+
+    /// Tries until it is durable. A commit that failed can be found after a crash all the same: whoever cut the files
+    /// back to the one before it would leave less in them than that one says. So nothing else is done meanwhile.
+    async fn commit(&self, position: Sequence, output: &Output, records: u64) -> Result<(), DrainError> {
+        let mut retry = RETRY_MIN;
+        loop {
+            match self.spool.commit(position, output.note(), records).await {
+                Err(AppendError::Disk(error)) => {
+                    self.state.set(DestinationState::Spooling);
+                    tracing::error!(destination = %self.name, error, "what the output files hold cannot be noted");
+                    tokio::time::sleep(retry).await;
+                    retry = (retry * 2).min(RETRY_MAX);
+                }
+                committed => return Ok(committed?),
             }
         }
     }
@@ -280,7 +297,7 @@ impl Drain {
         .await?;
         if fresh {
             // From here on replayed records come to the same names.
-            self.spool.commit(position, output.note(), 0).await?;
+            self.commit(position, &output, 0).await?;
         }
         Ok((position, output))
     }

@@ -8,7 +8,6 @@ use crate::{
     json::Document,
     limits::{ByteSize, Limits},
     transform::{
-        Allocation,
         clock::CallClock,
         counters::{InstanceCounters, PluginCounters},
         documents::{Documents, HostDocument},
@@ -30,7 +29,7 @@ struct Host {
 /// A host with one event, as `transform` finds it.
 fn host(data: &'static str) -> Host {
     let limits = Limits::default();
-    let engine = engine(&limits, Allocation::default()).expect("this machine runs plugins");
+    let engine = engine(&limits).expect("this machine runs plugins");
     let ticker = Ticker::start(engine, &limits).expect("a thread can be made");
     let counters = Arc::new(PluginCounters::default());
     let mut state = State {

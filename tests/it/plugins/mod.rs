@@ -18,7 +18,7 @@ use headworks::{
     event::{Attributes, Body, Decoded, Output, Validated},
     json::Document,
     limits::Limits,
-    transform::{Allocation, PluginFailure, Prepared, TransformSettings, Transformer},
+    transform::{PluginFailure, Prepared, TransformSettings, Transformer},
 };
 use serde_json::Value;
 
@@ -45,7 +45,6 @@ fn make_transformer(cache: &Path, plugin_time_ms: u32) -> Arc<Transformer> {
         },
         cache_dir: cache.join("compiled"),
         compiler: PathBuf::from(env!("CARGO_BIN_EXE_headworks")),
-        allocation: Allocation::default(),
     })
     .expect("this machine runs plugins")
 }
