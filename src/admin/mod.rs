@@ -22,6 +22,7 @@ mod registration;
 mod review;
 mod routes;
 mod schemas;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -49,7 +50,7 @@ use crate::{
     pipeline::Replay,
     problem::{Fault, Problem},
     quarantine::{Filter, Item, Report, WholeItem},
-    recent::Recent,
+    recent::{Recent, Tap},
     registry::{Registry, model::State, seal::Sealer},
     transform::ComponentFacts,
     validate::{
@@ -134,6 +135,8 @@ pub struct AdminState {
     pub limits: Arc<Limits>,
     /// The last events of this node.
     pub recent: Arc<Recent>,
+    /// Events as they pass.
+    pub tap: Arc<Tap>,
     pub sealer: Sealer,
     pub actions: Arc<Actions>,
     /// Of the state that was asked about last, to make the next from.
@@ -225,6 +228,7 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(quarantine::replay))
         .routes(routes!(quarantine::discard))
         .routes(routes!(recent::list))
+        .routes(routes!(tail::tail))
         .routes(routes!(probes::healthz))
         .routes(routes!(probes::readyz))
         .routes(routes!(probes::metrics))
