@@ -163,7 +163,11 @@ fn table<'a>(rows: &[Vec<Cell>], shown: &Shown) -> Table<'a> {
         } else {
             let width = u16::try_from(heading(name).chars().count() + 1).unwrap_or(u16::MAX);
             // "999.9 MiB" and "999.9 ms" fit.
-            Constraint::Length(width.max(if name.starts_with('p') { 8 } else { 9 }))
+            Constraint::Length(width.max(if matches!(name, &"bytes/s" | &"spool" | &"memory") {
+                9
+            } else {
+                8
+            }))
         }
     });
     Table::new(body.collect::<Vec<_>>(), widths.collect::<Vec<_>>()).header(head)
