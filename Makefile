@@ -30,7 +30,8 @@ test: ## Run everything that must pass, a real Kafka included; does its own set-
 test-long: ## Run the tests that take long, with a real MinIO; does its own set-up.
 	@scripts/setup long
 	HEADWORKS_TEST_LONG=1 cargo test --locked --lib -- spool::tests::seeds --nocapture
-	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- crash:: faults:: stores:: quarantine:: --nocapture
+	scripts/fuzz 60
+	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- front::hostile crash:: faults:: stores:: quarantine:: --nocapture
 
 check: setup fmt clippy doc deny ## Check format, lints, documentation and dependencies, without running a test.
 

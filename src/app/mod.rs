@@ -14,10 +14,10 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     admin::AdminServer,
-    config::Settings,
+    config::{self, ServerSettings, Settings},
     deliver::{Destinations, RefusedHandler},
-    listener::{self, Listener, Tls, TlsFiles},
-    pipeline::{Pipeline, Tables, WebhookIds},
+    listener::{self, Lines, Listener, Proxies, Tls, TlsFiles},
+    pipeline::{Memory, Pipeline, Quotas, Tables, WebhookIds},
     quarantine::{Kept, Quarantine},
     recent::Recent,
     registry::{Registry, seal::Sealer},
@@ -59,6 +59,8 @@ async fn run(settings: Settings) -> Result<(), AppError> {
     let timeout = Duration::from_secs(settings.server.shutdown_timeout_s.into());
     let mut data_settings = listener::Settings::new(settings.limits.clone(), timeout);
     data_settings.tls = tls(&settings)?;
+    data_settings.proxies = proxies(&settings.server);
+    let line_listener = lines(&settings.server, &data_settings)?;
     let data_listener = Listener::bind(settings.server.listen, data_settings).map_err(|error| {
         failed(format_args!("server.listen = {}", settings.server.listen))(error.to_string())
     })?;
@@ -81,6 +83,10 @@ async fn run(settings: Settings) -> Result<(), AppError> {
         .local_addr()
         .map_err(|error| AppError(error.to_string()))?;
     tracing::info!(data = %data_listener.local_addr(), admin = %admin_address, "headworks is ready");
+    let lines = line_listener.map(|lines| {
+        tracing::info!(lines = %lines.local_addr(), "events are taken as lines too");
+        tokio::spawn(lines.serve(Arc::clone(&gateway.pipeline), stopped(stopping.clone())))
+    });
     let data = tokio::spawn(data_listener.serve(Arc::clone(&gateway.pipeline), stopped(stopping.clone())));
     let admin = tokio::spawn(AdminServer::serve(
         admin_listener,
@@ -96,10 +102,34 @@ async fn run(settings: Settings) -> Result<(), AppError> {
     // The receivers are gone only where both servers have ended already.
     let _ = stop.send(true);
     let _ = tokio::time::timeout(timeout, data).await;
+    if let Some(lines) = lines {
+        let _ = tokio::time::timeout(timeout, lines).await;
+    }
     let _ = tokio::time::timeout(Duration::from_secs(1), admin).await;
     gateway.shutdown(timeout).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn lines(server: &ServerSettings, data: &listener::Settings) -> Result<Option<Lines>, AppError> {
+    let Some(lines) = server.lines else {
+        return Ok(None);
+    };
+    let settings = listener::Settings {
+        tls: data.tls.clone().filter(|_| lines.tls),
+        ..data.clone()
+    };
+    Lines::bind(lines.listen, settings)
+        .map(Some)
+        .map_err(|error| failed(format_args!("server.lines.listen = {}", lines.listen))(error.to_string()))
+}
+
+fn proxies(server: &ServerSettings) -> Proxies {
+    let header = match server.proxies.header {
+        config::ForwardedHeader::XForwardedFor => listener::ForwardedHeader::XForwardedFor,
+        config::ForwardedHeader::Forwarded => listener::ForwardedHeader::Forwarded,
+    };
+    Proxies::new(&server.proxies.trusted, header, server.proxies.proxy_protocol)
 }
 
 fn tls(settings: &Settings) -> Result<Option<Arc<Tls>>, AppError> {
@@ -138,6 +168,7 @@ struct Gateway {
     telemetry: Arc<Telemetry>,
     drain: drain::Drain,
     sealer: Sealer,
+    quotas: Arc<Quotas>,
 }
 
 impl Gateway {
@@ -161,7 +192,11 @@ impl Gateway {
             compiler,
         })
         .map_err(|problem| failed("plugins")(problem.detail))?;
-        let pipeline = start_pipeline(settings, store, &telemetry).await?;
+        let quotas =
+            Quotas::open(&settings.data_dir).map_err(|error| failed("the quotas")(error.to_string()))?;
+        let quotas = Arc::new(quotas);
+        keeper::keep_quotas(&quotas);
+        let pipeline = start_pipeline(settings, store, &telemetry, Arc::clone(&quotas)).await?;
         let mark = settings.data_dir.join("spool/replayed");
         let drain = drain::Drain::start(Arc::clone(&pipeline), mark);
         let sealer = sealer(settings)?;
@@ -177,11 +212,13 @@ impl Gateway {
             telemetry,
             drain,
             sealer,
+            quotas,
         })
     }
 
     async fn shutdown(&self, timeout: Duration) {
         self.drain.stop();
+        keeper::write_quotas(&self.quotas);
         self.pipeline.destinations().shutdown(timeout).await;
         self.pipeline.quarantine().close().await;
     }
@@ -199,6 +236,7 @@ async fn start_pipeline(
     settings: &Settings,
     store: Store,
     telemetry: &Arc<Telemetry>,
+    quotas: Arc<Quotas>,
 ) -> Result<Arc<Pipeline>, AppError> {
     let folder = settings.data_dir.join("spool");
     let budget = Budget::new(settings.spool.max_bytes.0);
@@ -241,7 +279,7 @@ async fn start_pipeline(
         destinations,
         quarantine,
         start_recent(settings),
-        webhook_ids,
+        Memory { webhook_ids, quotas },
         settings.limits.clone(),
         Arc::clone(telemetry),
     ))

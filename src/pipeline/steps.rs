@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Pipeline, Tables, duplicates::Fingerprint, tables::Binding};
+use super::{Pipeline, Tables, duplicates::Fingerprint, enrich, tables::Binding};
 use crate::{
     deliver::{Acknowledgement, Delivery, Destination, Ticket},
     event::{
@@ -266,7 +266,7 @@ impl Pipeline {
         };
         let topic = output.topic.map(Arc::from);
         let key = output.key.map(Arc::from);
-        let headers = Arc::from(output.headers);
+        let headers = enrich::headers(output.headers, &about.attributes);
         let wanted = output.destination.as_deref();
         let mut found = false;
         for target in &route.targets {

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{envelopes::Envelopes, rates::Rates};
+use super::{enrich::Wanted, envelopes::Envelopes, rates::Rates, shares::Shares};
 use crate::{
     authenticate::Keys,
     decode::Hints,
@@ -27,13 +27,17 @@ pub struct Tables {
     pub routes: Routes,
     pub(super) envelopes: Envelopes,
     pub(super) rates: Rates,
+    pub(super) shares: Shares,
     partners: HashMap<PartnerName, PartnerEntry>,
+    /// Of some partner.
+    pub(super) some_enrich: bool,
     bindings: HashMap<RouteName, Bound>,
 }
 
 struct PartnerEntry {
     policy: Policy,
     default_source: Arc<str>,
+    enrich: Wanted,
 }
 
 struct Bound {
@@ -58,9 +62,11 @@ pub(super) enum Binding {
 
 impl Tables {
     /// The tables of an empty registry.
-    pub fn empty(compiler: Compiler) -> Tables {
+    pub(super) fn empty(compiler: Compiler, rates: Rates, shares: Shares) -> Tables {
         Tables {
             schemas: Schemas::new(compiler),
+            rates,
+            shares,
             ..Tables::default()
         }
     }
@@ -73,13 +79,14 @@ impl Tables {
         transformer: &Arc<Transformer>,
         sealer: &Sealer,
     ) -> Tables {
-        let partners = state
+        let partners: HashMap<PartnerName, PartnerEntry> = state
             .partners
             .iter()
             .map(|(name, partner)| {
                 let partner = &partner.value;
                 let entry = PartnerEntry {
                     policy: partner.policy,
+                    enrich: Wanted::of(partner),
                     default_source: match &partner.source {
                         Some(source) => source.as_str().into(),
                         None => fallback_source(name),
@@ -109,8 +116,10 @@ impl Tables {
             keys: Keys::build(&state, &previous.keys, |key| open(sealer, key)),
             envelopes: Envelopes::build(&state),
             rates: Rates::build(&state, &previous.rates),
+            shares: Shares::build(&state, &previous.shares),
             schemas,
             routes: Routes::build(&state),
+            some_enrich: partners.values().any(|entry| entry.enrich.is_any()),
             partners,
             bindings,
             state,
@@ -121,6 +130,12 @@ impl Tables {
         self.partners
             .get(partner)
             .map_or_else(Policy::default, |entry| entry.policy)
+    }
+
+    pub(super) fn enrich(&self, partner: &PartnerName) -> Wanted {
+        self.partners
+            .get(partner)
+            .map_or_else(Wanted::default, |entry| entry.enrich)
     }
 
     pub(super) fn default_source(&self, partner: &PartnerName) -> Arc<str> {
