@@ -230,7 +230,7 @@ const CONNECTIONS: usize = 24;
 async fn every_refusal_is_answered_with_its_status() {
     let mut gateway = Gateway::start_with(Options {
         configuration: format!(
-            "[limits]\nheader_time_s = 1\nconnections_per_address = {CONNECTIONS}\n[spool]\nmax_bytes = \"64MiB\"\n"
+            "[limits]\nheader_time_s = 4\nconnections_per_address = {CONNECTIONS}\n[spool]\nmax_bytes = \"64MiB\"\n"
         ),
         kafka: Some("127.0.0.1:1".to_owned()),
         ..Options::default()
@@ -283,7 +283,7 @@ async fn every_refusal_is_answered_with_its_status() {
             .is(Code::NoDurablePlace);
 
         let held: Vec<TcpStream> = (0..CONNECTIONS).map(|_| connect(address)).collect();
-        // They hold their places for the second that their heads may take.
+        // They hold their places for as long as their heads may take.
         exchange(address, &post("/v1/events/t", KEY, "1").bytes(&key)).is(Code::Overloaded);
         drop(held);
         key
@@ -303,10 +303,13 @@ async fn every_refusal_is_answered_with_its_status() {
         told.is_err().then_some(stream)
     })
     .await;
+    let log = gateway.path("log");
     let (ended, answer) = tokio::join!(
         gateway.terminate(),
         tokio::task::spawn_blocking(move || {
-            std::thread::sleep(Duration::from_millis(400));
+            while !std::fs::read_to_string(&log).is_ok_and(|log| log.contains("stopping: ")) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             half.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
             (&half).write_all(&request[request.len() / 2..]).expect("sent");
             read(&half)
@@ -323,7 +326,8 @@ async fn who_is_slow_is_gone_within_fifteen_seconds() {
     let mut gateway = Gateway::start().await;
     let key = gateway.partner("p", json!({})).await;
     let address = gateway.data_address();
-    let opening = |fields: &str| format!("POST /v1/events/t HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n{fields}");
+    let opening =
+        |fields: &str| format!("POST /v1/events/t HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n{fields}");
     let slow = [
         (opening("x-slow: "), "a"),
         (opening("Content-Length: 100000\r\n\r\n1"), ""),
@@ -335,7 +339,9 @@ async fn who_is_slow_is_gone_within_fifteen_seconds() {
             let began = std::time::Instant::now();
             let mut stream = connect(address);
             stream.write_all(opening.as_bytes()).expect("sent");
-            stream.set_read_timeout(Some(Duration::from_millis(200))).expect("set");
+            stream
+                .set_read_timeout(Some(Duration::from_millis(200)))
+                .expect("set");
             let mut answer = Vec::new();
             let mut chunk = [0; 4096];
             loop {
