@@ -51,6 +51,7 @@ pub(super) fn server(mut section: Section<'_>, faults: &mut Faults) -> ServerSet
         );
     }
     let shutdown_timeout_s = section.count("shutdown_timeout_s", SHUTDOWN_TIMEOUT_S, faults);
+    let shutdown_delay_s = section.count("shutdown_delay_s", 0, faults);
     let tls = tls(&mut section, faults);
     let proxies = proxies(&mut section, faults);
     let lines = lines(&mut section, tls.is_some(), &[listen, admin_listen], faults);
@@ -59,6 +60,7 @@ pub(super) fn server(mut section: Section<'_>, faults: &mut Faults) -> ServerSet
         listen,
         admin_listen,
         shutdown_timeout_s,
+        shutdown_delay_s,
         tls,
         proxies,
         lines,

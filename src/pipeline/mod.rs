@@ -79,11 +79,12 @@ pub struct Pipeline {
     tables: ArcSwap<Tables>,
     destinations: Destinations,
     quarantine: Arc<Quarantine>,
-    duplicates: Duplicates,
+    duplicates: Arc<Duplicates>,
     recent: Arc<Recent>,
     webhook_ids: WebhookIds,
     limits: Limits,
     telemetry: Arc<Telemetry>,
+    leaving: AtomicBool,
     stopping: AtomicBool,
     /// Replays follow one another: two of the same item would deliver it twice.
     replaying: tokio::sync::Mutex<()>,
@@ -106,15 +107,18 @@ impl Pipeline {
         let Memory { webhook_ids, quotas } = memory;
         let compiler = Compiler::new(limits.compiled_schema_bytes.0);
         let tables = Tables::empty(compiler, Rates::new(quotas), Shares::new(&limits));
+        let duplicates = Arc::new(Duplicates::new());
+        duplicates::fill(&duplicates, destinations.take_known());
         Arc::new(Pipeline {
             tables: ArcSwap::from_pointee(tables),
             destinations,
             quarantine,
-            duplicates: Duplicates::new(),
+            duplicates,
             recent,
             webhook_ids,
             limits,
             telemetry,
+            leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             replaying: tokio::sync::Mutex::new(()),
             has_recovered: AtomicBool::new(false),
@@ -139,6 +143,15 @@ impl Pipeline {
 
     pub fn quarantine(&self) -> &Arc<Quarantine> {
         &self.quarantine
+    }
+
+    /// Says in readiness that this node is going; requests are still taken.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || self.is_stopping()
     }
 
     pub fn recent(&self) -> &Arc<Recent> {
