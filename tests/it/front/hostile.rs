@@ -106,6 +106,7 @@ fn members(count: usize, name: impl Fn(usize) -> String) -> String {
 }
 
 /// What is sent, and the status and code that it is answered with.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn hostile() -> Vec<(&'static str, Sent, u16, &'static str)> {
     let brotli = hex::decode(BROTLI_BOMB).expect("hexadecimal");
     let mut depth_in_lines = "[".repeat(1_000_000);

@@ -226,6 +226,7 @@ fn no_code_of_requests_is_missing() {
 const CONNECTIONS: usize = 24;
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one life of a gateway, state by state")]
 async fn every_refusal_is_answered_with_its_status() {
     let mut gateway = Gateway::start_with(Options {
         configuration: format!(
