@@ -269,7 +269,7 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         events: 100,
         max_bytes: ByteSize(64 << 20),
     });
-    let telemetry = Telemetry::new().expect("instruments");
+    let telemetry = Telemetry::new(1000);
     let transformer = Transformer::new(TransformSettings {
         limits: Limits::default(),
         cache_dir: folder.join("cache"),
@@ -287,7 +287,7 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
             quotas: Arc::default(),
         },
         Limits::default(),
-        telemetry,
+        Arc::clone(&telemetry),
     );
     let tables = Tables::build(
         registry.state(),
@@ -295,6 +295,7 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         &registry,
         &transformer,
         &sealer,
+        &telemetry,
     )
     .await;
     pipeline.install(tables);

@@ -35,6 +35,7 @@ use crate::{
     event::{Answer, PartnerName},
     limits::{Limits, QUEUE_TIME_MS},
     problem::Problem,
+    telemetry::{HttpNumbers, Telemetry},
 };
 
 /// Who is at the other end of a connection.
@@ -91,7 +92,7 @@ pub trait Ingest: Send + Sync + 'static {
 const BACKLOG: u32 = 4096;
 
 /// How the listener serves.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     pub limits: Limits,
     /// How long a connection may rest between two requests, or stand still while a response is written.
@@ -109,6 +110,7 @@ pub struct Settings {
     /// Absent: plain HTTP.
     pub tls: Option<Arc<Tls>>,
     pub proxies: Proxies,
+    pub numbers: Arc<HttpNumbers>,
 }
 
 impl Settings {
@@ -123,6 +125,7 @@ impl Settings {
             queue_time: Duration::from_millis(QUEUE_TIME_MS),
             tls: None,
             proxies: Proxies::default(),
+            numbers: Arc::clone(Telemetry::default().http()),
         }
     }
 }
@@ -138,7 +141,6 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// A bound data port.
-#[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,

@@ -18,6 +18,7 @@ use crate::{
     listener::{Admitted, ByCertificate, Consent, Peer},
     problem::{Code, Problem},
     registry::model::envelope::{Envelope, Signature},
+    telemetry::Observation,
 };
 
 const EVENTS_PATH: &str = "/v1/events";
@@ -34,6 +35,8 @@ pub struct Admission {
     sent_from: Option<SentFrom>,
     pub(super) every_result: bool,
     pub(super) dry_run: bool,
+    /// Where this request is looked at closely.
+    pub(super) observation: Option<Box<Observation>>,
 }
 
 enum Sender {
@@ -163,6 +166,10 @@ impl Pipeline {
             charged_bytes,
             every_result,
             dry_run,
+            observation: self.telemetry.observation(|| {
+                let traceparent = head.headers.get("traceparent")?;
+                traceparent.to_str().ok()
+            }),
         })
     }
 

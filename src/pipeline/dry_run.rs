@@ -45,7 +45,7 @@ impl Pipeline {
                 };
             }
         };
-        match self.route(tables, &validated, None).failed {
+        match self.route(tables, &validated, None, None).failed {
             None => Outcome::Accepted,
             Some((_, reason)) => Outcome::Quarantined(reason),
         }

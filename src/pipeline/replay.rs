@@ -331,7 +331,7 @@ impl Pipeline {
             Some(refused) => self.destinations.get(&refused.destination).is_some(),
             None => match tables.schemas.check(kept.event) {
                 Ok(validated) => self
-                    .route(tables, &validated, kept.routes.as_deref())
+                    .route(tables, &validated, kept.routes.as_deref(), None)
                     .failed
                     .is_none(),
                 Err(_) => false,
@@ -415,7 +415,7 @@ impl Pipeline {
             records,
             dropped,
             failed,
-        } = self.route(tables, &validated, kept.routes.as_deref());
+        } = self.route(tables, &validated, kept.routes.as_deref(), None);
         self.count_dropped(&dropped);
         let sent = !records.is_empty();
         send(records, index, acknowledgement, had);

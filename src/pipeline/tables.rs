@@ -14,6 +14,7 @@ use crate::{
         seal::Sealer,
     },
     route::Routes,
+    telemetry::{PluginPage, Telemetry, TimesPage},
     transform::{Prepared, Transformer},
     validate::{Compiler, Resolution, Schemas},
 };
@@ -38,6 +39,7 @@ struct PartnerEntry {
     policy: Policy,
     default_source: Arc<str>,
     enrich: Wanted,
+    times: TimesPage,
 }
 
 struct Bound {
@@ -55,7 +57,7 @@ struct BoundFrom {
 /// What runs between a route and its destinations.
 pub(super) enum Binding {
     None,
-    Plugin(Arc<Prepared>),
+    Plugin(Arc<Prepared>, PluginPage),
     /// Events wait in quarantine; the text says why.
     Unavailable(Arc<str>),
 }
@@ -78,6 +80,7 @@ impl Tables {
         registry: &Registry,
         transformer: &Arc<Transformer>,
         sealer: &Sealer,
+        telemetry: &Telemetry,
     ) -> Tables {
         let partners: HashMap<PartnerName, PartnerEntry> = state
             .partners
@@ -91,6 +94,7 @@ impl Tables {
                         Some(source) => source.as_str().into(),
                         None => fallback_source(name),
                     },
+                    times: telemetry.partner(name.as_str()),
                 };
                 (name.clone(), entry)
             })
@@ -105,6 +109,7 @@ impl Tables {
                     previous.bindings.get(name),
                     registry,
                     transformer,
+                    telemetry,
                 )
                 .await;
                 bindings.insert(name.clone(), bound);
@@ -138,6 +143,22 @@ impl Tables {
             .map_or_else(Wanted::default, |entry| entry.enrich)
     }
 
+    /// What the partner's requests are timed by.
+    pub(super) fn times(&self, partner: &PartnerName) -> Option<&TimesPage> {
+        self.partners.get(partner).map(|entry| &entry.times)
+    }
+
+    /// The plugins that routes run on this node, with the memory of each one's largest instance.
+    pub fn plugin_memory(&self) -> Vec<(Arc<str>, usize)> {
+        let bound = self.bindings.values();
+        bound
+            .filter_map(|bound| match &bound.binding {
+                Binding::Plugin(prepared, _) => Some((Arc::clone(prepared.label()), prepared.memory_bytes())),
+                Binding::None | Binding::Unavailable(_) => None,
+            })
+            .collect()
+    }
+
     pub(super) fn default_source(&self, partner: &PartnerName) -> Arc<str> {
         self.partners.get(partner).map_or_else(
             || fallback_source(partner),
@@ -155,14 +176,14 @@ impl Tables {
     pub fn runs(&self, plugin: &PluginName) -> bool {
         self.bindings
             .values()
-            .any(|bound| bound.made_from.plugin == *plugin && matches!(bound.binding, Binding::Plugin(_)))
+            .any(|bound| bound.made_from.plugin == *plugin && matches!(bound.binding, Binding::Plugin(..)))
     }
 
     /// Why a route's plugin cannot run on this node, where one of its routes has found that.
     pub fn unavailable(&self, plugin: &PluginName) -> Option<Arc<str>> {
         self.bindings.values().find_map(|bound| match &bound.binding {
             Binding::Unavailable(detail) if bound.made_from.plugin == *plugin => Some(Arc::clone(detail)),
-            Binding::None | Binding::Plugin(_) | Binding::Unavailable(_) => None,
+            Binding::None | Binding::Plugin(..) | Binding::Unavailable(_) => None,
         })
     }
 
@@ -172,7 +193,7 @@ impl Tables {
             .iter()
             .filter_map(|(route, bound)| match &bound.binding {
                 Binding::Unavailable(detail) => Some((route.clone(), Arc::clone(detail))),
-                Binding::None | Binding::Plugin(_) => None,
+                Binding::None | Binding::Plugin(..) => None,
             })
             .collect()
     }
@@ -202,6 +223,7 @@ async fn bind(
     previous: Option<&Bound>,
     registry: &Registry,
     transformer: &Arc<Transformer>,
+    telemetry: &Telemetry,
 ) -> Bound {
     let active = state
         .plugins
@@ -214,11 +236,11 @@ async fn bind(
     };
     if let Some(Bound {
         made_from: known,
-        binding: Binding::Plugin(prepared),
+        binding: Binding::Plugin(prepared, numbers),
     }) = previous
         && *known == made_from
     {
-        let binding = Binding::Plugin(Arc::clone(prepared));
+        let binding = Binding::Plugin(Arc::clone(prepared), Arc::clone(numbers));
         return Bound { made_from, binding };
     }
     let prepared = match active {
@@ -240,7 +262,10 @@ async fn bind(
         },
     };
     let binding = match prepared {
-        Ok(prepared) => Binding::Plugin(prepared),
+        Ok(prepared) => {
+            let numbers = telemetry.plugin(prepared.label());
+            Binding::Plugin(prepared, numbers)
+        }
         Err(detail) => {
             tracing::warn!(%plugin, detail, "a route's plugin is not available; its events go to quarantine");
             Binding::Unavailable(detail.into())

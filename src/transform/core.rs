@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -12,7 +15,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
 
 use super::{
-    ComponentFacts, CounterReading, Prepared, TransformSettings,
+    ComponentFacts, CounterReading, LoadCounts, Prepared, TransformSettings,
     bindings::PluginPre,
     cache::{self, Cache},
     compile, component,
@@ -41,6 +44,15 @@ pub(super) struct Core {
     loaded: Mutex<HashMap<Digest, Weak<Loaded>>>,
     prepared: Mutex<HashMap<PreparedKey, Weak<Prepared>>>,
     counters: Mutex<HashMap<PluginName, Arc<PluginCounters>>>,
+    loads: Loads,
+}
+
+/// Where loaded components came from.
+#[derive(Default)]
+struct Loads {
+    compiled: AtomicU64,
+    disk: AtomicU64,
+    memory: AtomicU64,
 }
 
 /// What makes two preparations the same.
@@ -75,6 +87,7 @@ impl Core {
             loaded: Mutex::default(),
             prepared: Mutex::default(),
             counters: Mutex::default(),
+            loads: Loads::default(),
         })
     }
 
@@ -113,6 +126,15 @@ impl Core {
         Ok(self.keep(key, made))
     }
 
+    pub(super) fn loads(&self) -> LoadCounts {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        LoadCounts {
+            compiled: read(&self.loads.compiled),
+            disk: read(&self.loads.disk),
+            memory: read(&self.loads.memory),
+        }
+    }
+
     pub(super) fn counters(&self) -> Vec<CounterReading> {
         let plugins: Vec<_> = self
             .counters
@@ -149,6 +171,7 @@ impl Core {
     ) -> Result<Arc<Loaded>, Problem> {
         let digest = facts.digest;
         if let Some(loaded) = self.loaded.lock().get(&digest).and_then(Weak::upgrade) {
+            self.loads.memory.fetch_add(1, Ordering::Relaxed);
             return Ok(loaded);
         }
         let cached = {
@@ -156,6 +179,7 @@ impl Core {
             blocking(move || core.link_cached(&digest)).await?
         };
         if let Some(loaded) = cached {
+            self.loads.disk.fetch_add(1, Ordering::Relaxed);
             return loaded;
         }
         let compiled = {
@@ -166,6 +190,7 @@ impl Core {
                 .map_err(|error| unusable(&error))?;
             compile::compile(&self.compiler, component).await?
         };
+        self.loads.compiled.fetch_add(1, Ordering::Relaxed);
         let core = Arc::clone(self);
         blocking(move || core.link_new(&digest, &compiled)).await?
     }

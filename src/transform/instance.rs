@@ -126,7 +126,7 @@ impl Instance {
             Ok(Err(bindings::Failure::Broken(text))) => (Err(PluginFailure::Failed(fault::cut(&text))), true),
             Err(error) => {
                 let text = failure_text(&self.store, &error);
-                (Err(PluginFailure::Failed(text)), false)
+                (Err(PluginFailure::Trapped(text)), false)
             }
         };
         let state = self.store.data_mut();

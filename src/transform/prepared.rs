@@ -50,6 +50,8 @@ struct Slot {
     rejected: AtomicU64,
     failed: AtomicU64,
     instances: AtomicU64,
+    /// Of the instance that waits.
+    memory_bytes: AtomicUsize,
 }
 
 /// How a plugin version fares on a route, since it was prepared on this node.
@@ -179,6 +181,15 @@ impl Prepared {
         }
     }
 
+    /// The memory of the largest of its instances, after its last call.
+    pub fn memory_bytes(&self) -> usize {
+        let sizes = self
+            .slots
+            .iter()
+            .map(|slot| slot.memory_bytes.load(Ordering::Relaxed));
+        sizes.max().unwrap_or_default()
+    }
+
     /// Frees the instances that wait; those that run are left alone.
     pub(super) fn release_idle(&self) {
         for slot in &self.slots {
@@ -213,11 +224,12 @@ impl Prepared {
                     result,
                     log,
                     reusable,
-                    ..
+                    memory_bytes,
                 } = instance.transform(&self.core.surroundings, event);
                 if reusable {
                     *held = Some(instance);
                 }
+                slot.memory_bytes.store(memory_bytes, Ordering::Relaxed);
                 self.write_log(event, &log);
                 result
             }
@@ -228,7 +240,7 @@ impl Prepared {
             Err(PluginFailure::Rejected(_)) => {
                 slot.rejected.fetch_add(1, Ordering::Relaxed);
             }
-            Err(PluginFailure::Failed(text)) => {
+            Err(PluginFailure::Failed(text) | PluginFailure::Trapped(text)) => {
                 slot.failed.fetch_add(1, Ordering::Relaxed);
                 *self.last_failure.lock() = Some(text.as_str().into());
             }
