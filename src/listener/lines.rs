@@ -18,7 +18,6 @@ use crate::limits::{LINE_CONNECTIONS, LINE_IDLE_S};
 use session::{Patience, Session};
 
 /// A bound port for lines.
-#[derive(Debug)]
 pub struct Lines {
     socket: TcpListener,
     address: SocketAddr,
