@@ -122,6 +122,14 @@ fn protocol(settings: &Settings) -> auto::Builder<TokioExecutor> {
     builder
 }
 
+fn pace(settings: &Settings) -> Pace {
+    Pace {
+        idle: Duration::from_secs(settings.limits.body_idle_s.into()),
+        bytes_per_s: settings.limits.body_min_bytes_per_s,
+        window: settings.rate_window,
+    }
+}
+
 pub(super) async fn run<I: Ingest>(
     socket: TcpListener,
     settings: Settings,
@@ -139,11 +147,7 @@ pub(super) async fn run<I: Ingest>(
             keep_alive: settings.keep_alive,
             uri_bytes: limits.uri_bytes.0,
         },
-        pace: Pace {
-            idle: Duration::from_secs(limits.body_idle_s.into()),
-            bytes_per_s: limits.body_min_bytes_per_s,
-            window: settings.rate_window,
-        },
+        pace: pace(&settings),
         addresses: Addresses::new(limits.connections_per_address),
         proxies: settings.proxies.clone(),
         limits,
