@@ -42,7 +42,7 @@ use super::{
     stream::Stream,
 };
 use crate::{
-    event::Answer,
+    event::{Answer, EventResult, Outcome},
     limits::Limits,
     problem::{Code, Problem},
     telemetry::HttpNumbers,
@@ -385,20 +385,19 @@ async fn respond_to<I: Ingest>(
             ))
         });
     let mut reply = match outcome {
-        Ok(answer) => respond::answer(&answer, id),
+        Ok(answer) => {
+            if let Some(code) = refused_whole(&answer) {
+                note_refusal(&server.numbers, id, code, &peer);
+            }
+            respond::answer(&answer, id)
+        }
         Err(Problem {
             code: Code::MethodNotAllowed,
             allow: Some(allow),
             ..
         }) if head.method == Method::OPTIONS => options::answer(&*server.ingest, &head, &peer, allow, id),
         Err(problem) => {
-            server.numbers.refused(problem.code);
-            tracing::debug!(
-                request_id = %id,
-                code = problem.code.as_str(),
-                peer = %peer.address.ip(),
-                "a request was refused"
-            );
+            note_refusal(&server.numbers, id, problem.code, &peer);
             respond::problem(&problem, id)
         }
     };
@@ -426,6 +425,28 @@ async fn respond_to<I: Ingest>(
         read,
     );
     Ok(reply)
+}
+
+/// The first code, where every event was rejected.
+fn refused_whole(answer: &Answer) -> Option<Code> {
+    let mut results = answer.results.iter();
+    if !results.all(EventResult::is_rejected) {
+        return None;
+    }
+    match &answer.results.first()?.outcome {
+        Outcome::Rejected(reason) => Some(reason.code),
+        _ => None,
+    }
+}
+
+fn note_refusal(numbers: &HttpNumbers, id: RequestId, code: Code, peer: &Peer) {
+    numbers.refused(code);
+    tracing::debug!(
+        request_id = %id,
+        code = code.as_str(),
+        peer = %peer.address.ip(),
+        "a request was refused"
+    );
 }
 
 async fn process<I: Ingest>(
