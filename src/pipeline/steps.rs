@@ -6,6 +6,7 @@ use super::{
     Pipeline, Tables,
     counting::{Counted, Tallies},
     duplicates::Fingerprint,
+    enrich,
     tables::Binding,
 };
 use crate::{
@@ -360,7 +361,7 @@ impl Pipeline {
         };
         let topic = output.topic.map(Arc::from);
         let key = output.key.map(Arc::from);
-        let headers = Arc::from(output.headers);
+        let headers = enrich::headers(output.headers, &about.attributes);
         let wanted = output.destination.as_deref();
         let mut found = false;
         for target in &route.targets {

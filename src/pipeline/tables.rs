@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{envelopes::Envelopes, rates::Rates};
+use super::{enrich::Wanted, envelopes::Envelopes, rates::Rates, shares::Shares};
 use crate::{
     authenticate::Keys,
     decode::Hints,
@@ -28,13 +28,17 @@ pub struct Tables {
     pub routes: Routes,
     pub(super) envelopes: Envelopes,
     pub(super) rates: Rates,
+    pub(super) shares: Shares,
     partners: HashMap<PartnerName, PartnerEntry>,
+    /// Of some partner.
+    pub(super) some_enrich: bool,
     bindings: HashMap<RouteName, Bound>,
 }
 
 struct PartnerEntry {
     policy: Policy,
     default_source: Arc<str>,
+    enrich: Wanted,
     times: TimesPage,
 }
 
@@ -60,9 +64,11 @@ pub(super) enum Binding {
 
 impl Tables {
     /// The tables of an empty registry.
-    pub fn empty(compiler: Compiler) -> Tables {
+    pub(super) fn empty(compiler: Compiler, rates: Rates, shares: Shares) -> Tables {
         Tables {
             schemas: Schemas::new(compiler),
+            rates,
+            shares,
             ..Tables::default()
         }
     }
@@ -76,13 +82,14 @@ impl Tables {
         sealer: &Sealer,
         telemetry: &Telemetry,
     ) -> Tables {
-        let partners = state
+        let partners: HashMap<PartnerName, PartnerEntry> = state
             .partners
             .iter()
             .map(|(name, partner)| {
                 let partner = &partner.value;
                 let entry = PartnerEntry {
                     policy: partner.policy,
+                    enrich: Wanted::of(partner),
                     default_source: match &partner.source {
                         Some(source) => source.as_str().into(),
                         None => fallback_source(name),
@@ -114,8 +121,10 @@ impl Tables {
             keys: Keys::build(&state, &previous.keys, |key| open(sealer, key)),
             envelopes: Envelopes::build(&state),
             rates: Rates::build(&state, &previous.rates),
+            shares: Shares::build(&state, &previous.shares),
             schemas,
             routes: Routes::build(&state),
+            some_enrich: partners.values().any(|entry| entry.enrich.is_any()),
             partners,
             bindings,
             state,
@@ -126,6 +135,12 @@ impl Tables {
         self.partners
             .get(partner)
             .map_or_else(Policy::default, |entry| entry.policy)
+    }
+
+    pub(super) fn enrich(&self, partner: &PartnerName) -> Wanted {
+        self.partners
+            .get(partner)
+            .map_or_else(Wanted::default, |entry| entry.enrich)
     }
 
     /// What the partner's requests are timed by.

@@ -33,6 +33,17 @@ pub struct RateLimit {
     pub bytes_per_s: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<u32>,
+    /// By UTC; each node counts what it takes itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_per_day: Option<u64>,
+}
+
+/// What of a request's sender is added to each of its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Enrichment {
+    ClientIp,
+    UserAgent,
 }
 
 /// Who sends: a tenant.
@@ -57,6 +68,12 @@ pub struct Partner {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub client_certificates: Vec<Digest>,
+    /// What of the request's sender is added to each event, as `hwclientip` and `hwuseragent`; empty: nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub enrich: Vec<Enrichment>,
+    /// Of a client's address only its network is added: 24 bits of IPv4, 48 of IPv6.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub truncate_ip: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

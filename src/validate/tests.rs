@@ -53,6 +53,8 @@ fn event(app_version: Option<&str>, data: &str) -> Decoded {
     Decoded {
         partner: "haneul-app".parse().unwrap(),
         attributes: Arc::new(Attributes {
+            client_ip: None,
+            user_agent: None,
             id: "1".into(),
             source: "/app".to_owned(),
             event_type: "app.opened".parse().unwrap(),
