@@ -134,6 +134,28 @@ pub const DEPTH_CEILING: u32 = 128;
 pub const PLUGIN_MEMORY_BYTES_CEILING: u64 = 1 << 30;
 /// Nested arrays and objects in a schema: its compiler descends one frame a level.
 pub const SCHEMA_DEPTH: u32 = 128;
+/// Schemas that the references of one may lead to …
+pub const REFERENCED_SCHEMAS: usize = 200;
+/// … and the bytes of their texts.
+pub const REFERENCED_BYTES: usize = 4 << 20;
+/// Subschemas that one value may be checked by, references followed: past that a small schema costs any time.
+pub const SCHEMA_STEPS: f64 = 50_000.0;
+/// Subschemas that an event may be checked by on the way to one value, nested as deeply as events may be.
+pub const SCHEMA_STEPS_NESTED: f64 = 10_000_000.0;
+/// Processor time of checking and compiling the schemas of one registration …
+pub const SCHEMA_CHECK_CPU_S: u64 = 8;
+/// … its real time …
+pub const SCHEMA_CHECK_WALL_S: u64 = 10;
+/// … its private memory …
+pub const SCHEMA_CHECK_MEMORY_BYTES: u64 = 256 * MIB;
+/// … and what it says.
+pub const SCHEMA_CHECKED_BYTES: u64 = 4 * MIB;
+/// What a compiled schema may really take: this …
+pub const COMPILED_SCHEMA_BYTES_SLACK: usize = 16 << 20;
+/// … and so many times what it is taken to take for its text.
+pub const COMPILED_SCHEMA_BYTES_EXCESS: usize = 2;
+/// Schemas that are registered at once.
+pub const SCHEMAS_AT_ONCE: usize = 100;
 /// A compiled schema is taken to need this much memory (measured: 38 KiB for 1.7 KiB of text) …
 pub const COMPILED_SCHEMA_BYTES_BASE: usize = 4 << 10;
 /// … and this much for each byte of its text.

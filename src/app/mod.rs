@@ -430,7 +430,7 @@ async fn follow(
                 )
                 .await;
                 pipeline.install(tables);
-                drain.changed(&previous.state, &state);
+                drain.changed(&previous.state, &state, previous.schemas.references());
             }
             .boxed()
         })

@@ -204,6 +204,13 @@ pub struct Schema {
     pub by: String,
 }
 
+/// One of several schemas that are registered at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyedSchema {
+    pub key: SchemaKey,
+    pub schema: Schema,
+}
+
 /// How an event of the version before is brought to the form of the version that this belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -433,8 +440,16 @@ pub enum Change {
         #[serde(default)]
         forced: bool,
     },
+    /// Schemas that refer to each other: none of them could come first.
+    PutSchemas {
+        schemas: Vec<KeyedSchema>,
+        #[serde(default)]
+        forced: bool,
+    },
     DeleteSchema {
         key: SchemaKey,
+        #[serde(default)]
+        forced: bool,
     },
     /// `key` is of the newer version.
     PutUpgrade {

@@ -50,10 +50,12 @@ const ROLES: [(&str, Option<Role>); 33] = [
     ("replay_quarantine", Some(Role::Operator)),
     ("revoke_key", Some(Role::Operator)),
 ];
-const MORE_ROLES: [(&str, Option<Role>); 9] = [
+const MORE_ROLES: [(&str, Option<Role>); 11] = [
     ("check_schema", Some(Role::Publisher)),
     ("delete_upgrade", Some(Role::Publisher)),
+    ("get_references", Some(Role::Viewer)),
     ("get_upgrade", Some(Role::Viewer)),
+    ("put_schemas", Some(Role::Publisher)),
     ("put_upgrade", Some(Role::Publisher)),
     ("list_replays", Some(Role::Viewer)),
     ("list_recent", Some(Role::Viewer)),

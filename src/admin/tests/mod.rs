@@ -8,6 +8,7 @@ mod quarantine;
 mod recent;
 mod resources;
 mod routes;
+mod schema_references;
 mod schemas;
 mod upgrades;
 
@@ -156,6 +157,7 @@ impl Api {
             recent: recent.clone(),
             sealer: sealer.clone(),
             actions: Arc::new(actions(&calls, &readiness, &quarantine)),
+            references: Arc::default(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
@@ -179,6 +181,11 @@ impl Api {
             directory,
             _stop: stop,
         }
+    }
+
+    fn store(&self) -> Store {
+        let url = format!("file:{}/store", self.directory.path().display());
+        Store::open(&url).expect("the store opens")
     }
 
     fn token(&self, role: Role) -> &str {
@@ -288,7 +295,9 @@ fn actions(
             let names = ["events", "files"].map(|name| name.parse::<DestinationName>().expect("a name"));
             names.into_iter().collect()
         }),
-        check_schema: Arc::new(|text| validate::check_schema(text, 20_000)),
+        check_schemas: Arc::new(|candidates| {
+            std::future::ready(validate::check::check_here(&candidates, 20_000)).boxed()
+        }),
         compare: Arc::new(|pairs| {
             async move {
                 pairs
