@@ -5,7 +5,9 @@ mod drain;
 mod folder;
 mod keeper;
 mod node;
+mod plugins;
 mod readiness;
+mod rollback;
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
@@ -169,6 +171,8 @@ impl Gateway {
         let retention = keeper::retention(&settings.quarantine);
         let figures = keeper::start(pipeline.quarantine(), &registry, retention);
         readiness::observe(&telemetry, &pipeline, &registry, &transformer, figures);
+        let rollbacks = rollback::start(&settings.plugins, &registry, &transformer, &drain);
+        plugins::observe(&telemetry, &pipeline, &transformer, rollbacks);
         Ok(Gateway {
             _data_folder: data_folder,
             registry,

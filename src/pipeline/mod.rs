@@ -13,14 +13,18 @@
 
 mod admit;
 mod beside;
+mod bindings;
+mod difference;
 mod dry_run;
 mod duplicates;
 mod envelopes;
 mod rates;
 mod replay;
 mod runs;
+mod shadow;
 mod steps;
 mod tables;
+mod trial;
 mod webhook_ids;
 
 use std::{
@@ -38,10 +42,14 @@ use jiff::Timestamp;
 pub use admit::Admission;
 use admit::{Content, Known};
 use duplicates::Duplicates;
+pub use difference::Difference;
 pub use runs::Replay;
 use runs::Runs;
+pub use shadow::{Sample, ShadowReport};
+use shadow::Shadows;
 use steps::{Step, Way};
 pub use tables::Tables;
+pub use trial::{PluginTrial, TrialReport, Tried, TrialRoute};
 pub use webhook_ids::WebhookIds;
 
 use crate::{
@@ -68,6 +76,7 @@ pub struct Pipeline {
     quarantine: Arc<Quarantine>,
     duplicates: Duplicates,
     recent: Arc<Recent>,
+    shadows: Shadows,
     webhook_ids: WebhookIds,
     limits: Limits,
     telemetry: Arc<Telemetry>,
@@ -96,6 +105,7 @@ impl Pipeline {
             quarantine,
             duplicates: Duplicates::new(),
             recent,
+            shadows: Shadows::default(),
             webhook_ids,
             limits,
             telemetry,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Pipeline, Tables, duplicates::Fingerprint, tables::Binding};
+use super::{Pipeline, Tables, bindings::Binding, duplicates::Fingerprint};
 use crate::{
     deliver::{Acknowledgement, Delivery, Destination, Ticket},
     event::{
@@ -16,7 +16,7 @@ use crate::{
     registry::model::{Form, Policy},
     route::Route,
     spool::AppendError,
-    transform::PluginFailure,
+    transform::{PluginFailure, Purpose},
 };
 
 /// Where one event stands when all its records have been handed over.
@@ -128,7 +128,7 @@ impl<'a> Way<'a> {
             records,
             dropped,
             failed,
-        } = self.pipeline.route(self.tables, &validated, None);
+        } = self.pipeline.route(self.tables, &validated, None, Purpose::Live);
         self.pipeline.count_dropped(&dropped);
         for (destination, record) in records {
             destination.send(record, self.acknowledgement.ticket(index));
@@ -177,7 +177,13 @@ fn quarantine_name() -> DestinationName {
 impl Pipeline {
     /// Runs the event through every route that takes it (or through `only` these) and makes its records. Sends
     /// nothing: a route whose plugin fails gives no record at all.
-    pub(super) fn route(&self, tables: &Tables, event: &Validated, only: Option<&[RouteName]>) -> Routed {
+    pub(super) fn route(
+        &self,
+        tables: &Tables,
+        event: &Validated,
+        only: Option<&[RouteName]>,
+        purpose: Purpose,
+    ) -> Routed {
         let mut routed = Routed {
             records: Vec::new(),
             dropped: Vec::new(),
@@ -190,7 +196,7 @@ impl Pipeline {
             }
             taken = true;
             let before = routed.records.len();
-            match self.records(tables, event, route, &mut routed.records) {
+            match self.records(tables, event, route, purpose, &mut routed.records) {
                 Ok(()) if routed.records.len() == before => routed.dropped.push(route.name.clone()),
                 Ok(()) => {}
                 Err(reason) => routed
@@ -221,6 +227,7 @@ impl Pipeline {
         tables: &Tables,
         event: &Validated,
         route: &Route,
+        purpose: Purpose,
         ready: &mut Ready,
     ) -> Result<(), Reason> {
         let latest = match route.form {
@@ -231,11 +238,21 @@ impl Pipeline {
         let (label, outputs) = match tables.binding(&route.name) {
             Binding::None => (None, vec![untouched(event)]),
             Binding::Plugin(plugin) => {
-                let outputs = plugin.transform(event).map_err(|failure| match failure {
-                    PluginFailure::Rejected(text) => Reason::new(Code::PluginRejected, text),
-                    PluginFailure::Failed(text) => Reason::new(Code::PluginFailed, text),
-                })?;
+                let outputs = plugin.transform_for(purpose, event).map_err(into_reason)?;
                 (Some(Arc::clone(plugin.label())), outputs)
+            }
+            Binding::Staged(staged) => {
+                let plugin = staged
+                    .choose(event.event())
+                    .map_err(|detail| Reason::new(Code::PluginUnavailable, detail.as_ref()))?;
+                let result = plugin.transform_for(purpose, event);
+                if purpose == Purpose::Live
+                    && let Some(shadow) = &staged.shadow
+                {
+                    let mask = tables.mask(&event.event().attributes.event_type);
+                    self.shadows.offer(shadow, event, &result, mask);
+                }
+                (Some(Arc::clone(plugin.label())), result.map_err(into_reason)?)
             }
             Binding::Unavailable(detail) => {
                 return Err(Reason::new(Code::PluginUnavailable, detail.as_ref()));
@@ -303,6 +320,13 @@ impl Pipeline {
             );
             Err(Reason::new(Code::PluginFailed, detail))
         }
+    }
+}
+
+fn into_reason(failure: PluginFailure) -> Reason {
+    match failure {
+        PluginFailure::Rejected(text) => Reason::new(Code::PluginRejected, text),
+        PluginFailure::Failed(text) => Reason::new(Code::PluginFailed, text),
     }
 }
 

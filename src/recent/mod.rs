@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use moka::sync::Cache;
 use utoipa::IntoParams;
 
-pub use mask::masked;
+pub use mask::{hidden_texts, masked};
 
 use crate::{
     config::RecentSettings,

@@ -12,7 +12,8 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
 
 use super::{
-    ComponentFacts, CounterReading, Prepared, TransformSettings,
+    ComponentFacts, CounterReading, PluginHealth, Prepared, TransformSettings,
+    account::{CallCount, VersionAccount},
     bindings::PluginPre,
     cache::{self, Cache},
     compile, component,
@@ -22,7 +23,7 @@ use super::{
     host::State,
     instance::{Instance, StartError, Surroundings},
     linker,
-    prepared::Loaded,
+    prepared::{self, Loaded},
 };
 use crate::{
     event::PluginName,
@@ -41,6 +42,8 @@ pub(super) struct Core {
     loaded: Mutex<HashMap<Digest, Weak<Loaded>>>,
     prepared: Mutex<HashMap<PreparedKey, Weak<Prepared>>>,
     counters: Mutex<HashMap<PluginName, Arc<PluginCounters>>>,
+    /// By label: versions that ran on this node since it started.
+    accounts: Mutex<HashMap<Arc<str>, Arc<VersionAccount>>>,
 }
 
 /// What makes two preparations the same.
@@ -75,6 +78,7 @@ impl Core {
             loaded: Mutex::default(),
             prepared: Mutex::default(),
             counters: Mutex::default(),
+            accounts: Mutex::default(),
         })
     }
 
@@ -105,12 +109,29 @@ impl Core {
         }
         let loaded = self.load(&facts, &component).await?;
         let counters = Arc::clone(self.counters.lock().entry(plugin.clone()).or_default());
+        let account = self.account(&key.label);
         let core = Arc::clone(self);
         let made = {
             let key = key.clone();
-            blocking(move || Prepared::new(core, key.label, key.config, loaded, counters)).await??
+            blocking(move || Prepared::new(core, key.label, key.config, loaded, counters, account)).await??
         };
         Ok(self.keep(key, made))
+    }
+
+    fn account(&self, label: &Arc<str>) -> Arc<VersionAccount> {
+        let mut accounts = self.accounts.lock();
+        let made = || Arc::new(VersionAccount::new(prepared::slots()));
+        Arc::clone(accounts.entry(Arc::clone(label)).or_insert_with(made))
+    }
+
+    pub(super) fn call_count(&self, label: &str) -> CallCount {
+        let account = self.accounts.lock().get(label).map(Arc::clone);
+        account.map_or_else(CallCount::default, |account| account.count())
+    }
+
+    pub(super) fn health(&self, label: &str) -> Option<PluginHealth> {
+        let account = self.accounts.lock().get(label).map(Arc::clone)?;
+        Some(account.health())
     }
 
     pub(super) fn counters(&self) -> Vec<CounterReading> {

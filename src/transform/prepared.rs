@@ -3,18 +3,21 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 
 use super::{
     PluginFailure,
+    account::{PluginHealth, VersionAccount},
     bindings::PluginPre,
     core::Core,
     counters::PluginCounters,
+    fault::Cause,
     host::State,
     instance::{Call, Instance, StartError},
     log::{LogLevel, LogLine},
@@ -36,33 +39,23 @@ pub struct Prepared {
     config: Box<str>,
     loaded: Arc<Loaded>,
     counters: Arc<PluginCounters>,
+    account: Arc<VersionAccount>,
     core: Arc<Core>,
     slots: Box<[Slot]>,
-    last_failure: Mutex<Option<Box<str>>>,
 }
 
-/// One worker's instance and its accounts. Apart from its neighbours in the cache: workers share none.
+/// One worker's instance. Apart from its neighbours in the cache: workers share none.
 #[derive(Default)]
 #[repr(align(128))]
-struct Slot {
-    instance: Mutex<Option<Box<Instance>>>,
-    calls: AtomicU64,
-    rejected: AtomicU64,
-    failed: AtomicU64,
-    instances: AtomicU64,
-}
+struct Slot(Mutex<Option<Box<Instance>>>);
 
-/// How a plugin version fares on a route, since it was prepared on this node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PluginHealth {
-    pub calls: u64,
-    /// Calls that the plugin answered with `rejected`.
-    pub rejected: u64,
-    /// Calls that failed by the plugin's fault.
-    pub failed: u64,
-    /// Instances made; more than a few a worker tell of traps or leaks.
-    pub instances: u64,
-    pub last_failure: Option<String>,
+/// For whom a call is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An event passes: the call counts for the version's health.
+    Live,
+    /// It passed before, or never will.
+    Again,
 }
 
 /// One call as it is looked at by who tries a plugin out.
@@ -71,8 +64,13 @@ pub struct Trial {
     pub result: Result<Vec<Output>, PluginFailure>,
     pub log: Vec<LogLine>,
     pub memory_bytes: usize,
-    pub elapsed: std::time::Duration,
+    /// Of the call, not of the making of its instance.
+    pub elapsed: Duration,
 }
+
+/// An instance that goes from trial to trial.
+#[derive(Default)]
+pub struct TrialInstance(Option<Box<Instance>>);
 
 impl Prepared {
     /// Makes the first instance, so that a configuration that the plugin refuses is known now.
@@ -82,22 +80,20 @@ impl Prepared {
         config: Box<str>,
         loaded: Arc<Loaded>,
         counters: Arc<PluginCounters>,
+        account: Arc<VersionAccount>,
     ) -> Result<Prepared, Problem> {
-        let workers = thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let prepared = Prepared {
             label,
             config,
             loaded,
             counters,
+            account,
             core,
-            // Twice the workers: the threads of the control side find a place of their own.
-            slots: (0..workers * 2).map(|_| Slot::default()).collect(),
-            last_failure: Mutex::new(None),
+            slots: (0..slots()).map(|_| Slot::default()).collect(),
         };
         let first = prepared.start().map_err(|error| prepared.refuse(error))?;
-        let slot = prepared.slot(0);
-        *slot.instance.lock() = Some(first);
-        slot.instances.fetch_add(1, Ordering::Relaxed);
+        *prepared.slot(0).0.lock() = Some(first);
+        prepared.account.made_instance(0);
         Ok(prepared)
     }
 
@@ -124,65 +120,73 @@ impl Prepared {
         &self.label
     }
 
-    /// Runs the plugin on this thread; at most the time limit.
+    /// Runs the plugin on this thread for an event that passes; at most the time limit.
     pub fn transform(&self, event: &Validated) -> Result<Vec<Output>, PluginFailure> {
+        self.transform_for(Purpose::Live, event)
+    }
+
+    /// As [`Prepared::transform`], for any purpose.
+    pub fn transform_for(&self, purpose: Purpose, event: &Validated) -> Result<Vec<Output>, PluginFailure> {
         let first = thread_index();
         let slots = self.slots.len();
         for offset in 0..slots {
-            let slot = self.slot(first + offset);
-            if let Some(mut held) = slot.instance.try_lock() {
-                return self.transform_in(slot, &mut held, event);
+            if let Some(mut held) = self.slot(first + offset).0.try_lock() {
+                return self.transform_in(first + offset, &mut held, event, purpose);
             }
         }
         // More threads than slots call at once: this call's instance lives for it alone.
-        self.transform_in(self.slot(first), &mut None, event)
+        self.transform_in(first, &mut None, event, purpose)
     }
 
     /// Runs the plugin in an instance of its own and tells all about it.
     pub fn try_out(&self, event: &Validated) -> Trial {
-        let begun = std::time::Instant::now();
-        match self.start() {
-            Ok(mut instance) => {
-                let mut log = instance.take_log();
-                let call = instance.transform(&self.core.surroundings, event);
-                log.extend(call.log);
-                Trial {
-                    result: call.result,
+        self.try_in(&mut TrialInstance::default(), event)
+    }
+
+    /// Runs the plugin in the instance that the calls before left, or in a new one, and tells all about it.
+    pub fn try_in(&self, held: &mut TrialInstance, event: &Validated) -> Trial {
+        let mut log = Vec::new();
+        let instance = match held.0.take() {
+            Some(instance) => Ok(instance),
+            None => self.start().map(|mut instance| {
+                log = instance.take_log();
+                instance
+            }),
+        };
+        let mut instance = match instance {
+            Ok(instance) => instance,
+            Err(error) => {
+                return Trial {
+                    result: Err(start_failure(error)),
                     log,
-                    memory_bytes: call.memory_bytes,
-                    elapsed: begun.elapsed(),
-                }
+                    memory_bytes: 0,
+                    elapsed: Duration::ZERO,
+                };
             }
-            Err(error) => Trial {
-                result: Err(start_failure(error)),
-                log: Vec::new(),
-                memory_bytes: 0,
-                elapsed: begun.elapsed(),
-            },
+        };
+        let begun = Instant::now();
+        let call = instance.transform(&self.core.surroundings, event);
+        let elapsed = begun.elapsed();
+        log.extend(call.log);
+        if call.reusable {
+            held.0 = Some(instance);
+        }
+        Trial {
+            result: call.result,
+            log,
+            memory_bytes: call.memory_bytes,
+            elapsed,
         }
     }
 
     pub fn health(&self) -> PluginHealth {
-        let sum = |counter: fn(&Slot) -> &AtomicU64| {
-            let values = self
-                .slots
-                .iter()
-                .map(|slot| counter(slot).load(Ordering::Relaxed));
-            values.sum()
-        };
-        PluginHealth {
-            calls: sum(|slot| &slot.calls),
-            rejected: sum(|slot| &slot.rejected),
-            failed: sum(|slot| &slot.failed),
-            instances: sum(|slot| &slot.instances),
-            last_failure: self.last_failure.lock().as_deref().map(str::to_owned),
-        }
+        self.account.health()
     }
 
     /// Frees the instances that wait; those that run are left alone.
     pub(super) fn release_idle(&self) {
         for slot in &self.slots {
-            if let Some(mut held) = slot.instance.try_lock() {
+            if let Some(mut held) = slot.0.try_lock() {
                 *held = None;
             }
         }
@@ -194,43 +198,46 @@ impl Prepared {
 
     fn transform_in(
         &self,
-        slot: &Slot,
+        index: usize,
         held: &mut Option<Box<Instance>>,
         event: &Validated,
+        purpose: Purpose,
     ) -> Result<Vec<Output>, PluginFailure> {
-        slot.calls.fetch_add(1, Ordering::Relaxed);
+        let account = &self.account;
+        let is_live = purpose == Purpose::Live;
+        let begun = (is_live && account.begin(index)).then(Instant::now);
         // Taken out for the call: where the host panics, no half-run instance is found here.
         let instance = match held.take() {
             Some(instance) => Ok(instance),
             None => {
-                slot.instances.fetch_add(1, Ordering::Relaxed);
+                account.made_instance(index);
                 self.start()
             }
         };
-        let result = match instance {
+        let (result, cause) = match instance {
             Ok(mut instance) => {
                 let Call {
                     result,
                     log,
+                    cause,
+                    memory_bytes,
                     reusable,
-                    ..
                 } = instance.transform(&self.core.surroundings, event);
+                if let Some(begun) = begun {
+                    account.timed(index, begun.elapsed(), memory_bytes);
+                }
                 if reusable {
                     *held = Some(instance);
                 }
                 self.write_log(event, &log);
-                result
+                (result, cause)
             }
-            Err(error) => Err(start_failure(error)),
+            Err(error) => (Err(start_failure(error)), Cause::Start),
         };
-        match &result {
-            Ok(_) => {}
-            Err(PluginFailure::Rejected(_)) => {
-                slot.rejected.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(PluginFailure::Failed(text)) => {
-                slot.failed.fetch_add(1, Ordering::Relaxed);
-                *self.last_failure.lock() = Some(text.as_str().into());
+        if is_live {
+            match &result {
+                Ok(outputs) => account.succeeded(index, outputs.len()),
+                Err(failure) => account.failed(index, failure, cause),
             }
         }
         result
@@ -282,6 +289,11 @@ fn start_failure(error: StartError) -> PluginFailure {
         StartError::Refused(text) => format!("refused its configuration, which it had taken before: {text}"),
         StartError::Failed(text) => format!("a new instance failed: {text}"),
     })
+}
+
+/// Twice the workers: the threads of the control side find a place of their own.
+pub(super) fn slots() -> usize {
+    2 * thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
 /// A small number for this thread, the same all its life.

@@ -11,6 +11,7 @@ mod front;
 mod harness;
 mod kafka;
 mod kinesis;
+mod life_cycle;
 mod live;
 mod plugins;
 mod quarantine;

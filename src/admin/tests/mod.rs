@@ -3,6 +3,7 @@
 mod access;
 mod frame;
 mod openapi;
+mod plugin_test;
 mod plugins;
 mod quarantine;
 mod recent;
@@ -11,7 +12,7 @@ mod routes;
 mod schemas;
 mod upgrades;
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -21,12 +22,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Actions, AdminServer, AdminState, Check, PluginHealth, PluginStatus, Preparation, Readiness, Sweep,
+    Actions, AdminServer, AdminState, Check, PluginHealth, PluginStanding, PluginStatus, PluginTest, Preparation,
+    Readiness, Sweep,
 };
 use crate::{
     config::RecentSettings,
     event::DestinationName,
     limits::{ByteSize, Limits},
+    pipeline::TrialReport,
     problem::{Code, Problem},
     quarantine::{Quarantine, Report},
     recent::Recent,
@@ -49,6 +52,7 @@ struct Calls {
     compiled: usize,
     prepared: Vec<(String, u32, Option<Value>)>,
     swept: Vec<(&'static str, Sweep)>,
+    tested: Vec<PluginTest>,
 }
 
 struct Api {
@@ -259,6 +263,7 @@ fn compiled(component: &Bytes) -> Result<ComponentFacts, Problem> {
         digest: Digest::of(component),
         size: component.len() as u64,
         imports: vec!["headworks:plugin/document@0.1.0".to_owned()],
+        language: Some("Rust"),
     })
 }
 
@@ -279,7 +284,7 @@ fn actions(
     quarantine: &Arc<Quarantine>,
 ) -> Actions {
     let (compiles, prepares) = (calls.clone(), calls.clone());
-    let (replays, discards) = (calls.clone(), calls.clone());
+    let (replays, discards, tests) = (calls.clone(), calls.clone(), calls.clone());
     let (listed, shown) = (quarantine.clone(), quarantine.clone());
     let readiness = readiness.clone();
     Actions {
@@ -310,9 +315,18 @@ fn actions(
             std::future::ready(prepared(&wanted)).boxed()
         }),
         key_used: Arc::new(|_| Some(jiff::Timestamp::UNIX_EPOCH)),
-        plugin_health: Arc::new(|_| PluginHealth {
-            status: PluginStatus::Inactive,
-            detail: None,
+        plugin_standing: Arc::new(|_, _| PluginStanding {
+            health: PluginHealth {
+                status: PluginStatus::Inactive,
+                detail: None,
+            },
+            versions: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            comparison: None,
+        }),
+        test_plugin: Arc::new(move |test| {
+            tests.lock().tested.push(test);
+            std::future::ready(Ok(TrialReport::default())).boxed()
         }),
         list_quarantine: Arc::new(move |query| {
             let quarantine = listed.clone();
