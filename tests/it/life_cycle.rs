@@ -148,7 +148,7 @@ async fn a_share_is_the_same_events_and_a_shadow_is_compared() {
     assert_eq!(by_version(&records)["views@2"], of_two, "a shadow delivers nothing");
     let page = gateway.cli(&["plugin", "show", "views"]);
     let page = String::from_utf8(page.stdout).expect("it is text");
-    for part in ["shadow       version 2", "the shadow was given", "record 0 /data/os"] {
+    for part in ["shadow  version 2", "the shadow was given", "record 0 /data/os"] {
         assert!(page.contains(part), "{part:?} in:\n{page}");
     }
 }
