@@ -213,6 +213,10 @@ pub const PLUGIN_INSTANCES: u32 = 1024;
 pub const PLUGIN_LOG_LINES: usize = 20;
 /// … and their bytes together.
 pub const PLUGIN_LOG_BYTES: usize = 4096;
+/// Lines of one plugin that are kept to be read …
+pub const PLUGIN_LOG_LINES_KEPT: usize = 256;
+/// … each cut to so many characters.
+pub const PLUGIN_LOG_CHARACTERS_KEPT: usize = 500;
 /// Counters of one plugin.
 pub const PLUGIN_COUNTERS: usize = 100;
 /// Characters of a counter's name.

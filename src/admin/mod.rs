@@ -13,6 +13,7 @@ mod keys;
 mod listing;
 mod openapi;
 mod partners;
+mod plugin_logs;
 mod plugin_test;
 mod plugins;
 mod precondition;
@@ -51,7 +52,7 @@ use crate::{
     quarantine::{Filter, Item, Report, WholeItem},
     recent::Recent,
     registry::{Registry, seal::Sealer},
-    transform::ComponentFacts,
+    transform::{ComponentFacts, KeptLine},
     validate::compatibility::{Report as SchemaReport, child::Pair},
 };
 
@@ -109,6 +110,8 @@ pub struct Actions {
     pub key_used: KeyUse,
     /// How a plugin stands on this node, with those of its versions that ran.
     pub plugin_standing: Arc<dyn Fn(&PluginName, &[u32]) -> PluginStanding + Send + Sync>,
+    /// The last lines that a plugin wrote on this node, the oldest first.
+    pub plugin_log: Arc<dyn Fn(&PluginName) -> Vec<Arc<KeptLine>> + Send + Sync>,
     /// Runs a version on events beside the active one.
     pub test_plugin: Asynchronous<PluginTest, Result<TrialReport, Problem>>,
     /// May take long.
@@ -195,6 +198,7 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::get))
         .routes(routes!(plugins::upload))
+        .routes(routes!(plugin_logs::list))
         .routes(routes!(plugin_test::test))
         .routes(routes!(activation::activate))
         .routes(routes!(activation::end_shadow))

@@ -33,6 +33,7 @@ impl Gateway {
         let progress = pipeline();
         let (compiler, trial) = (Arc::clone(&self.transformer), Arc::clone(&self.transformer));
         let (ran, tester) = (Arc::clone(&self.transformer), Arc::clone(&self.transformer));
+        let written = Arc::clone(&self.transformer);
         let (tested, blobs) = (pipeline(), self.registry.clone());
         let (registry, telemetry) = (self.registry.clone(), Arc::clone(&self.telemetry));
         Actions {
@@ -65,6 +66,7 @@ impl Gateway {
             plugin_standing: Arc::new(move |plugin, versions| {
                 plugins::standing(&running, &ran, plugin, versions)
             }),
+            plugin_log: Arc::new(move |plugin| written.log(plugin)),
             test_plugin: Arc::new(move |test| {
                 let (pipeline, registry) = (Arc::clone(&tested), blobs.clone());
                 plugins::test(pipeline, registry, Arc::clone(&tester), test).boxed()

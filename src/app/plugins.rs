@@ -151,7 +151,7 @@ pub(super) async fn test(
     pipeline.try_plugin(PluginTrial { routes, events }).await
 }
 
-/// The last events that go to the routes.
+/// The last events that go to the routes, the oldest first, as they came.
 fn recent(pipeline: &Pipeline, routes: &[TrialRoute], count: usize) -> Result<Vec<Decoded>, Problem> {
     let tables = pipeline.tables();
     let goes = |event: &Decoded| {
@@ -161,12 +161,13 @@ fn recent(pipeline: &Pipeline, routes: &[TrialRoute], count: usize) -> Result<Ve
             .any(|route| matching.iter().any(|matching| route.route.as_ref() == Some(&matching.name)))
     };
     let remembered = pipeline.recent().events(&RecentFilter::default(), None, usize::MAX);
-    let events: Vec<Decoded> = remembered
+    let mut events: Vec<Decoded> = remembered
         .iter()
         .filter_map(|event| decoded(event))
         .filter(|event| goes(event))
         .take(count)
         .collect();
+    events.reverse();
     if events.is_empty() {
         return Err(Problem::new(
             Code::InputInvalid,

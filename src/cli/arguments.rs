@@ -416,6 +416,46 @@ pub enum SpoolCommand {
     },
 }
 
+/// Which lines of a plugin; what is left out matches any.
+#[derive(Debug, Args)]
+pub struct LogArguments {
+    #[arg(long, value_name = "N")]
+    pub version: Option<u32>,
+    #[arg(long, value_name = "NAME")]
+    pub partner: Option<PartnerName>,
+    /// The event's id.
+    #[arg(long, value_name = "ID")]
+    pub event: Option<String>,
+    /// This level and above.
+    #[arg(long, value_enum)]
+    pub level: Option<LineLevel>,
+    /// Print at most so many of the last lines.
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+    /// Go on printing what comes; Ctrl-C ends it.
+    #[arg(long, short)]
+    pub follow: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LineLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl LineLevel {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LineLevel::Debug => "debug",
+            LineLevel::Info => "info",
+            LineLevel::Warn => "warn",
+            LineLevel::Error => "error",
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
     /// Make a new plugin's source in the folder NAME.
@@ -493,6 +533,12 @@ pub enum PluginCommand {
     Rollback { name: PluginName },
     /// List plugins.
     List,
-    /// Print a plugin with its versions.
+    /// Print a plugin: what runs, its health, its versions.
     Show { name: PluginName },
+    /// Print the last lines that a plugin wrote on this node, and why its calls failed.
+    Logs {
+        name: PluginName,
+        #[command(flatten)]
+        asked: LogArguments,
+    },
 }

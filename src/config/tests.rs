@@ -480,6 +480,7 @@ fn every_key_has_its_place_in_the_documentation() {
                 | "spool"
                 | "quarantine"
                 | "recent"
+                | "plugins"
                 | "limits"
                 | "keys"
                 | "destination"

@@ -22,8 +22,9 @@ use super::{
     fault,
     host::State,
     instance::{Instance, StartError, Surroundings},
+    kept_log::{KeptLine, KeptLog},
     linker,
-    prepared::{self, Loaded},
+    prepared::{self, Books, Loaded},
 };
 use crate::{
     event::PluginName,
@@ -42,6 +43,7 @@ pub(super) struct Core {
     loaded: Mutex<HashMap<Digest, Weak<Loaded>>>,
     prepared: Mutex<HashMap<PreparedKey, Weak<Prepared>>>,
     counters: Mutex<HashMap<PluginName, Arc<PluginCounters>>>,
+    logs: Mutex<HashMap<PluginName, Arc<KeptLog>>>,
     /// By label: versions that ran on this node since it started.
     accounts: Mutex<HashMap<Arc<str>, Arc<VersionAccount>>>,
 }
@@ -78,6 +80,7 @@ impl Core {
             loaded: Mutex::default(),
             prepared: Mutex::default(),
             counters: Mutex::default(),
+            logs: Mutex::default(),
             accounts: Mutex::default(),
         })
     }
@@ -109,13 +112,22 @@ impl Core {
         }
         let loaded = self.load(&facts, &component).await?;
         let counters = Arc::clone(self.counters.lock().entry(plugin.clone()).or_default());
-        let account = self.account(&key.label);
+        let books = Books {
+            counters,
+            account: self.account(&key.label),
+            log: Arc::clone(self.logs.lock().entry(plugin.clone()).or_default()),
+        };
         let core = Arc::clone(self);
         let made = {
             let key = key.clone();
-            blocking(move || Prepared::new(core, key.label, key.config, loaded, counters, account)).await??
+            blocking(move || Prepared::new(core, key.label, key.config, loaded, books)).await??
         };
         Ok(self.keep(key, made))
+    }
+
+    pub(super) fn log(&self, plugin: &PluginName) -> Vec<Arc<KeptLine>> {
+        let log = self.logs.lock().get(plugin).map(Arc::clone);
+        log.map_or_else(Vec::new, |log| log.read())
     }
 
     fn account(&self, label: &Arc<str>) -> Arc<VersionAccount> {

@@ -14,6 +14,7 @@ mod engine;
 mod fault;
 mod host;
 mod instance;
+mod kept_log;
 mod linker;
 mod log;
 mod prepared;
@@ -26,6 +27,7 @@ use self::core::Core;
 pub use self::{
     account::{CallCount, PluginHealth},
     component::{CONFIG_SCHEMA, config_schema, examine},
+    kept_log::KeptLine,
     log::{LogLevel, LogLine},
     prepared::{Prepared, Purpose, Trial, TrialInstance},
 };
@@ -106,6 +108,11 @@ impl Transformer {
     /// Live calls of a version on this node.
     pub fn call_count(&self, plugin: &PluginName, version: u32) -> CallCount {
         self.core.call_count(&format!("{plugin}@{version}"))
+    }
+
+    /// The last lines that a plugin wrote on this node, and its failures, the oldest first.
+    pub fn log(&self, plugin: &PluginName) -> Vec<Arc<KeptLine>> {
+        self.core.log(plugin)
     }
 
     /// The counters of all plugins, each plugin's in the order of their names.

@@ -20,7 +20,8 @@ use super::{
     fault::Cause,
     host::State,
     instance::{Call, Instance, StartError},
-    log::{LogLevel, LogLine},
+    kept_log::{KeptLine, KeptLog},
+    log::{self, LogLevel, LogLine},
 };
 use crate::{
     event::{Output, Validated},
@@ -38,10 +39,16 @@ pub struct Prepared {
     /// JSON text.
     config: Box<str>,
     loaded: Arc<Loaded>,
-    counters: Arc<PluginCounters>,
-    account: Arc<VersionAccount>,
+    books: Books,
     core: Arc<Core>,
     slots: Box<[Slot]>,
+}
+
+/// Where what a plugin does is written down.
+pub(super) struct Books {
+    pub(super) counters: Arc<PluginCounters>,
+    pub(super) account: Arc<VersionAccount>,
+    pub(super) log: Arc<KeptLog>,
 }
 
 /// One worker's instance. Apart from its neighbours in the cache: workers share none.
@@ -79,21 +86,19 @@ impl Prepared {
         label: Arc<str>,
         config: Box<str>,
         loaded: Arc<Loaded>,
-        counters: Arc<PluginCounters>,
-        account: Arc<VersionAccount>,
+        books: Books,
     ) -> Result<Prepared, Problem> {
         let prepared = Prepared {
             label,
             config,
             loaded,
-            counters,
-            account,
+            books,
             core,
             slots: (0..slots()).map(|_| Slot::default()).collect(),
         };
         let first = prepared.start().map_err(|error| prepared.refuse(error))?;
         *prepared.slot(0).0.lock() = Some(first);
-        prepared.account.made_instance(0);
+        prepared.books.account.made_instance(0);
         Ok(prepared)
     }
 
@@ -180,7 +185,7 @@ impl Prepared {
     }
 
     pub fn health(&self) -> PluginHealth {
-        self.account.health()
+        self.books.account.health()
     }
 
     /// Frees the instances that wait; those that run are left alone.
@@ -203,7 +208,7 @@ impl Prepared {
         event: &Validated,
         purpose: Purpose,
     ) -> Result<Vec<Output>, PluginFailure> {
-        let account = &self.account;
+        let account = &self.books.account;
         let is_live = purpose == Purpose::Live;
         let begun = (is_live && account.begin(index)).then(Instant::now);
         // Taken out for the call: where the host panics, no half-run instance is found here.
@@ -237,7 +242,10 @@ impl Prepared {
         if is_live {
             match &result {
                 Ok(outputs) => account.succeeded(index, outputs.len()),
-                Err(failure) => account.failed(index, failure, cause),
+                Err(failure) => {
+                    account.failed(index, failure, cause);
+                    self.keep_failure(event, failure);
+                }
             }
         }
         result
@@ -246,7 +254,7 @@ impl Prepared {
     /// A configured instance.
     fn start(&self) -> Result<Box<Instance>, StartError> {
         let surroundings = &self.core.surroundings;
-        let make = || Instance::new(surroundings, &self.loaded.pre, &self.counters);
+        let make = || Instance::new(surroundings, &self.loaded.pre, &self.books.counters);
         let mut instance = make().or_else(|error| match error {
             StartError::NoRoom => {
                 self.core.release_idle();
@@ -258,8 +266,31 @@ impl Prepared {
         Ok(Box::new(instance))
     }
 
+    fn keep_line(&self, event: &Validated, level: LogLevel, message: String) {
+        let decoded = event.event();
+        self.books.log.write(KeptLine {
+            sequence: 0,
+            at: jiff::Timestamp::now(),
+            label: Arc::clone(&self.label),
+            partner: decoded.partner.clone(),
+            event_id: Arc::clone(&decoded.attributes.id),
+            level,
+            message,
+        });
+    }
+
+    #[cold]
+    fn keep_failure(&self, event: &Validated, failure: &PluginFailure) {
+        let (level, text) = match failure {
+            PluginFailure::Rejected(text) => (LogLevel::Warn, format!("rejected the event: {text}")),
+            PluginFailure::Failed(text) => (LogLevel::Error, format!("failed: {text}")),
+        };
+        self.keep_line(event, level, log::escaped(&text));
+    }
+
     fn write_log(&self, event: &Validated, log: &[LogLine]) {
         for line in log {
+            self.keep_line(event, line.level, line.message.clone());
             let decoded = event.event();
             macro_rules! write {
                 ($level:ident) => {

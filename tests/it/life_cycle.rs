@@ -190,6 +190,9 @@ async fn a_version_that_fails_is_left_and_what_failed_is_replayed() {
     let metrics = gateway.admin("GET", "/metrics", None).await.text;
     let line = metrics.lines().find(|line| line.starts_with("headworks_plugin_rollbacks_total{"));
     assert!(line.is_some_and(|line| line.contains("views") && line.ends_with(" 1")), "{line:?}");
+    let logs = gateway.cli(&["plugin", "logs", "views", "--version", "2", "--event", "failing-10"]);
+    let logs = String::from_utf8(logs.stdout).expect("it is text");
+    assert!(logs.contains("views@2  live failing-10  failed: trapped") && logs.lines().count() >= 1, "{logs}");
     let page = gateway.cli(&["plugin", "show", "views"]);
     let page = String::from_utf8(page.stdout).expect("it is text");
     assert!(page.contains("rolled back") && page.contains("trap"), "{page}");

@@ -58,6 +58,9 @@ const MORE_ROLES: [(&str, Option<Role>); 8] = [
     ("list_replays", Some(Role::Viewer)),
     ("list_recent", Some(Role::Viewer)),
     ("roll_back_plugin", Some(Role::Operator)),
+    ("end_plugin_shadow", Some(Role::Operator)),
+    ("test_plugin_version", Some(Role::Publisher)),
+    ("list_plugin_logs", Some(Role::Publisher)),
     ("upload_plugin_version", Some(Role::Publisher)),
 ];
 

@@ -42,7 +42,7 @@ use crate::{
     },
     spool::{Budget, Spool, SpoolOptions},
     store::Store,
-    transform::ComponentFacts,
+    transform::{ComponentFacts, KeptLine, LogLevel},
     validate,
 };
 
@@ -323,6 +323,20 @@ fn actions(
             versions: BTreeMap::new(),
             counters: BTreeMap::new(),
             comparison: None,
+        }),
+        plugin_log: Arc::new(|_| {
+            let line = |sequence: u64, version: u64, level| {
+                Arc::new(KeptLine {
+                    sequence,
+                    at: jiff::Timestamp::UNIX_EPOCH,
+                    label: format!("calls@{version}").into(),
+                    partner: "bridge".parse().expect("a name"),
+                    event_id: format!("event-{sequence}").into(),
+                    level,
+                    message: "line".to_owned(),
+                })
+            };
+            vec![line(1, 1, LogLevel::Info), line(2, 2, LogLevel::Error), line(3, 2, LogLevel::Debug)]
         }),
         test_plugin: Arc::new(move |test| {
             tests.lock().tested.push(test);

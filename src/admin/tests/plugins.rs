@@ -274,3 +274,28 @@ async fn uploads_at_once_get_numbers_of_their_own() {
     numbers.sort_unstable();
     assert_eq!(numbers, [1, 2, 3, 4]);
 }
+
+#[tokio::test]
+async fn logs_are_found_by_what_they_are_about() {
+    let api = Api::start().await;
+    assert_eq!(api.get("/v1/plugins/calls/logs").await.code(), "not-found");
+    api.upload("calls", ONE).await;
+    let found = async |query: &str| {
+        let answered = api.get(&format!("/v1/plugins/calls/logs{query}")).await;
+        assert_eq!(answered.status, 200, "{}", answered.json());
+        let body = answered.json();
+        let sequences = body["items"].as_array().expect("a list").iter();
+        sequences.map(|line| line["sequence"].as_u64().expect("a number")).collect::<Vec<_>>()
+    };
+    assert_eq!(found("").await, [1, 2, 3]);
+    assert_eq!(found("?version=2").await, [2, 3]);
+    assert_eq!(found("?level=warn").await, [2]);
+    assert_eq!(found("?event=event-1&partner=bridge").await, [1]);
+    assert_eq!(found("?partner=other").await, [0; 0]);
+    assert_eq!(found("?limit=1").await, [3], "the last ones");
+    assert_eq!(found("?after=1&limit=1").await, [2], "from there on");
+    assert_eq!(api.get("/v1/plugins/calls/logs?after=1&limit=1").await.json()["next"], "2");
+    assert_eq!(api.get("/v1/plugins/calls/logs?level=loud").await.status, 422);
+    let viewer = api.request(Role::Viewer, "GET", "/v1/plugins/calls/logs");
+    assert_eq!(send(viewer).await.status, 403, "lines may hold what events hold");
+}

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
+    plugin_logs,
     plugin_page::{self, Plugin, number},
     plugin_trial, short_digest,
 };
@@ -107,6 +108,9 @@ pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -
                 .collect::<Result<_, _>>()?;
             let headers = ["NAME", "ACTIVE", "PREVIOUS", "VERSIONS", "STATUS"];
             output.list(&items, &headers, rows, "there is no plugin")
+        }
+        PluginCommand::Logs { name, asked } => {
+            plugin_logs::logs(&name, &asked, &Client::new(remote)?, *output).await
         }
         PluginCommand::Show { name } => {
             let client = Client::new(remote)?;
