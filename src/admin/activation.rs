@@ -204,7 +204,8 @@ fn check_configuration(
     };
     let schema = Compiled::new(&schema.into()).map_err(unusable)?;
     let empty = serde_json::json!({});
-    let config = Document::from_value(config.unwrap_or(&empty)).map_err(|error| unusable(error.to_string()))?;
+    let config =
+        Document::from_value(config.unwrap_or(&empty)).map_err(|error| unusable(error.to_string()))?;
     let Some(violations) = schema.violations(&config) else {
         return Ok(());
     };
@@ -216,7 +217,9 @@ fn check_configuration(
             keyword: Some(violation.keyword),
         })
         .collect();
-    let first = faults.first().map(|fault| format!("{}: {}", fault.pointer, fault.message));
+    let first = faults
+        .first()
+        .map(|fault| format!("{}: {}", fault.pointer, fault.message));
     let detail = format!(
         "the configuration is not what {plugin}@{version} takes: {}",
         first.unwrap_or_default()
@@ -272,12 +275,12 @@ impl Wanted {
         let version = self.version.version;
         let mut after = plugin.clone();
         let refused = match self.share {
-            Share::Shadow if plugin.active.is_none() => {
-                Some("no version is active that a shadow could be compared with; activate one first".to_owned())
-            }
-            Share::Shadow if plugin.active == Some(version) => {
-                Some(format!("version {version} is active: a shadow is another version"))
-            }
+            Share::Shadow if plugin.active.is_none() => Some(
+                "no version is active that a shadow could be compared with; activate one first".to_owned(),
+            ),
+            Share::Shadow if plugin.active == Some(version) => Some(format!(
+                "version {version} is active: a shadow is another version"
+            )),
             Share::Shadow | Share::PerCent(100) => None,
             Share::PerCent(share) => {
                 after.activate(version, Some(share), jiff::Timestamp::UNIX_EPOCH);

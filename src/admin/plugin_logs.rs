@@ -62,9 +62,17 @@ pub async fn list(
         .iter()
         .filter(|line| after.is_none_or(|after| line.sequence > after))
         .filter(|line| version.is_none_or(|version| version_of(line) == version))
-        .filter(|line| partner.as_deref().is_none_or(|partner| partner == line.partner.as_str()))
+        .filter(|line| {
+            partner
+                .as_deref()
+                .is_none_or(|partner| partner == line.partner.as_str())
+        })
         .filter(|line| event.as_deref().is_none_or(|event| event == &*line.event_id))
-        .filter(|line| level.as_deref().is_none_or(|level| rank(line.level.as_str()) >= rank(level)))
+        .filter(|line| {
+            level
+                .as_deref()
+                .is_none_or(|level| rank(line.level.as_str()) >= rank(level))
+        })
         .map(|line| PluginLine {
             sequence: line.sequence,
             at: line.at,
@@ -90,6 +98,9 @@ pub async fn list(
 }
 
 fn version_of(line: &KeptLine) -> u32 {
-    let number = line.label.rsplit_once('@').and_then(|(_, version)| version.parse().ok());
+    let number = line
+        .label
+        .rsplit_once('@')
+        .and_then(|(_, version)| version.parse().ok());
     number.unwrap_or_default()
 }

@@ -106,7 +106,9 @@ pub async fn test(
             Ok(given(&events, &text, admin.limits.depth))
         } else {
             let most = PLUGIN_TEST_EVENTS as u64;
-            let count = recent.integer(1..=most).and_then(|count| usize::try_from(count).ok());
+            let count = recent
+                .integer(1..=most)
+                .and_then(|count| usize::try_from(count).ok());
             Err(count.unwrap_or(RECENT))
         };
         test = version.map(|version| PluginTest {
@@ -133,10 +135,14 @@ fn given(events: &Input<'_>, text: &Bytes, depth: u32) -> Vec<Decoded> {
     if elements.is_empty() {
         events.fault("must hold an event");
     }
-    let raw = serde_json::from_slice::<Given>(text).map(|given| given.events).unwrap_or_default();
+    let raw = serde_json::from_slice::<Given>(text)
+        .map(|given| given.events)
+        .unwrap_or_default();
     let mut raw = raw.into_iter();
     let read = elements.iter().filter_map(|element| {
-        let data = raw.next().map(|event| Bytes::copy_from_slice(event.data.get().as_bytes()));
+        let data = raw
+            .next()
+            .map(|event| Bytes::copy_from_slice(event.data.get().as_bytes()));
         one(element, data, depth)
     });
     read.collect()
@@ -144,7 +150,16 @@ fn given(events: &Input<'_>, text: &Bytes, depth: u32) -> Vec<Decoded> {
 
 fn one(element: &Input<'_>, data: Option<Bytes>, depth: u32) -> Option<Decoded> {
     let members = element.members(&[
-        "specversion", "id", "source", "type", "subject", "time", "appversion", "partner", "datacontenttype", "data",
+        "specversion",
+        "id",
+        "source",
+        "type",
+        "subject",
+        "time",
+        "appversion",
+        "partner",
+        "datacontenttype",
+        "data",
     ])?;
     let text = |name: &str| members.get(name).filled_text(ATTRIBUTE_BYTES).map(str::to_owned);
     let partner: PartnerName = match members.get("partner").parsed() {

@@ -299,4 +299,3 @@ async fn accept(admin: &AdminState, by: &str, component: Bytes) -> Result<Plugin
         by: by.to_owned(),
     })
 }
-

@@ -214,13 +214,10 @@ fn affected(before: &State, after: &State) -> Vec<Filter> {
         filters.push(of_code(Code::UpgradeFailed));
     }
     let plugin_is_new = after.plugins.iter().any(|(name, plugin)| {
-        before
-            .plugins
-            .get(name)
-            .is_none_or(|known| {
-                let takes = |plugin: &Plugin| (plugin.active, plugin.share);
-                takes(&known.value) != takes(&plugin.value)
-            })
+        before.plugins.get(name).is_none_or(|known| {
+            let takes = |plugin: &Plugin| (plugin.active, plugin.share);
+            takes(&known.value) != takes(&plugin.value)
+        })
     });
     if route_is_new || plugin_is_new {
         filters.extend(OF_PLUGINS.map(of_code));

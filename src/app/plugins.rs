@@ -68,9 +68,11 @@ pub(super) fn observe(
                         continue;
                     };
                     let good = health.calls.saturating_sub(health.rejected + health.failed);
-                    for (result, calls) in
-                        [("succeeded", good), ("rejected", health.rejected), ("failed", health.failed)]
-                    {
+                    for (result, calls) in [
+                        ("succeeded", good),
+                        ("rejected", health.rejected),
+                        ("failed", health.failed),
+                    ] {
                         let labels = vec![
                             ("plugin", name.to_string()),
                             ("version", version.to_string()),
@@ -124,11 +126,16 @@ pub(super) async fn test(
             tracing::error!(plugin = %test.plugin, version = version.version, %error, "a component cannot be read");
             Problem::new(Code::StoreUnavailable, "the plugin's component cannot be read now; try again later")
         })?;
-        transformer.prepare(&test.plugin, version.version, component, config).await
+        transformer
+            .prepare(&test.plugin, version.version, component, config)
+            .await
     };
     let mut routes = Vec::new();
     let whole = [(None, None)];
-    let of_routes = test.routes.iter().map(|(route, config)| (Some(route.clone()), config.clone()));
+    let of_routes = test
+        .routes
+        .iter()
+        .map(|(route, config)| (Some(route.clone()), config.clone()));
     // Without a route the version is tried on whatever is given.
     for (route, own) in of_routes.chain(whole).take(test.routes.len().max(1)) {
         let config = test.config.as_ref().or(own.as_ref());
@@ -156,11 +163,15 @@ fn recent(pipeline: &Pipeline, routes: &[TrialRoute], count: usize) -> Result<Ve
     let tables = pipeline.tables();
     let goes = |event: &Decoded| {
         let matching = tables.routes.matching(event);
-        routes
-            .iter()
-            .any(|route| matching.iter().any(|matching| route.route.as_ref() == Some(&matching.name)))
+        routes.iter().any(|route| {
+            matching
+                .iter()
+                .any(|matching| route.route.as_ref() == Some(&matching.name))
+        })
     };
-    let remembered = pipeline.recent().events(&RecentFilter::default(), None, usize::MAX);
+    let remembered = pipeline
+        .recent()
+        .events(&RecentFilter::default(), None, usize::MAX);
     let mut events: Vec<Decoded> = remembered
         .iter()
         .filter_map(|event| decoded(event))

@@ -52,7 +52,9 @@ pub(super) fn start(
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
-            let Some(transformer) = transformer.upgrade() else { return };
+            let Some(transformer) = transformer.upgrade() else {
+                return;
+            };
             let state = registry.state();
             let plugins = state.plugins.iter().map(|(name, known)| (name, &known.value));
             let regressions = watch.look(plugins, Timestamp::now(), |plugin, version| {
@@ -151,16 +153,27 @@ impl Watch {
             let (Some(active), Some(previous)) = (plugin.active, plugin.previous) else {
                 continue;
             };
-            let at = |counts: &Counts, version| counts.get(&(name.clone(), version)).copied().unwrap_or_default();
+            let at =
+                |counts: &Counts, version| counts.get(&(name.clone(), version)).copied().unwrap_or_default();
             let known = self.begun.get(name);
-            if known.is_none_or(|(version, activated, _)| (*version, *activated) != (active, plugin.activated)) {
+            if known
+                .is_none_or(|(version, activated, _)| (*version, *activated) != (active, plugin.activated))
+            {
                 // Before the last look it had no event of this activation.
                 let begun = (active, plugin.activated, at(&self.last, active));
                 self.begun.insert(name.clone(), begun);
             }
-            let begun = self.begun.get(name).map(|(_, _, begun)| *begun).unwrap_or_default();
+            let begun = self
+                .begun
+                .get(name)
+                .map(|(_, _, begun)| *begun)
+                .unwrap_or_default();
             let new = at(&counts, active).since(begun);
-            let before = self.samples.front().map(|sample| at(sample, previous)).unwrap_or_default();
+            let before = self
+                .samples
+                .front()
+                .map(|sample| at(sample, previous))
+                .unwrap_or_default();
             let old = at(&counts, previous).since(before);
             let is_recent = plugin.activated.is_some_and(|activated| {
                 now.duration_since(activated).as_secs() <= i64::from(self.settings.rollback_window_s)
@@ -194,7 +207,10 @@ impl Watch {
     }
 
     fn remember(&mut self, counts: Counts) {
-        if self.sampled.is_none_or(|sampled| sampled.elapsed() >= SAMPLE_INTERVAL) {
+        if self
+            .sampled
+            .is_none_or(|sampled| sampled.elapsed() >= SAMPLE_INTERVAL)
+        {
             let window = Duration::from_secs(self.settings.rollback_window_s.into());
             let most = window.as_secs().div_ceil(SAMPLE_INTERVAL.as_secs()) * 2;
             self.samples.push_back(counts.clone());
@@ -208,7 +224,10 @@ impl Watch {
 }
 
 /// Whether `new` fails more often than `old`, beyond chance.
-#[expect(clippy::cast_precision_loss, reason = "rates need no more than a double holds")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "rates need no more than a double holds"
+)]
 fn is_above(new: CallCount, old: CallCount) -> bool {
     if old.failed == 0 || old.calls == 0 {
         return new.failed > 0;
@@ -273,9 +292,15 @@ mod tests {
     #[test]
     fn a_failing_version_is_found_after_enough_calls() {
         let (mut watch, plugin) = (Watch::new(settings()), plugin(NOW));
-        assert!(!found(&mut watch, &plugin, NOW, [count(500, 0), count(99, 99)]), "99 calls tell nothing");
+        assert!(
+            !found(&mut watch, &plugin, NOW, [count(500, 0), count(99, 99)]),
+            "99 calls tell nothing"
+        );
         assert!(found(&mut watch, &plugin, NOW, [count(500, 0), count(100, 2)]));
-        assert!(!found(&mut watch, &plugin, NOW, [count(500, 0), count(200, 2)]), "1 % is allowed");
+        assert!(
+            !found(&mut watch, &plugin, NOW, [count(500, 0), count(200, 2)]),
+            "1 % is allowed"
+        );
     }
 
     #[test]
@@ -285,7 +310,12 @@ mod tests {
         (idle.active, idle.previous) = (Some(1), None);
         assert!(!found(&mut watch, &idle, NOW, [count(500, 0), count(1000, 900)]));
         let plugin = plugin(NOW);
-        assert!(!found(&mut watch, &plugin, NOW, [count(500, 0), count(1150, 900)]));
+        assert!(!found(
+            &mut watch,
+            &plugin,
+            NOW,
+            [count(500, 0), count(1150, 900)]
+        ));
         assert!(found(&mut watch, &plugin, NOW, [count(500, 0), count(1150, 903)]));
     }
 
@@ -293,7 +323,12 @@ mod tests {
     fn what_is_old_is_left_alone() {
         let (mut watch, plugin) = (Watch::new(settings()), plugin(NOW));
         let late = NOW + SignedDuration::from_secs(301);
-        assert!(!found(&mut watch, &plugin, late, [count(500, 0), count(1000, 900)]));
+        assert!(!found(
+            &mut watch,
+            &plugin,
+            late,
+            [count(500, 0), count(1000, 900)]
+        ));
     }
 
     #[test]

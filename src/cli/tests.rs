@@ -80,7 +80,10 @@ fn what_is_no_name_or_version_is_wrong_usage() {
         ("quarantine list --code schema-violated", "no code"),
         ("quarantine list --from yesterday", "invalid value"),
         ("plugin test plugins/call-event", "--local"),
-        ("plugin test call-event --local --version 2", "cannot be used with"),
+        (
+            "plugin test call-event --local --version 2",
+            "cannot be used with",
+        ),
         ("plugin shadow call-event", "--version"),
         ("plugin logs call-event --level loud", "possible values"),
         ("apply . --yes --keep", "cannot be used with"),

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr, ops::Range, path::PathBuf};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    KeySettings, PluginSettings, QuarantineSettings, RecentSettings, ServerSettings, Settings, SpoolSettings, StoreSettings,
-    TelemetrySettings, TlsSettings, destination,
+    KeySettings, PluginSettings, QuarantineSettings, RecentSettings, ServerSettings, Settings, SpoolSettings,
+    StoreSettings, TelemetrySettings, TlsSettings, destination,
     error::{ConfigError, ConfigErrors, Place},
     overrides,
     section::{Faults, Section, ValueFault, choice, closest, shown, text},
@@ -316,8 +316,16 @@ fn plugins(mut section: Section<'_>, faults: &mut Faults) -> PluginSettings {
     let rollback_calls = section.count("rollback_calls", ROLLBACK_CALLS, faults);
     let rollback_window_s = section.count("rollback_window_s", ROLLBACK_WINDOW_S, faults);
     let bounds = [
-        ("rollback_percent", rollback_percent > 100, "must not be above 100".to_owned()),
-        ("rollback_calls", rollback_calls == 0, "must be at least 1".to_owned()),
+        (
+            "rollback_percent",
+            rollback_percent > 100,
+            "must not be above 100".to_owned(),
+        ),
+        (
+            "rollback_calls",
+            rollback_calls == 0,
+            "must be at least 1".to_owned(),
+        ),
         (
             "rollback_window_s",
             rollback_window_s > ROLLBACK_WINDOW_S_MAX,

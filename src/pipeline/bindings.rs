@@ -84,9 +84,15 @@ struct Stage {
 impl Stage {
     fn of(plugin: Option<&Plugin>) -> Stage {
         Stage {
-            active: plugin.and_then(Plugin::active_version).map(|version| version.version),
-            split: plugin.and_then(Plugin::split).map(|(share, rest)| (share, rest.version)),
-            shadow: plugin.and_then(Plugin::shadow_version).map(|version| version.version),
+            active: plugin
+                .and_then(Plugin::active_version)
+                .map(|version| version.version),
+            split: plugin
+                .and_then(Plugin::split)
+                .map(|(share, rest)| (share, rest.version)),
+            shadow: plugin
+                .and_then(Plugin::shadow_version)
+                .map(|version| version.version),
         }
     }
 }
@@ -113,7 +119,10 @@ impl Bindings {
         for (name, plugin) in &binder.state.plugins {
             let stage = Stage::of(Some(&plugin.value));
             if stage.shadow.is_some() {
-                let known = previous.comparisons.get(name).filter(|(known, _)| *known == stage);
+                let known = previous
+                    .comparisons
+                    .get(name)
+                    .filter(|(known, _)| *known == stage);
                 let comparison = known.map_or_else(Arc::default, |(_, comparison)| Arc::clone(comparison));
                 bindings.comparisons.insert(name.clone(), (stage, comparison));
             }
@@ -138,13 +147,20 @@ impl Bindings {
 
     pub fn runs(&self, plugin: &PluginName) -> bool {
         self.of_routes.values().any(|bound| {
-            bound.made_from.plugin == *plugin && matches!(bound.binding, Binding::Plugin(_) | Binding::Staged(_))
+            bound.made_from.plugin == *plugin
+                && matches!(bound.binding, Binding::Plugin(_) | Binding::Staged(_))
         })
     }
 
     pub fn unavailable(&self, plugin: &PluginName) -> Option<Arc<str>> {
-        let of_plugin = self.of_routes.values().filter(|bound| bound.made_from.plugin == *plugin);
-        of_plugin.filter_map(|bound| bound.binding.fault()).next().cloned()
+        let of_plugin = self
+            .of_routes
+            .values()
+            .filter(|bound| bound.made_from.plugin == *plugin);
+        of_plugin
+            .filter_map(|bound| bound.binding.fault())
+            .next()
+            .cloned()
     }
 
     pub fn all_unavailable(&self) -> Vec<(RouteName, Arc<str>)> {
@@ -155,7 +171,9 @@ impl Bindings {
     }
 
     pub fn shadow_report(&self, plugin: &PluginName) -> Option<ShadowReport> {
-        self.comparisons.get(plugin).map(|(_, comparison)| comparison.report())
+        self.comparisons
+            .get(plugin)
+            .map(|(_, comparison)| comparison.report())
     }
 }
 
@@ -212,7 +230,8 @@ impl Binder<'_> {
         route: &Route,
         comparison: Option<&Arc<Comparison>>,
     ) -> Binding {
-        let Some((plugin, active)) = plugin.and_then(|plugin| Some((plugin, plugin.active_version()?))) else {
+        let Some((plugin, active)) = plugin.and_then(|plugin| Some((plugin, plugin.active_version()?)))
+        else {
             let detail = format!("the plugin {name} has no active version; its events go out when it has");
             return Binding::Unavailable(detail.into());
         };
@@ -235,7 +254,11 @@ impl Binder<'_> {
         match (active, split, shadow) {
             (Ok(prepared), None, None) => Binding::Plugin(prepared),
             (Err(detail), None, _) => Binding::Unavailable(detail),
-            (active, split, shadow) => Binding::Staged(Arc::new(Staged { active, split, shadow })),
+            (active, split, shadow) => Binding::Staged(Arc::new(Staged {
+                active,
+                split,
+                shadow,
+            })),
         }
     }
 
@@ -288,18 +311,22 @@ mod tests {
 
     #[test]
     fn a_share_is_about_its_part_and_never_changes() {
-        let buckets: Vec<u8> = (0..10_000).map(|id| bucket(&event("one", &id.to_string()))).collect();
+        let buckets: Vec<u8> = (0..10_000)
+            .map(|id| bucket(&event("one", &id.to_string())))
+            .collect();
         for share in [1, 5, 50, 99] {
             let taken = buckets.iter().filter(|bucket| **bucket < share).count();
             let wanted = usize::from(share) * 100;
             assert!(taken.abs_diff(wanted) < 150, "{taken} of 10000 for {share} %");
         }
         // Written down: every version of the gateway must choose the same.
-        assert_eq!(
-            ["1", "2", "3"].map(|id| bucket(&event("one", id))),
-            WRITTEN_DOWN,
+        assert_eq!(["1", "2", "3"].map(|id| bucket(&event("one", id))), WRITTEN_DOWN,);
+        assert_ne!(
+            buckets[..8],
+            (0..8)
+                .map(|id| bucket(&event("two", &id.to_string())))
+                .collect::<Vec<_>>()
         );
-        assert_ne!(buckets[..8], (0..8).map(|id| bucket(&event("two", &id.to_string()))).collect::<Vec<_>>());
     }
 
     const WRITTEN_DOWN: [u8; 3] = [26, 71, 36];

@@ -141,25 +141,38 @@ impl MadeRecord {
 
 /// Records keep their order: what is the same at the beginning and at the end is left out, the rest is compared in turn.
 fn compare_records(before: &[MadeRecord], after: &[MadeRecord], found: &mut Vec<Difference>) {
-    let first = before.iter().zip(after).take_while(|(one, two)| one == two).count();
+    let first = before
+        .iter()
+        .zip(after)
+        .take_while(|(one, two)| one == two)
+        .count();
     let (before, after) = (&before[first..], &after[first..]);
-    let last = before.iter().rev().zip(after.iter().rev()).take_while(|(one, two)| one == two).count();
+    let last = before
+        .iter()
+        .rev()
+        .zip(after.iter().rev())
+        .take_while(|(one, two)| one == two)
+        .count();
     let (before, after) = (&before[..before.len() - last], &after[..after.len() - last]);
     for place in 0..before.len().max(after.len()) {
         let record = Some(first + place);
-        let whole = |kind, record_before: Option<&MadeRecord>, record_after: Option<&MadeRecord>| Difference {
-            record,
-            kind,
-            pointer: String::new(),
-            before: record_before.map(MadeRecord::to_value),
-            after: record_after.map(MadeRecord::to_value),
-        };
+        let whole =
+            |kind, record_before: Option<&MadeRecord>, record_after: Option<&MadeRecord>| Difference {
+                record,
+                kind,
+                pointer: String::new(),
+                before: record_before.map(MadeRecord::to_value),
+                after: record_after.map(MadeRecord::to_value),
+            };
         match (before.get(place), after.get(place)) {
             (Some(one), Some(two)) => {
                 let listed = found.len();
                 compare(&one.to_value(), &two.to_value(), String::new(), record, found);
                 if found.len() == listed && one != two {
-                    found.push(Difference { pointer: "/data".to_owned(), ..whole("spelling", None, None) });
+                    found.push(Difference {
+                        pointer: "/data".to_owned(),
+                        ..whole("spelling", None, None)
+                    });
                 }
             }
             (Some(one), None) => found.push(whole("gone", Some(one), None)),
@@ -171,7 +184,13 @@ fn compare_records(before: &[MadeRecord], after: &[MadeRecord], found: &mut Vec<
     }
 }
 
-fn compare(before: &Value, after: &Value, pointer: String, record: Option<usize>, found: &mut Vec<Difference>) {
+fn compare(
+    before: &Value,
+    after: &Value,
+    pointer: String,
+    record: Option<usize>,
+    found: &mut Vec<Difference>,
+) {
     if before == after || found.len() >= LISTED {
         return;
     }
@@ -269,10 +288,21 @@ mod tests {
 
     #[test]
     fn fields_are_named_by_their_pointer() {
-        let differences = found(&made(&[r#"{"a": 1, "b": [1, 2], "c/d": 0}"#]), &made(&[r#"{"a": 2, "b": [1], "e": null}"#]));
-        let at = |pointer: &str| differences.iter().find(|found| found["pointer"] == pointer).expect(pointer);
+        let differences = found(
+            &made(&[r#"{"a": 1, "b": [1, 2], "c/d": 0}"#]),
+            &made(&[r#"{"a": 2, "b": [1], "e": null}"#]),
+        );
+        let at = |pointer: &str| {
+            differences
+                .iter()
+                .find(|found| found["pointer"] == pointer)
+                .expect(pointer)
+        };
         assert_eq!(differences.len(), 4, "{differences:?}");
-        assert_eq!((&at("/data/a")["before"], &at("/data/a")["after"]), (&json!(1), &json!(2)));
+        assert_eq!(
+            (&at("/data/a")["before"], &at("/data/a")["after"]),
+            (&json!(1), &json!(2))
+        );
         assert_eq!(at("/data/b/1")["before"], 2);
         assert_eq!(at("/data/c~1d").get("after"), None);
         assert_eq!(at("/data/e")["after"], Value::Null);
@@ -282,15 +312,24 @@ mod tests {
     #[test]
     fn records_come_and_go() {
         let differences = found(&made(&["1", "2", "3"]), &made(&["1", "3"]));
-        assert_eq!(differences, [json!({"record": 1, "kind": "gone", "before": {"key": "k", "data": 2}})]);
+        assert_eq!(
+            differences,
+            [json!({"record": 1, "kind": "gone", "before": {"key": "k", "data": 2}})]
+        );
         let differences = found(&made(&["1"]), &made(&["1", "2"]));
-        assert_eq!(differences, [json!({"record": 1, "kind": "added", "after": {"key": "k", "data": 2}})]);
+        assert_eq!(
+            differences,
+            [json!({"record": 1, "kind": "added", "after": {"key": "k", "data": 2}})]
+        );
     }
 
     #[test]
     fn other_bytes_of_the_same_data_are_told() {
         let differences = found(&made(&[r#"{"a":1}"#]), &made(&[r#"{ "a": 1 }"#]));
-        assert_eq!(differences, [json!({"record": 0, "kind": "spelling", "pointer": "/data"})]);
+        assert_eq!(
+            differences,
+            [json!({"record": 0, "kind": "spelling", "pointer": "/data"})]
+        );
     }
 
     #[test]
@@ -298,7 +337,10 @@ mod tests {
         let failed = |text: &str| Made::Failed(text.to_owned());
         assert!(found(&failed("one"), &failed("two")).is_empty());
         let differences = found(&made(&["1"]), &Made::Rejected("no".to_owned()));
-        assert_eq!(differences, [json!({"kind": "outcome", "before": {"records": 1}, "after": {"rejected": "no"}})]);
+        assert_eq!(
+            differences,
+            [json!({"kind": "outcome", "before": {"records": 1}, "after": {"rejected": "no"}})]
+        );
     }
 
     #[test]

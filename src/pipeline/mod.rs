@@ -41,15 +41,15 @@ use jiff::Timestamp;
 
 pub use admit::Admission;
 use admit::{Content, Known};
-use duplicates::Duplicates;
 pub use difference::Difference;
+use duplicates::Duplicates;
 pub use runs::Replay;
 use runs::Runs;
-pub use shadow::{Sample, ShadowReport};
 use shadow::Shadows;
+pub use shadow::{Sample, ShadowReport};
 use steps::{Step, Way};
 pub use tables::Tables;
-pub use trial::{PluginTrial, TrialReport, Tried, TrialRoute};
+pub use trial::{PluginTrial, TrialReport, TrialRoute, Tried};
 pub use webhook_ids::WebhookIds;
 
 use crate::{

@@ -153,10 +153,12 @@ impl Shadows {
 /// None where there is no thread: then all events are left out.
 fn start(bytes: Arc<AtomicUsize>) -> Option<SyncSender<Job>> {
     let (queue, jobs) = sync_channel(SHADOW_EVENTS);
-    let spawned = std::thread::Builder::new().name("shadow".to_owned()).spawn(move || {
-        beside::yield_to_traffic();
-        work(&jobs, &bytes);
-    });
+    let spawned = std::thread::Builder::new()
+        .name("shadow".to_owned())
+        .spawn(move || {
+            beside::yield_to_traffic();
+            work(&jobs, &bytes);
+        });
     if let Err(error) = &spawned {
         tracing::error!(%error, "shadow versions cannot run");
     }
@@ -170,7 +172,9 @@ fn work(jobs: &Receiver<Job>, bytes: &AtomicUsize) {
         let sample = (!differences.is_empty()).then(|| {
             let decoded = job.event.event();
             let hidden = hidden_texts(&decoded.data.bytes(), &job.mask);
-            differences.iter_mut().for_each(|difference| difference.hide(&hidden));
+            differences
+                .iter_mut()
+                .for_each(|difference| difference.hide(&hidden));
             Sample {
                 id: Arc::clone(&decoded.attributes.id),
                 partner: decoded.partner.clone(),

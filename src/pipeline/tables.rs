@@ -41,7 +41,6 @@ struct PartnerEntry {
     default_source: Arc<str>,
 }
 
-
 impl Tables {
     /// The tables of an empty registry.
     pub fn empty(compiler: Compiler) -> Tables {

@@ -157,7 +157,10 @@ fn run(tables: &Tables, trial: &PluginTrial) -> TrialReport {
     let mut used: Vec<TrialInstance> = trial.routes.iter().map(|_| TrialInstance::default()).collect();
     let mut results = Vec::with_capacity(calls.len());
     for call in &calls {
-        let place = trial.routes.iter().position(|route| std::ptr::eq(route, call.route));
+        let place = trial
+            .routes
+            .iter()
+            .position(|route| std::ptr::eq(route, call.route));
         let again = place
             .and_then(|place| used.get_mut(place))
             .filter(|_| Instant::now() < until)
@@ -194,11 +197,15 @@ impl Call<'_> {
         );
         let made = Made::of(&self.fresh.result);
         let hide_all = |mut differences: Vec<Difference>| {
-            differences.iter_mut().for_each(|difference| difference.hide(&hidden));
+            differences
+                .iter_mut()
+                .for_each(|difference| difference.hide(&hidden));
             differences
         };
         let before = self.active.as_ref().map(|active| Made::of(&active.result));
-        let differences = before.as_ref().map(|before| hide_all(made.differences_from(before)));
+        let differences = before
+            .as_ref()
+            .map(|before| hide_all(made.differences_from(before)));
         let again = again.map(|again| Made::of(&again.result));
         let impure = again.map_or_else(Vec::new, |again| hide_all(again.differences_from(&made)));
         let mut shown = made.to_value();
@@ -216,7 +223,12 @@ impl Call<'_> {
             made: shown,
             differences: differences.unwrap_or_default(),
             impure,
-            log: self.fresh.log.iter().map(|line| told_line(line, &hidden)).collect(),
+            log: self
+                .fresh
+                .log
+                .iter()
+                .map(|line| told_line(line, &hidden))
+                .collect(),
             time_us: micros(self.fresh.elapsed),
             memory_bytes: self.fresh.memory_bytes as u64,
             active_time_us: self.active.as_ref().map(|active| micros(active.elapsed)),
@@ -229,7 +241,11 @@ fn told_line(line: &LogLine, hidden: &[String]) -> TrialLine {
     let holds = hidden.iter().any(|hidden| line.message.contains(hidden.as_str()));
     TrialLine {
         level: line.level.as_str(),
-        message: if holds { "***".to_owned() } else { line.message.clone() },
+        message: if holds {
+            "***".to_owned()
+        } else {
+            line.message.clone()
+        },
     }
 }
 

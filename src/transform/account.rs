@@ -93,7 +93,10 @@ impl VersionAccount {
 
     /// Counts a call that begins; whether it is to be timed.
     pub(super) fn begin(&self, index: usize) -> bool {
-        self.slot(index).calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED)
+        self.slot(index)
+            .calls
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(TIMED)
     }
 
     pub(super) fn made_instance(&self, index: usize) {
@@ -101,13 +104,16 @@ impl VersionAccount {
     }
 
     pub(super) fn succeeded(&self, index: usize, outputs: usize) {
-        self.slot(index).outputs.fetch_add(outputs as u64, Ordering::Relaxed);
+        self.slot(index)
+            .outputs
+            .fetch_add(outputs as u64, Ordering::Relaxed);
     }
 
     pub(super) fn timed(&self, index: usize, time: Duration, memory_bytes: usize) {
         let slot = self.slot(index);
         slot.times[bucket(time)].fetch_add(1, Ordering::Relaxed);
-        slot.memory_bytes.fetch_max(memory_bytes as u64, Ordering::Relaxed);
+        slot.memory_bytes
+            .fetch_max(memory_bytes as u64, Ordering::Relaxed);
     }
 
     #[cold]
@@ -156,7 +162,12 @@ impl VersionAccount {
             instances: sum(|slot| &slot.instances),
             time_p50: quantile(&times, 50),
             time_p99: quantile(&times, 99),
-            memory_bytes: self.slots.iter().map(|slot| load(&slot.memory_bytes)).max().unwrap_or(0),
+            memory_bytes: self
+                .slots
+                .iter()
+                .map(|slot| load(&slot.memory_bytes))
+                .max()
+                .unwrap_or(0),
             last_failure: self.last_failure.lock().as_deref().map(str::to_owned),
         }
     }
@@ -168,7 +179,9 @@ fn load(counter: &AtomicU64) -> u64 {
 
 /// The bucket of times up to its bound.
 fn bucket(time: Duration) -> usize {
-    (0..BUCKETS - 1).find(|bucket| time <= bound(*bucket)).unwrap_or(BUCKETS - 1)
+    (0..BUCKETS - 1)
+        .find(|bucket| time <= bound(*bucket))
+        .unwrap_or(BUCKETS - 1)
 }
 
 fn bound(bucket: usize) -> Duration {
@@ -201,7 +214,10 @@ mod tests {
         for us in [1, 2, 3, 5, 7, 10, 100, 1234, 50_000, 3_000_000] {
             let time = Duration::from_micros(us);
             let told = bound(bucket(time));
-            assert!(told >= time && told <= time * 5 / 4 + Duration::from_micros(1), "{us} µs: {told:?}");
+            assert!(
+                told >= time && told <= time * 5 / 4 + Duration::from_micros(1),
+                "{us} µs: {told:?}"
+            );
         }
         assert_eq!(bucket(Duration::from_secs(100)), BUCKETS - 1);
     }
@@ -220,7 +236,10 @@ mod tests {
         account.failed(0, &PluginFailure::Rejected("no".to_owned()), Cause::Broken);
         account.failed(1, &PluginFailure::Failed("out".to_owned()), Cause::Memory);
         let health = account.health();
-        assert_eq!((health.calls, health.outputs, health.rejected, health.failed), (100, 200, 1, 1));
+        assert_eq!(
+            (health.calls, health.outputs, health.rejected, health.failed),
+            (100, 200, 1, 1)
+        );
         assert_eq!(health.causes, [("memory", 1)]);
         assert_eq!(health.time_p99, Some(Duration::from_micros(8)));
         assert_eq!(health.memory_bytes, 1097);

@@ -66,7 +66,8 @@ pub const CONFIG_SCHEMA: &str = "config.schema.json";
 pub fn config_schema(bytes: &[u8]) -> Result<Option<String>, Problem> {
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(bytes) {
-        let payload = payload.map_err(|error| invalid(format!("the component cannot be read: {}", error.message())))?;
+        let payload =
+            payload.map_err(|error| invalid(format!("the component cannot be read: {}", error.message())))?;
         match payload {
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),

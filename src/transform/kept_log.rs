@@ -35,7 +35,9 @@ pub(super) struct KeptLog {
 impl Default for KeptLog {
     fn default() -> KeptLog {
         KeptLog {
-            slots: (0..limits::PLUGIN_LOG_LINES_KEPT).map(|_| ArcSwapOption::empty()).collect(),
+            slots: (0..limits::PLUGIN_LOG_LINES_KEPT)
+                .map(|_| ArcSwapOption::empty())
+                .collect(),
             written: AtomicU64::new(0),
         }
     }
@@ -44,7 +46,11 @@ impl Default for KeptLog {
 impl KeptLog {
     /// `line` has no sequence yet.
     pub(super) fn write(&self, mut line: KeptLine) {
-        if let Some((end, _)) = line.message.char_indices().nth(limits::PLUGIN_LOG_CHARACTERS_KEPT) {
+        if let Some((end, _)) = line
+            .message
+            .char_indices()
+            .nth(limits::PLUGIN_LOG_CHARACTERS_KEPT)
+        {
             line.message.truncate(end);
             line.message.push('…');
         }
@@ -87,6 +93,9 @@ mod tests {
         assert_eq!(lines.len(), most);
         assert!(lines[0].message.starts_with("10 "));
         assert!(lines.is_sorted_by_key(|line| line.sequence));
-        assert_eq!(lines[0].message.chars().count(), limits::PLUGIN_LOG_CHARACTERS_KEPT + 1);
+        assert_eq!(
+            lines[0].message.chars().count(),
+            limits::PLUGIN_LOG_CHARACTERS_KEPT + 1
+        );
     }
 }

@@ -30,8 +30,13 @@ async fn gateway(configuration: &str) -> Gateway {
         .await;
     let project = repository().join("plugins/page-view");
     let built = gateway.cli(&["plugin", "build", project.to_str().expect("the path is text")]);
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let one = std::fs::read(repository().join("plugins/target/page-view.wasm")).expect("the component is there");
+    assert!(
+        built.status.success(),
+        "{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    let one =
+        std::fs::read(repository().join("plugins/target/page-view.wasm")).expect("the component is there");
     let two = crate::plugins::hostile_component().to_vec();
     assert_eq!(gateway.push_plugin("views", one).await, 1);
     assert_eq!(gateway.push_plugin("views", two).await, 2);
@@ -94,13 +99,22 @@ async fn shares_and_shadows_fail_no_request() {
         })
     };
     for share in [5, 50, 95, 100, 50] {
-        assert_eq!(activate(&gateway, json!({"version": 2, "share": share})).await["share"], share);
+        assert_eq!(
+            activate(&gateway, json!({"version": 2, "share": share})).await["share"],
+            share
+        );
         activate(&gateway, json!({"version": 1, "share": "shadow"})).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
-        gateway.admin("POST", &format!("{PLUGIN}/rollback"), None).await.expect(200);
+        gateway
+            .admin("POST", &format!("{PLUGIN}/rollback"), None)
+            .await
+            .expect(200);
         activate(&gateway, json!({"version": 2, "share": "shadow"})).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
-        gateway.admin("DELETE", &format!("{PLUGIN}/shadow"), None).await.expect(200);
+        gateway
+            .admin("DELETE", &format!("{PLUGIN}/shadow"), None)
+            .await
+            .expect(200);
     }
     stop.store(true, Ordering::Relaxed);
     sender.await.expect("every answer is 202");
@@ -125,12 +139,18 @@ async fn a_share_is_the_same_events_and_a_shadow_is_compared() {
     assert!((30..=90).contains(&of_two), "{versions:?}");
     // The same hash decides on every node: these were computed apart from the gateway.
     let taken = |id: &str| {
-        let record = records.iter().find(|record| record["id"] == id).expect("it was sent");
+        let record = records
+            .iter()
+            .find(|record| record["id"] == id)
+            .expect("it was sent");
         record["hwplugin"] == "views@2"
     };
     assert_eq!(["0", "1", "2", "3", "4", "5"].map(taken), TAKEN);
 
-    gateway.admin("POST", &format!("{PLUGIN}/rollback"), None).await.expect(200);
+    gateway
+        .admin("POST", &format!("{PLUGIN}/rollback"), None)
+        .await
+        .expect(200);
     activate(&gateway, json!({"version": 2, "share": "shadow"})).await;
     for id in 200..250 {
         post(&gateway, &id.to_string(), data()).await;
@@ -141,11 +161,19 @@ async fn a_share_is_the_same_events_and_a_shadow_is_compared() {
         (done == 50).then_some(comparison)
     })
     .await;
-    assert_eq!((&comparison["different"], &comparison["same"]), (&comparison["events"], &json!(0)), "{comparison}");
+    assert_eq!(
+        (&comparison["different"], &comparison["same"]),
+        (&comparison["events"], &json!(0)),
+        "{comparison}"
+    );
     let differences = comparison["differences"][0]["differences"].to_string();
     assert!(differences.contains("/data/os"), "{differences}");
     let records = gateway.wait_for_records("live", 250).await;
-    assert_eq!(by_version(&records)["views@2"], of_two, "a shadow delivers nothing");
+    assert_eq!(
+        by_version(&records)["views@2"],
+        of_two,
+        "a shadow delivers nothing"
+    );
     let page = gateway.cli(&["plugin", "show", "views"]);
     let page = String::from_utf8(page.stdout).expect("it is text");
     for part in ["shadow  version 2", "the shadow was given", "record 0 /data/os"] {
@@ -161,7 +189,12 @@ async fn a_version_that_fails_is_left_and_what_failed_is_replayed() {
     activate(&gateway, json!({"version": 2})).await;
     for id in 0..120 {
         let what = if id % 10 == 0 { "panic" } else { "echo" };
-        post(&gateway, &format!("failing-{id}"), json!({"platform": "ios", "do": what})).await;
+        post(
+            &gateway,
+            &format!("failing-{id}"),
+            json!({"platform": "ios", "do": what}),
+        )
+        .await;
     }
     let after = eventually("it is rolled back", async || {
         let plugin = plugin(&gateway).await;
@@ -172,27 +205,59 @@ async fn a_version_that_fails_is_left_and_what_failed_is_replayed() {
     assert_eq!(cause["version"], 2, "{after}");
     assert!(cause["failed"].as_u64().expect("a number") >= 5, "{cause}");
     assert!(cause["last_failure"].to_string().contains("panicked"), "{cause}");
-    assert_eq!(after["previous"], Value::Null, "nobody goes back to it by mistake");
+    assert_eq!(
+        after["previous"],
+        Value::Null,
+        "nobody goes back to it by mistake"
+    );
 
     // Those that version 2 had refused go out through version 1.
     let records = gateway.wait_for_records("live", 120).await;
-    eventually("nothing waits", async || gateway.quarantine().await.is_empty().then_some(())).await;
+    eventually("nothing waits", async || {
+        gateway.quarantine().await.is_empty().then_some(())
+    })
+    .await;
     let replayed = records.iter().filter(|record| record["data"]["do"] == "panic");
     let replayed: Vec<&Value> = replayed.collect();
     assert_eq!(replayed.len(), 12);
-    assert!(replayed.iter().all(|record| record["hwplugin"] == "views@1"), "{replayed:?}");
+    assert!(
+        replayed.iter().all(|record| record["hwplugin"] == "views@1"),
+        "{replayed:?}"
+    );
 
-    let changes = gateway.admin("GET", "/v1/changes?limit=1000", None).await.expect(200);
+    let changes = gateway
+        .admin("GET", "/v1/changes?limit=1000", None)
+        .await
+        .expect(200);
     let changes = changes["items"].as_array().expect("a list");
     let change = changes.last().expect("there are changes");
-    assert_eq!((&change["change"], &change["by"]), (&json!("roll_back_plugin"), &json!("automatic rollback")));
+    assert_eq!(
+        (&change["change"], &change["by"]),
+        (&json!("roll_back_plugin"), &json!("automatic rollback"))
+    );
     assert_eq!(change["cause"]["failed"], cause["failed"]);
     let metrics = gateway.admin("GET", "/metrics", None).await.text;
-    let line = metrics.lines().find(|line| line.starts_with("headworks_plugin_rollbacks_total{"));
-    assert!(line.is_some_and(|line| line.contains("views") && line.ends_with(" 1")), "{line:?}");
-    let logs = gateway.cli(&["plugin", "logs", "views", "--version", "2", "--event", "failing-10"]);
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with("headworks_plugin_rollbacks_total{"));
+    assert!(
+        line.is_some_and(|line| line.contains("views") && line.ends_with(" 1")),
+        "{line:?}"
+    );
+    let logs = gateway.cli(&[
+        "plugin",
+        "logs",
+        "views",
+        "--version",
+        "2",
+        "--event",
+        "failing-10",
+    ]);
     let logs = String::from_utf8(logs.stdout).expect("it is text");
-    assert!(logs.contains("views@2  live failing-10  failed: trapped") && logs.lines().count() >= 1, "{logs}");
+    assert!(
+        logs.contains("views@2  live failing-10  failed: trapped") && logs.lines().count() >= 1,
+        "{logs}"
+    );
     let page = gateway.cli(&["plugin", "show", "views"]);
     let page = String::from_utf8(page.stdout).expect("it is text");
     assert!(page.contains("rolled back") && page.contains("trap"), "{page}");
@@ -204,7 +269,12 @@ async fn a_version_is_tried_on_events_before_it_runs() {
     gateway
         .put(&format!("/v1/types/{TYPE}"), json!({"mask": ["/email"]}))
         .await;
-    for (id, what) in [("one", "echo"), ("two", "calls"), ("three", "panic"), ("four", "reject")] {
+    for (id, what) in [
+        ("one", "echo"),
+        ("two", "calls"),
+        ("three", "panic"),
+        ("four", "reject"),
+    ] {
         let data = json!({"platform": "ios", "do": what, "email": "anna@example.com"});
         post(&gateway, id, data).await;
     }
@@ -216,26 +286,54 @@ async fn a_version_is_tried_on_events_before_it_runs() {
     assert_eq!(counts, [4, 4, 1, 1, 1].map(Some), "{report}");
     let of = |id: &str| {
         let results = report["results"].as_array().expect("a list");
-        results.iter().find(|result| result["id"] == id).expect(id).clone()
+        results
+            .iter()
+            .find(|result| result["id"] == id)
+            .expect(id)
+            .clone()
     };
-    assert!(of("one")["differences"].to_string().contains("/data/os"), "{}", of("one"));
+    assert!(
+        of("one")["differences"].to_string().contains("/data/os"),
+        "{}",
+        of("one")
+    );
     assert!(of("one")["time_us"].as_u64().is_some_and(|time| time > 0));
     assert_eq!(of("two")["impure"][0]["record"], 0, "{}", of("two"));
-    assert!(of("three")["made"]["broken"].to_string().contains("panicked"), "{}", of("three"));
+    assert!(
+        of("three")["made"]["broken"].to_string().contains("panicked"),
+        "{}",
+        of("three")
+    );
     assert_eq!(of("four")["differences"][0]["kind"], "outcome");
 
     let same = test(json!({"version": 1, "events": [
         {"type": TYPE, "data": {"platform": "ios"}}, {"type": "of.nobody", "data": {}},
     ]}));
     let same = same.await.expect(200);
-    assert_eq!((&same["same"], &same["not_for_it"], &same["different"]), (&json!(1), &json!(1), &json!(0)));
-    assert_eq!(gateway.records("live").len(), before.len(), "a test sends nothing");
-    assert_eq!(plugin(&gateway).await["versions"][1].get("health").map(|health| health["calls"].clone()), Some(json!(0)));
+    assert_eq!(
+        (&same["same"], &same["not_for_it"], &same["different"]),
+        (&json!(1), &json!(1), &json!(0))
+    );
+    assert_eq!(
+        gateway.records("live").len(),
+        before.len(),
+        "a test sends nothing"
+    );
+    assert_eq!(
+        plugin(&gateway).await["versions"][1]
+            .get("health")
+            .map(|health| health["calls"].clone()),
+        Some(json!(0))
+    );
 
     let cli = gateway.cli(&["plugin", "test", "views", "--version", "2", "--recent", "10"]);
     assert_eq!(cli.status.code(), Some(1), "some calls failed");
     let text = String::from_utf8(cli.stdout).expect("it is text");
-    for part in ["different  one of live", "in a used instance: record 0", "impure      1"] {
+    for part in [
+        "different  one of live",
+        "in a used instance: record 0",
+        "impure      1",
+    ] {
         assert!(text.contains(part), "{part:?} in:\n{text}");
     }
 }

@@ -50,7 +50,7 @@ const ROLES: [(&str, Option<Role>); 33] = [
     ("replay_quarantine", Some(Role::Operator)),
     ("revoke_key", Some(Role::Operator)),
 ];
-const MORE_ROLES: [(&str, Option<Role>); 8] = [
+const MORE_ROLES: [(&str, Option<Role>); 11] = [
     ("check_schema", Some(Role::Publisher)),
     ("delete_upgrade", Some(Role::Publisher)),
     ("get_upgrade", Some(Role::Viewer)),

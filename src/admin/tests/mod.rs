@@ -22,8 +22,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Actions, AdminServer, AdminState, Check, PluginHealth, PluginStanding, PluginStatus, PluginTest, Preparation,
-    Readiness, Sweep,
+    Actions, AdminServer, AdminState, Check, PluginHealth, PluginStanding, PluginStatus, PluginTest,
+    Preparation, Readiness, Sweep,
 };
 use crate::{
     config::RecentSettings,
@@ -336,7 +336,11 @@ fn actions(
                     message: "line".to_owned(),
                 })
             };
-            vec![line(1, 1, LogLevel::Info), line(2, 2, LogLevel::Error), line(3, 2, LogLevel::Debug)]
+            vec![
+                line(1, 1, LogLevel::Info),
+                line(2, 2, LogLevel::Error),
+                line(3, 2, LogLevel::Debug),
+            ]
         }),
         test_plugin: Arc::new(move |test| {
             tests.lock().tested.push(test);

@@ -213,7 +213,10 @@ async fn a_share_and_a_shadow_are_set_and_end() {
     assert_eq!((&raised["share"], &raised["previous"]), (&json!(50), &json!(1)));
 
     let shadow = activate(json!({ "version": 1, "share": "shadow" })).await.json();
-    assert_eq!((&shadow["shadow"], &shadow["active"], &shadow["share"]), (&json!(1), &json!(2), &json!(50)));
+    assert_eq!(
+        (&shadow["shadow"], &shadow["active"], &shadow["share"]),
+        (&json!(1), &json!(2), &json!(50))
+    );
     let own = activate(json!({ "version": 2, "share": "shadow" })).await;
     assert_eq!((own.status, own.pointers()), (422, vec!["/share".to_owned()]));
     let ended = api.delete("/v1/plugins/calls/shadow").await;
@@ -222,7 +225,11 @@ async fn a_share_and_a_shadow_are_set_and_end() {
 
     activate(json!({ "version": 1, "share": "shadow" })).await;
     let back = api.post("/v1/plugins/calls/rollback", json!({})).await.json();
-    for (member, expected) in [("active", json!(1)), ("previous", Value::Null), ("share", json!(100))] {
+    for (member, expected) in [
+        ("active", json!(1)),
+        ("previous", Value::Null),
+        ("share", json!(100)),
+    ] {
         assert_eq!(back[member], expected, "{member}");
     }
     assert_eq!(back["shadow"], Value::Null, "a rollback ends it");
@@ -231,7 +238,8 @@ async fn a_share_and_a_shadow_are_set_and_end() {
 #[tokio::test]
 async fn a_configuration_is_held_to_the_schema_in_the_component() {
     let api = Api::start().await;
-    let schema = br#"{"type": "object", "properties": {"region": {"type": "string"}}, "additionalProperties": false}"#;
+    let schema =
+        br#"{"type": "object", "properties": {"region": {"type": "string"}}, "additionalProperties": false}"#;
     let with_schema = |schema: &[u8]| {
         let mut component = ONE.to_vec();
         let name = b"config.schema.json";
@@ -247,24 +255,41 @@ async fn a_configuration_is_held_to_the_schema_in_the_component() {
     let mut broken = schema.to_vec();
     broken[10..16].copy_from_slice(b"nonono");
     let refused = api.upload("calls", with_schema(&broken)).await;
-    assert_eq!((refused.status, refused.code().as_str()), (422, "component-invalid"), "{}", refused.json());
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (422, "component-invalid"),
+        "{}",
+        refused.json()
+    );
 
-    api.post("/v1/plugins/calls/activate", json!({ "version": 1 })).await;
+    api.post("/v1/plugins/calls/activate", json!({ "version": 1 }))
+        .await;
     let route = |config: Value| {
         let route = json!({ "plugin": "calls", "config": config, "to": [{ "destination": "files" }] });
         api.put("/v1/routes/calls", route)
     };
     let refused = route(json!({ "region": 7, "more": 1 })).await;
-    assert_eq!((refused.status, refused.code().as_str()), (422, "configuration-refused"));
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (422, "configuration-refused")
+    );
     let pointers = refused.pointers();
-    assert!(pointers.contains(&"/config/region".to_owned()) && pointers.contains(&"/config".to_owned()), "{pointers:?}");
+    assert!(
+        pointers.contains(&"/config/region".to_owned()) && pointers.contains(&"/config".to_owned()),
+        "{pointers:?}"
+    );
     assert_eq!(route(json!({ "region": "kr" })).await.status, 201);
 }
 
 #[tokio::test]
 async fn uploads_at_once_get_numbers_of_their_own() {
     let api = Api::start().await;
-    let components: [&'static [u8]; 4] = [b"\0asm\x0d\0\x01\0\0\x02\x01a", b"\0asm\x0d\0\x01\0\0\x02\x01b", b"\0asm\x0d\0\x01\0\0\x02\x01c", b"\0asm\x0d\0\x01\0\0\x02\x01d"];
+    let components: [&'static [u8]; 4] = [
+        b"\0asm\x0d\0\x01\0\0\x02\x01a",
+        b"\0asm\x0d\0\x01\0\0\x02\x01b",
+        b"\0asm\x0d\0\x01\0\0\x02\x01c",
+        b"\0asm\x0d\0\x01\0\0\x02\x01d",
+    ];
     let answered =
         futures::future::join_all(components.map(|component| api.upload("calls", component))).await;
     let mut numbers: Vec<u64> = answered
@@ -285,7 +310,9 @@ async fn logs_are_found_by_what_they_are_about() {
         assert_eq!(answered.status, 200, "{}", answered.json());
         let body = answered.json();
         let sequences = body["items"].as_array().expect("a list").iter();
-        sequences.map(|line| line["sequence"].as_u64().expect("a number")).collect::<Vec<_>>()
+        sequences
+            .map(|line| line["sequence"].as_u64().expect("a number"))
+            .collect::<Vec<_>>()
     };
     assert_eq!(found("").await, [1, 2, 3]);
     assert_eq!(found("?version=2").await, [2, 3]);
@@ -294,7 +321,10 @@ async fn logs_are_found_by_what_they_are_about() {
     assert_eq!(found("?partner=other").await, [0; 0]);
     assert_eq!(found("?limit=1").await, [3], "the last ones");
     assert_eq!(found("?after=1&limit=1").await, [2], "from there on");
-    assert_eq!(api.get("/v1/plugins/calls/logs?after=1&limit=1").await.json()["next"], "2");
+    assert_eq!(
+        api.get("/v1/plugins/calls/logs?after=1&limit=1").await.json()["next"],
+        "2"
+    );
     assert_eq!(api.get("/v1/plugins/calls/logs?level=loud").await.status, 422);
     let viewer = api.request(Role::Viewer, "GET", "/v1/plugins/calls/logs");
     assert_eq!(send(viewer).await.status, 403, "lines may hold what events hold");

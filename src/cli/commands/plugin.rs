@@ -72,7 +72,10 @@ pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -
                 Some(share) if share < 100 => format!(" on {share} % of the events"),
                 _ => String::new(),
             };
-            output.done(&format!("plugin {name} runs version {version}{part}"), &reply.text)
+            output.done(
+                &format!("plugin {name} runs version {version}{part}"),
+                &reply.text,
+            )
         }
         PluginCommand::Shadow { name, version, .. } => {
             let client = Client::new(remote)?;

@@ -142,9 +142,9 @@ pub fn show(plugin: Plugin) -> Result<(), Failure> {
 fn runs(plugin: &Plugin) -> String {
     match (plugin.active, plugin.previous, plugin.share) {
         (None, _, _) => "none: activate a version".to_owned(),
-        (Some(active), Some(previous), Some(share)) if share < 100 => format!(
-            "version {active} on {share} % of the events, version {previous} on the others"
-        ),
+        (Some(active), Some(previous), Some(share)) if share < 100 => {
+            format!("version {active} on {share} % of the events, version {previous} on the others")
+        }
         (Some(active), Some(previous), _) => {
             format!("version {active}; a rollback goes back to version {previous}")
         }
@@ -164,7 +164,9 @@ fn versions(plugin: &Plugin) -> Result<(), Failure> {
             version.by.clone(),
         ]
     });
-    let headers = ["VERSION", "DIGEST", "BYTES", "LANGUAGE", "CONTRACT", "CREATED", "BY"];
+    let headers = [
+        "VERSION", "DIGEST", "BYTES", "LANGUAGE", "CONTRACT", "CREATED", "BY",
+    ];
     output::table(&headers, rows.collect())
 }
 
@@ -192,7 +194,9 @@ fn calls(plugin: &Plugin) -> Result<(), Failure> {
     if rows.is_empty() {
         return output::line("no event has come to it on this node since it started");
     }
-    let headers = ["VERSION", "CALLS", "RECORDS", "REJECTED", "FAILED", "P50", "P99", "MEMORY"];
+    let headers = [
+        "VERSION", "CALLS", "RECORDS", "REJECTED", "FAILED", "P50", "P99", "MEMORY",
+    ];
     output::table(&headers, rows)?;
     for (version, health) in ran() {
         if let Some(failure) = &health.last_failure {
@@ -206,7 +210,11 @@ fn calls(plugin: &Plugin) -> Result<(), Failure> {
 }
 
 fn failed(health: &VersionHealth) -> String {
-    let causes: Vec<String> = health.causes.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
+    let causes: Vec<String> = health
+        .causes
+        .iter()
+        .map(|(cause, count)| format!("{cause} {count}"))
+        .collect();
     if causes.is_empty() {
         "0".to_owned()
     } else {
@@ -224,7 +232,11 @@ fn compared(comparison: &Comparison) -> Result<(), Failure> {
         comparison.events, comparison.same, comparison.different, comparison.skipped
     ))?;
     for sample in comparison.differences.iter().take(SAMPLES) {
-        output::line(&format!("event {} of {}", output::printable(&sample.id), sample.partner))?;
+        output::line(&format!(
+            "event {} of {}",
+            output::printable(&sample.id),
+            sample.partner
+        ))?;
         for difference in &sample.differences {
             output::line(&format!("  {}", difference.told()))?;
         }
@@ -240,10 +252,17 @@ impl Difference {
             Some(value) => {
                 let text = value.to_string();
                 let cut: String = text.chars().take(SHOWN).collect();
-                if cut.len() < text.len() { format!("{cut}…") } else { cut }
+                if cut.len() < text.len() {
+                    format!("{cut}…")
+                } else {
+                    cut
+                }
             }
         };
-        let record = self.record.map(|record| format!("record {record} ")).unwrap_or_default();
+        let record = self
+            .record
+            .map(|record| format!("record {record} "))
+            .unwrap_or_default();
         let text = match self.kind.as_str() {
             "added" => format!("{record}is added: {}", value(&self.after)),
             "gone" => format!("{record}is gone: {}", value(&self.before)),

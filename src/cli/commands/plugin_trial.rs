@@ -73,7 +73,9 @@ struct Line {
 pub async fn test(path: &Path, asked: &Asked, client: &Client, output: Output) -> Result<(), Failure> {
     let text = path.to_string_lossy();
     let name: PluginName = text.parse().map_err(|error: crate::event::NameError| {
-        Failure::Usage(format!("with --version, {text:?} must be a plugin's name: {error}"))
+        Failure::Usage(format!(
+            "with --version, {text:?} must be a plugin's name: {error}"
+        ))
     })?;
     let reply = client
         .post(&["plugins", name.as_str(), "test"], Some(body(asked)?))
@@ -103,7 +105,10 @@ fn body(asked: &Asked) -> Result<Sent, Failure> {
         Some(path) => {
             let (file, text) = resources::read_text(path, EVENTS_BYTES_MAX)?;
             let mut events = Vec::new();
-            for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+            for (number, line) in (1..)
+                .zip(text.lines())
+                .filter(|(_, line)| !line.trim().is_empty())
+            {
                 let event: &RawValue = serde_json::from_str(line)
                     .map_err(|error| Failure::Usage(format!("{file}, line {number} is not JSON: {error}")))?;
                 events.push(event.get().to_owned());
@@ -126,7 +131,10 @@ fn print(report: &Report) -> Result<(), Failure> {
         let event = format!("{} of {} ({})", tried.id, tried.partner, tried.event_type);
         output::line(&format!("{}  {}", tried.verdict, output::printable(&event)))?;
         if !tried.made.is_array() {
-            output::line(&format!("  it fails: {}", output::printable(&tried.made.to_string())))?;
+            output::line(&format!(
+                "  it fails: {}",
+                output::printable(&tried.made.to_string())
+            ))?;
         }
         for difference in &tried.differences {
             output::line(&format!("  {}", difference.told()))?;
@@ -169,8 +177,11 @@ mod tests {
     fn events_go_as_they_stand_in_the_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("events.ndjson");
-        std::fs::write(&file, "{\"type\": \"a\", \"data\": {\"n\": 1.50}}\n\n{\"type\": \"b\", \"data\": 1}\n")
-            .expect("it is written");
+        std::fs::write(
+            &file,
+            "{\"type\": \"a\", \"data\": {\"n\": 1.50}}\n\n{\"type\": \"b\", \"data\": 1}\n",
+        )
+        .expect("it is written");
         let mut asked = Asked {
             version: 3,
             recent: 7,

@@ -59,9 +59,14 @@ fn with_config_schema(directory: &Path, built: Built) -> Result<Built, ProjectEr
         path: path.clone(),
         fault,
     };
-    let max = Limits::default().schema_bytes.as_usize().min(limits::CONFIG_SCHEMA_BYTES);
+    let max = Limits::default()
+        .schema_bytes
+        .as_usize()
+        .min(limits::CONFIG_SCHEMA_BYTES);
     validate::check_schema(&schema, max).map_err(|faults| {
-        let first = faults.first().map(|fault| format!("{}: {}", fault.pointer, fault.message));
+        let first = faults
+            .first()
+            .map(|fault| format!("{}: {}", fault.pointer, fault.message));
         malformed(first.unwrap_or_default())
     })?;
     let mut component = fs::read(&built.path).map_err(io_error(&built.path))?;

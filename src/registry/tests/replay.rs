@@ -237,8 +237,20 @@ fn a_plugin_goes_forward_and_back() {
             },
             (Some(2), Some(1)),
         ),
-        (Change::RollBackPlugin { plugin: plugin(), cause: None }, (Some(1), None)),
-        (Change::RollBackPlugin { plugin: plugin(), cause: None }, (Some(1), None)),
+        (
+            Change::RollBackPlugin {
+                plugin: plugin(),
+                cause: None,
+            },
+            (Some(1), None),
+        ),
+        (
+            Change::RollBackPlugin {
+                plugin: plugin(),
+                cause: None,
+            },
+            (Some(1), None),
+        ),
     ];
     let mut state = State::default();
     let (changes, expected): (Vec<_>, Vec<_>) = steps.into_iter().unzip();

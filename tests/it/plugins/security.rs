@@ -4,7 +4,8 @@ use super::repository;
 
 #[test]
 fn every_line_of_the_security_page_names_what_holds_it() {
-    let page = std::fs::read_to_string(repository().join("docs/plugins/security.md")).expect("the page is there");
+    let page =
+        std::fs::read_to_string(repository().join("docs/plugins/security.md")).expect("the page is there");
     let rows: Vec<&str> = page
         .lines()
         .filter(|line| line.starts_with("| ") && !line.contains("held by"))
