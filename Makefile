@@ -8,8 +8,10 @@ CARGO_HOME ?= $(HOME)/.cargo
 export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 WASM := wasm32-unknown-unknown
+MINUTES ?= 30
+RATE ?= 400
 
-.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis senders bench clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis senders bench soak release clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -30,7 +32,7 @@ test: ## Run everything that must pass, a real Kafka included; does its own set-
 test-long: ## Run the tests that take long, with a real MinIO; does its own set-up.
 	@scripts/setup long
 	HEADWORKS_TEST_LONG=1 cargo test --locked --lib -- spool::tests::seeds --nocapture
-	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- crash:: faults:: stores:: quarantine:: --nocapture
+	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- crash:: faults:: clock:: restart:: delivery:: kafka:: kinesis:: stores:: quarantine:: --nocapture
 
 check: setup fmt clippy doc deny ## Check format, lints, documentation and dependencies, without running a test.
 
@@ -79,7 +81,18 @@ bench: ## Run the benchmarks and print their ratios.
 	cargo bench --locked --bench schemas
 	cargo bench --locked --bench compatibility
 	cargo bench --locked --bench quarantine
+	cargo bench --locked --bench spool
 	cargo bench --locked --bench load
+
+soak: ## Load, changes, faults and a long outage, for MINUTES (30); RATE events a second (400).
+	@scripts/setup test
+	$(MAKE) --no-print-directory kafka
+	cargo bench --locked --bench soak -- --minutes $(MINUTES) --rate $(RATE)
+
+release: ## Build the gateway for production, guided by a profile of itself under load: target/guided/headworks.
+	@scripts/setup test
+	$(MAKE) --no-print-directory plugins kafka
+	@scripts/release
 
 clean: ## Remove what was built. Downloads stay in .cache, data in data.
 	@cargo clean

@@ -3,7 +3,7 @@
 //! A real Kafka, the gateway as its own process, and the ceiling: a server of the same process shape that only takes
 //! requests and produces their lines to Kafka. Rounds alternate, so that a slow minute of the machine hits all alike.
 //!
-//! `cargo bench --bench load -- [--rounds N] [--seconds N] [--json FILE]`
+//! `cargo bench --bench load -- [--rounds N] [--seconds N] [--json FILE] [--gateway FILE]`
 
 mod ceiling;
 mod client;
@@ -33,6 +33,9 @@ struct Arguments {
     /// Write the figures there as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// The build of the gateway that is measured; without it, the one that cargo has just made.
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_headworks"))]
+    gateway: PathBuf,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -61,7 +64,7 @@ async fn measure(arguments: &Arguments) {
         broker.create_topic(topic, 4).await;
     }
     let ceiling = Ceiling::start(broker.bootstrap()).await;
-    let gateway = Gateway::start(broker.bootstrap()).await;
+    let gateway = Gateway::start(broker.bootstrap(), &arguments.gateway).await;
     let event = page_view();
     println!(
         "{}-byte events, {} rounds of {} s a path, Kafka acks=all, {} cores; CPU is the server process's own",

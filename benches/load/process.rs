@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::client::Target;
@@ -23,12 +23,31 @@ pub struct Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if self.end().is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }
 
+/// How long a server may take to end in order; a build that is being trained writes its profile then.
+const END_TIMEOUT: Duration = Duration::from_secs(20);
+
 impl Process {
+    /// Ends the server in order; none where it would not.
+    fn end(&mut self) -> Option<()> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok()?;
+        let begun = Instant::now();
+        while begun.elapsed() < END_TIMEOUT {
+            if self.child.try_wait().ok()?.is_some() {
+                return Some(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+
     fn stat(&self, file: &str) -> String {
         let path = format!("/proc/{}/{file}", self.child.id());
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -102,7 +121,8 @@ fn free_address() -> SocketAddr {
 }
 
 impl Gateway {
-    pub async fn start(brokers: &str) -> Gateway {
+    /// Starts `program`, which is a build of `headworks`.
+    pub async fn start(brokers: &str, program: &Path) -> Gateway {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let (data, admin) = (free_address(), free_address());
         let data_dir = folder.path().join("data");
@@ -118,7 +138,7 @@ impl Gateway {
         )
         .expect("a string takes text");
         std::fs::write(&configuration, text).expect("the configuration can be written");
-        let child = Command::new(env!("CARGO_BIN_EXE_headworks"))
+        let child = Command::new(program)
             .args(["serve", "--config"])
             .arg(&configuration)
             .stderr(Stdio::from(

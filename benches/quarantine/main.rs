@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use headworks::{
-    config::{DestinationKind, DestinationSettings, RecentSettings},
+    config::{DestinationKind, DestinationSettings, FileRotation, RecentSettings},
     deliver::Destinations,
     event::{Attributes, Decoded, Reason},
     json::Document,
@@ -250,6 +250,7 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         name: "files".parse().expect("a destination's name"),
         kind: DestinationKind::File {
             path: folder.join("out"),
+            rotation: FileRotation::default(),
         },
     }];
     let refused =

@@ -9,7 +9,12 @@ mod plugins;
 mod readiness;
 mod rollback;
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt as _;
 use tokio::{net::TcpListener, sync::watch};
@@ -46,7 +51,7 @@ fn failed(what: impl std::fmt::Display) -> impl FnOnce(String) -> AppError {
 /// # Errors
 ///
 /// Where a part of it cannot start: an address in use, a folder that cannot be written, a store that cannot be read.
-pub fn serve(settings: Settings) -> Result<(), AppError> {
+pub fn serve(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     telemetry::start_logging(&settings.telemetry.log_level, settings.telemetry.log_format)
         .map_err(|error| AppError(error.to_string()))?;
     tokio::runtime::Builder::new_multi_thread()
@@ -54,27 +59,36 @@ pub fn serve(settings: Settings) -> Result<(), AppError> {
         .thread_stack_size(THREAD_STACK_BYTES)
         .build()
         .map_err(|error| failed("the runtime cannot start")(error.to_string()))?
-        .block_on(run(settings))
+        .block_on(run(settings, sockets))
 }
 
-async fn run(settings: Settings) -> Result<(), AppError> {
+/// Listening sockets that whoever started this process has handed over; they are used in the place of the addresses of
+/// the settings.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    pub data: Option<std::net::TcpListener>,
+    pub admin: Option<std::net::TcpListener>,
+}
+
+async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     let timeout = Duration::from_secs(settings.server.shutdown_timeout_s.into());
     let mut data_settings = listener::Settings::new(settings.limits.clone(), timeout);
     data_settings.tls = tls(&settings)?;
-    let data_listener = Listener::bind(settings.server.listen, data_settings).map_err(|error| {
-        failed(format_args!("server.listen = {}", settings.server.listen))(error.to_string())
+    let data_listener = match sockets.data {
+        Some(socket) => Listener::take_over(socket, data_settings),
+        None => Listener::bind(settings.server.listen, data_settings),
+    }
+    .map_err(|error| failed(format_args!("server.listen = {}", settings.server.listen))(error.to_string()))?;
+    let admin_listener = admin_socket(&settings, sockets.admin).await.map_err(|error| {
+        failed(format_args!(
+            "server.admin_listen = {}",
+            settings.server.admin_listen
+        ))(error.to_string())
     })?;
-    let admin_listener = TcpListener::bind(settings.server.admin_listen)
-        .await
-        .map_err(|error| {
-            failed(format_args!(
-                "server.admin_listen = {}",
-                settings.server.admin_listen
-            ))(error.to_string())
-        })?;
     let gateway = Gateway::start(&settings).await?;
 
-    let (stop, stopping) = watch::channel(false);
+    let (stop_data, data_stopping) = watch::channel(false);
+    let (stop_admin, admin_stopping) = watch::channel(false);
     let stopped = |mut stopping: watch::Receiver<bool>| async move {
         // An error is the sender's end: time to stop as well.
         let _ = stopping.wait_for(|stopping| *stopping).await;
@@ -83,25 +97,43 @@ async fn run(settings: Settings) -> Result<(), AppError> {
         .local_addr()
         .map_err(|error| AppError(error.to_string()))?;
     tracing::info!(data = %data_listener.local_addr(), admin = %admin_address, "headworks is ready");
-    let data = tokio::spawn(data_listener.serve(Arc::clone(&gateway.pipeline), stopped(stopping.clone())));
+    let data = tokio::spawn(data_listener.serve(Arc::clone(&gateway.pipeline), stopped(data_stopping)));
     let admin = tokio::spawn(AdminServer::serve(
         admin_listener,
         gateway.admin_state(&settings),
-        stopped(stopping),
+        stopped(admin_stopping),
     ));
 
     ended()
         .await
         .map_err(|error| failed("signals")(error.to_string()))?;
     tracing::info!("stopping: finishing requests, then what is in flight");
-    gateway.pipeline.stop();
-    // The receivers are gone only where both servers have ended already.
-    let _ = stop.send(true);
+    // First of all whoever asks for readiness is told, so that a balancer sends no more.
+    gateway.pipeline.leave();
+    tokio::time::sleep(Duration::from_secs(settings.server.shutdown_delay_s.into())).await;
+    let deadline = Instant::now() + timeout;
+    // A receiver is gone only where its server has ended already.
+    let _ = stop_data.send(true);
     let _ = tokio::time::timeout(timeout, data).await;
+    gateway.pipeline.stop();
+    let _ = stop_admin.send(true);
     let _ = tokio::time::timeout(Duration::from_secs(1), admin).await;
-    gateway.shutdown(timeout).await;
+    // What is not delivered within that time stays in the spools.
+    gateway
+        .shutdown(deadline.saturating_duration_since(Instant::now()))
+        .await;
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn admin_socket(settings: &Settings, socket: Option<std::net::TcpListener>) -> io::Result<TcpListener> {
+    match socket {
+        Some(socket) => {
+            socket.set_nonblocking(true)?;
+            TcpListener::from_std(socket)
+        }
+        None => TcpListener::bind(settings.server.admin_listen).await,
+    }
 }
 
 fn tls(settings: &Settings) -> Result<Option<Arc<Tls>>, AppError> {

@@ -20,9 +20,9 @@ use crate::{
 pub(super) fn of(pipeline: &Pipeline, registry: &Registry) -> Readiness {
     let running = Check {
         name: "running".to_owned(),
-        ok: !pipeline.is_stopping(),
+        ok: !pipeline.is_leaving(),
         detail: pipeline
-            .is_stopping()
+            .is_leaving()
             .then(|| "this node is shutting down".to_owned()),
     };
     let health = registry.health();

@@ -10,6 +10,7 @@ mod output;
 pub mod plugin_project;
 mod resources;
 mod schema_files;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
@@ -124,7 +125,8 @@ fn serve(config: Option<&Path>) -> Result<(), Failure> {
     for warning in settings.warnings() {
         output::note(&format!("warning: {warning}"));
     }
-    crate::app::serve(settings).map_err(|error| Failure::Serve(error.to_string()))
+    let sockets = sockets::handed_over(environment()).map_err(Failure::Serve)?;
+    crate::app::serve(settings, sockets).map_err(|error| Failure::Serve(error.to_string()))
 }
 
 fn check(file: &Path) -> Result<(), Failure> {

@@ -6,10 +6,10 @@ use std::{
 };
 
 use super::{
-    AssumeRole, DestinationKind, DestinationSettings, KinesisSettings, Secret, bounded_text,
+    AssumeRole, DestinationKind, DestinationSettings, FileRotation, KinesisSettings, Secret, bounded_text,
     error::{ConfigError, Place},
     overrides::destination_variable,
-    section::{Faults, Section, ValueFault, boolean, choice, closest, join, shown, text},
+    section::{Faults, Section, ValueFault, boolean, choice, closest, join, shown, text, whole_number},
     tree::{Node, Value},
 };
 use crate::{event::DestinationName, limits::ByteSize};
@@ -348,6 +348,7 @@ fn read_secret(path: &Path) -> Result<String, ValueFault> {
     Ok(text)
 }
 
+const RETENTION_DAYS_MAX: u64 = 36_500;
 /// The largest record that a stream can be set to take.
 const KINESIS_RECORD_BYTES_MAX: ByteSize = ByteSize(10 << 20);
 /// What a stream takes where nobody has set more.
@@ -428,5 +429,24 @@ fn file(
         return None;
     }
     known.paths.insert(folder, section.title().to_owned());
-    Some(DestinationKind::File { path })
+    let usual = FileRotation::default();
+    let rotation = FileRotation {
+        file_bytes: section.size("file_bytes", usual.file_bytes, faults),
+        file_time_s: section.count("file_time_s", usual.file_time_s, faults),
+        retention_days: section
+            .read("retention_days", faults, |node| {
+                whole_number(node, RETENTION_DAYS_MAX)
+            })
+            .and_then(|days| u32::try_from(days).ok()),
+    };
+    for (key, is_zero) in [
+        ("file_bytes", rotation.file_bytes.0 == 0),
+        ("file_time_s", rotation.file_time_s == 0),
+    ] {
+        if is_zero {
+            let place = section.place_of(key).clone();
+            faults.push(ConfigError::new(place, section.path(key), "must be at least 1"));
+        }
+    }
+    Some(DestinationKind::File { path, rotation })
 }

@@ -71,6 +71,8 @@ pub struct ServerSettings {
     pub admin_listen: SocketAddr,
     /// How long requests under way may take once the gateway is told to stop.
     pub shutdown_timeout_s: u32,
+    /// How long readiness says no before that, while requests are still taken.
+    pub shutdown_delay_s: u32,
     /// Of the data port; absent: plain HTTP.
     pub tls: Option<TlsSettings>,
 }
@@ -150,7 +152,27 @@ pub enum DestinationKind {
     Kinesis(KinesisSettings),
     File {
         path: PathBuf,
+        rotation: FileRotation,
     },
+}
+
+/// When an output file is closed, and how long it is kept.
+#[derive(Clone, Debug)]
+pub struct FileRotation {
+    pub file_bytes: ByteSize,
+    pub file_time_s: u32,
+    /// Days before today whose files are kept; without it all of them.
+    pub retention_days: Option<u32>,
+}
+
+impl Default for FileRotation {
+    fn default() -> FileRotation {
+        FileRotation {
+            file_bytes: ByteSize(64 << 20),
+            file_time_s: 3600,
+            retention_days: None,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -152,12 +152,14 @@ fn server(mut section: Section<'_>, faults: &mut Faults) -> ServerSettings {
         );
     }
     let shutdown_timeout_s = section.count("shutdown_timeout_s", SHUTDOWN_TIMEOUT_S, faults);
+    let shutdown_delay_s = section.count("shutdown_delay_s", 0, faults);
     let tls = tls(&mut section, faults);
     section.finish(faults);
     ServerSettings {
         listen,
         admin_listen,
         shutdown_timeout_s,
+        shutdown_delay_s,
         tls,
     }
 }

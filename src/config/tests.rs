@@ -66,7 +66,7 @@ fn no_file_gives_the_defaults() {
     assert_eq!(settings.destinations.len(), 1);
     assert_eq!(settings.destinations[0].name.as_str(), "files");
     assert!(
-        matches!(&settings.destinations[0].kind, DestinationKind::File { path } if path == Path::new("data/out"))
+        matches!(&settings.destinations[0].kind, DestinationKind::File { path, .. } if path == Path::new("data/out"))
     );
     assert!(settings.warnings().is_empty());
 }
@@ -133,7 +133,7 @@ fn every_section_is_read() {
     assert_eq!(options["linger.ms"], "5");
     assert_eq!(options["enable.ssl.certificate.verification"], "true");
     assert!(
-        matches!(&settings.destinations[1].kind, DestinationKind::File { path } if path == Path::new("/var/lib/headworks/out"))
+        matches!(&settings.destinations[1].kind, DestinationKind::File { path, .. } if path == Path::new("/var/lib/headworks/out"))
     );
     assert_eq!(settings.telemetry.log_format, LogFormat::Json);
     assert_eq!(settings.telemetry.log_level, "debug");
@@ -197,7 +197,7 @@ headworks.toml:20:8: destination[0].kind: "kafak" is not known here (did you mea
 headworks.toml:23:1: destination.two.brokers: is missing (name at least one: brokers = "localhost:9092")
 headworks.toml:28:8: destination.two.name: "two" is the name of another destination too (the other is at headworks.toml:24:8; give one of them another name)
 headworks.toml:30:1: destination.two.paht: unknown key (did you mean `path`?)
-headworks.toml:31:1: destination.two.brokers: unknown key (known in destination.two: kind, name, path)
+headworks.toml:31:1: destination.two.brokers: unknown key (known in destination.two: file_bytes, file_time_s, kind, name, path, retention_days)
 headworks.toml:34:14: telemetry.log_format: "jsno" is not known here (did you mean "json"?)
 headworks.toml:35:13: telemetry.log_level: "wran" is no log level (did you mean "warn"?)
 headworks.toml:36:1: telemetry.listen: unknown key (it belongs in [server])
@@ -375,7 +375,7 @@ fn every_value_can_come_from_the_environment() {
     assert_eq!(options["compression.type"], "lz4");
     assert_eq!(options["sasl.password"], "hunter2");
     assert!(
-        matches!(&settings.destinations[1].kind, DestinationKind::File { path } if path == Path::new("/srv/files"))
+        matches!(&settings.destinations[1].kind, DestinationKind::File { path, .. } if path == Path::new("/srv/files"))
     );
     assert_eq!(settings.destinations[2].name.as_str(), "call-tracking");
     assert_eq!(kafka(&settings, 2).0, "four:9092");
@@ -399,7 +399,7 @@ fn the_environment_alone_configures_destinations() {
     assert_eq!(names, ["events"]);
     let settings = good("", &[("HEADWORKS__DESTINATION__FILES__PATH", "/srv/out")]);
     assert!(
-        matches!(&settings.destinations[0].kind, DestinationKind::File { path } if path == Path::new("/srv/out"))
+        matches!(&settings.destinations[0].kind, DestinationKind::File { path, .. } if path == Path::new("/srv/out"))
     );
 }
 

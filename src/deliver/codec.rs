@@ -9,11 +9,14 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
 
+use super::KnownEvent;
 use crate::event::{Attributes, Record, RecordAttributes};
 
 const VERSION: u8 = 1;
 const ABSENT: u32 = u32::MAX;
 const VALUE_IS_JSON: u8 = 1;
+/// A reader that does not know this flag only forgets which events it has.
+const IS_ALONE: u8 = 2;
 
 /// Why an entry of a spool is no record.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,9 +39,9 @@ pub(super) fn encode(record: &Record) -> Bytes {
         .sum();
     let mut writer = Writer(BytesMut::with_capacity(512 + headers + record.value.len()));
     writer.0.put_u8(VERSION);
-    writer
-        .0
-        .put_u8(if record.value_is_json { VALUE_IS_JSON } else { 0 });
+    let is_json = if record.value_is_json { VALUE_IS_JSON } else { 0 };
+    let is_alone = if record.is_alone { IS_ALONE } else { 0 };
+    writer.0.put_u8(is_json | is_alone);
     writer.text(&attributes.id);
     writer.text(&attributes.source);
     writer.text(attributes.event_type.as_str());
@@ -66,20 +69,56 @@ pub(super) fn encode(record: &Record) -> Bytes {
 
 /// Whose an encoded record is, without decoding the rest.
 pub(super) fn partner(entry: &[u8]) -> Option<&str> {
-    const BEFORE: usize = 6;
-    if *entry.first()? != VERSION {
+    let (_, mut texts) = begin(entry)?;
+    texts.nth(6)?
+}
+
+/// The event of an encoded record, where the record is all that the event became and came in after `since`.
+pub(super) fn known(entry: &[u8], since: Timestamp) -> Option<KnownEvent> {
+    let (flags, mut texts) = begin(entry)?;
+    if flags & IS_ALONE == 0 {
         return None;
     }
-    let mut rest = entry.get(2..)?;
-    for _ in 0..BEFORE {
-        let (length, after) = rest.split_first_chunk()?;
-        rest = match u32::from_le_bytes(*length) {
-            ABSENT => after,
-            length => after.get(length as usize..)?,
+    let (id, source) = (texts.next()??, texts.next()??);
+    let partner = texts.nth(4)??;
+    // Schema, plugin and route.
+    texts.nth(2)?;
+    let (second, rest) = texts.0.split_first_chunk()?;
+    let (nanosecond, _) = rest.split_first_chunk()?;
+    let received = Timestamp::new(i64::from_le_bytes(*second), i32::from_le_bytes(*nanosecond)).ok()?;
+    (received > since).then(|| KnownEvent {
+        partner: partner.into(),
+        source: source.into(),
+        id: id.into(),
+    })
+}
+
+/// Flags and texts of an encoded record, borrowed.
+fn begin(entry: &[u8]) -> Option<(u8, Texts<'_>)> {
+    let (header, rest) = entry.split_first_chunk()?;
+    let [version, flags] = *header;
+    (version == VERSION).then_some((flags, Texts(rest)))
+}
+
+struct Texts<'a>(&'a [u8]);
+
+impl<'a> Iterator for Texts<'a> {
+    /// None where it is absent.
+    type Item = Option<&'a str>;
+
+    fn next(&mut self) -> Option<Option<&'a str>> {
+        let (length, rest) = self.0.split_first_chunk()?;
+        let length = match u32::from_le_bytes(*length) {
+            ABSENT => {
+                self.0 = rest;
+                return Some(None);
+            }
+            length => length as usize,
         };
+        let (text, rest) = rest.split_at_checked(length)?;
+        self.0 = rest;
+        std::str::from_utf8(text).ok().map(Some)
     }
-    let (length, after) = rest.split_first_chunk()?;
-    std::str::from_utf8(after.get(..u32::from_le_bytes(*length) as usize)?).ok()
 }
 
 pub(super) fn decode(entry: &Bytes) -> Result<Record, DecodeError> {
@@ -112,6 +151,7 @@ pub(super) fn decode(entry: &Bytes) -> Result<Record, DecodeError> {
         headers: reader.headers()?,
         value: reader.content()?,
         value_is_json: flags & VALUE_IS_JSON != 0,
+        is_alone: flags & IS_ALONE != 0,
     })
 }
 

@@ -14,7 +14,7 @@ mod tests;
 mod window;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     path::Path,
     sync::{
         Arc,
@@ -24,6 +24,8 @@ use std::{
 };
 
 use futures::future::{BoxFuture, join_all};
+use jiff::Timestamp;
+use parking_lot::Mutex;
 
 pub use acknowledgement::{Acknowledgement, Ticket};
 pub use identity::{RecordIdentity, records_after};
@@ -31,6 +33,7 @@ pub use identity::{RecordIdentity, records_after};
 use crate::{
     config::{DestinationKind, DestinationSettings},
     event::{DestinationName, Record},
+    limits::{DUPLICATE_EVENTS, DUPLICATE_WINDOW_S},
     spool::{AppendError, Budget, Damage, Pending, Sequence, Spool, SpoolOptions},
 };
 
@@ -195,6 +198,15 @@ pub fn check(settings: &[DestinationSettings]) -> Vec<StartError> {
 /// All destinations of the configuration.
 pub struct Destinations {
     destinations: Vec<Arc<dyn Destination>>,
+    known: Mutex<VecDeque<KnownEvent>>,
+}
+
+/// An event that the spools held, whole, when they were opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownEvent {
+    pub partner: Box<str>,
+    pub source: Box<str>,
+    pub id: Box<str>,
 }
 
 impl Destinations {
@@ -209,12 +221,23 @@ impl Destinations {
         retained: &BTreeMap<String, Sequence>,
     ) -> Result<Destinations, StartError> {
         let mut destinations: Vec<Arc<dyn Destination>> = Vec::with_capacity(settings.len());
+        let mut known = VecDeque::new();
+        let window = Duration::from_secs(DUPLICATE_WINDOW_S);
+        let since = Timestamp::now().checked_sub(window).unwrap_or(Timestamp::MIN);
+        let mut found = |entry: &[u8]| {
+            if let Some(event) = codec::known(entry, since) {
+                if known.len() as u64 >= DUPLICATE_EVENTS {
+                    known.pop_front();
+                }
+                known.push_back(event);
+            }
+        };
         for settings in settings {
             let failed = |cause: String| StartError {
                 destination: settings.name.clone(),
                 cause,
             };
-            let spool = Spool::open(
+            let spool = Spool::open_visiting(
                 &spool_directory.join(settings.name.as_str()),
                 SpoolOptions {
                     retain_after: retained.get(settings.name.as_str()).copied(),
@@ -222,12 +245,16 @@ impl Destinations {
                     ..SpoolOptions::default()
                 },
                 Arc::clone(&budget),
+                &mut found,
             )
             .map_err(|error| failed(error.to_string()))?;
             destinations.push(match &settings.kind {
-                DestinationKind::File { path } => {
-                    Arc::new(file::FileDestination::start(settings.name.clone(), path, spool))
-                }
+                DestinationKind::File { path, rotation } => Arc::new(file::FileDestination::start(
+                    settings.name.clone(),
+                    path,
+                    spool,
+                    rotation,
+                )),
                 DestinationKind::Kinesis(kinesis) => Arc::new(kinesis::KinesisDestination::start(
                     settings.name.clone(),
                     kinesis,
@@ -246,7 +273,15 @@ impl Destinations {
                 ),
             });
         }
-        Ok(Destinations { destinations })
+        Ok(Destinations {
+            destinations,
+            known: Mutex::new(known),
+        })
+    }
+
+    /// The events that the spools held when they were opened, the latest last; once.
+    pub fn take_known(&self) -> VecDeque<KnownEvent> {
+        std::mem::take(&mut self.known.lock())
     }
 
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Destination>> {

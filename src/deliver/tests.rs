@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Acknowledgement, Delivery, attributes, codec, nowhere};
+use super::{Acknowledgement, Delivery, KnownEvent, attributes, codec, nowhere};
 use crate::event::{Attributes, Record, RecordAttributes};
 
 /// A record as the pipeline makes it, with every attribute set.
@@ -30,6 +30,7 @@ pub(super) fn record(topic: &str, id: &str, value: &str) -> Record {
         headers: Arc::new([]),
         value: Bytes::copy_from_slice(value.as_bytes()),
         value_is_json: true,
+        is_alone: false,
     }
 }
 
@@ -91,6 +92,7 @@ proptest! {
         headers in proptest::collection::vec((".*", ".*"), 0..4),
         value in proptest::collection::vec(any::<u8>(), 0..300),
         value_is_json: bool,
+        is_alone: bool,
         second in -1_000_000_000_000_i64..1_000_000_000_000 / 10,
         nanosecond in 0..1_000_000_000_i32,
     ) {
@@ -117,7 +119,16 @@ proptest! {
         record.headers = headers.into();
         record.value = value.into();
         record.value_is_json = value_is_json;
+        record.is_alone = is_alone;
         let entry = codec::encode(&record);
+        let about = &record.about;
+        let known = is_alone.then(|| KnownEvent {
+            partner: about.partner.as_str().into(),
+            source: about.attributes.source.as_str().into(),
+            id: (*about.attributes.id).into(),
+        });
+        prop_assert_eq!(codec::known(&entry, jiff::Timestamp::MIN), known);
+        prop_assert_eq!(codec::known(&entry, jiff::Timestamp::MAX), None);
         prop_assert_eq!(codec::partner(&entry), Some(record.about.partner.as_str()));
         prop_assert_eq!(codec::decode(&entry), Ok(record));
         for length in 0..entry.len() {

@@ -141,6 +141,8 @@ pub struct Record {
     pub headers: Arc<[(String, String)]>,
     pub value: Bytes,
     pub value_is_json: bool,
+    /// The only one that its event became: where this one is durable, all of the event is.
+    pub is_alone: bool,
 }
 
 /// The attributes that stand beside a record's value, the same for all records of one event and route.

@@ -73,6 +73,10 @@ pub struct Settings {
     pub rate_window: Duration,
     /// How long requests may go on after shutdown has begun.
     pub shutdown_timeout: Duration,
+    /// How long connections that are silent are kept after shutdown has begun.
+    pub linger: Duration,
+    /// The socket belongs to whoever handed it over, and outlives this process with all that waits in it.
+    pub is_handed_over: bool,
     /// Requests are refused while work waits longer than this for a worker.
     pub queue_time: Duration,
     /// Absent: plain HTTP.
@@ -86,6 +90,8 @@ impl Settings {
             keep_alive: Duration::from_mins(1),
             rate_window: Duration::from_secs(10),
             shutdown_timeout,
+            linger: Duration::from_secs(1),
+            is_handed_over: false,
             queue_time: Duration::from_millis(QUEUE_TIME_MS),
             tls: None,
         }
@@ -117,12 +123,24 @@ impl Listener {
         })
     }
 
+    /// A socket that listens already, handed over by whoever started this process.
+    pub fn take_over(socket: std::net::TcpListener, mut settings: Settings) -> io::Result<Listener> {
+        socket.set_nonblocking(true)?;
+        let socket = TcpListener::from_std(socket)?;
+        settings.is_handed_over = true;
+        Ok(Listener {
+            address: socket.local_addr()?,
+            socket,
+            settings,
+        })
+    }
+
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `shutdown` resolves; then takes no new connection, lets requests in flight end, closes idle
-    /// connections at once and all others after `shutdown_timeout`.
+    /// Serves until `shutdown` resolves; then takes no new connection, answers what still comes on those that there are
+    /// as their last request, closes silent ones after `linger` and all others after `shutdown_timeout`.
     pub async fn serve<I: Ingest>(self, ingest: Arc<I>, shutdown: impl Future<Output = ()>) {
         serve::run(self.socket, self.settings, ingest, shutdown).await;
     }

@@ -85,8 +85,10 @@ struct Stop {
 }
 
 const RUNNING: u8 = 0;
-const DRAINING: u8 = 1;
-const ABORTING: u8 = 2;
+/// No new connection; on those that there are each request is answered and is the last.
+const LEAVING: u8 = 1;
+const DRAINING: u8 = 2;
+const ABORTING: u8 = 3;
 
 fn protocol(settings: &Settings) -> auto::Builder<TokioExecutor> {
     let limits = &settings.limits;
@@ -146,6 +148,15 @@ pub(super) async fn run<I: Ingest>(
     let following = settings.tls.map(|tls| tokio::spawn(tls.follow()));
     let slots = Arc::new(Semaphore::new(connections as usize));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let begin = |stream: TcpStream, peer: SocketAddr| {
+        let place = addresses.take(peer.ip());
+        let slot = place.and_then(|place| Some((Arc::clone(&slots).try_acquire_owned().ok()?, place)));
+        if let Some(slot) = slot {
+            tokio::spawn(connection(Arc::clone(&server), stream, peer, slot));
+        } else if let Ok(slot) = Arc::clone(&refusals).try_acquire_owned() {
+            tokio::spawn(refuse(stream, slot));
+        }
+    };
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -154,16 +165,7 @@ pub(super) async fn run<I: Ingest>(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let place = addresses.take(peer.ip());
-                let slot =
-                    place.and_then(|place| Some((Arc::clone(&slots).try_acquire_owned().ok()?, place)));
-                if let Some(slot) = slot {
-                    tokio::spawn(connection(Arc::clone(&server), stream, peer, slot));
-                } else if let Ok(slot) = Arc::clone(&refusals).try_acquire_owned() {
-                    tokio::spawn(refuse(stream, slot));
-                }
-            }
+            Ok((stream, peer)) => begin(stream, peer),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 // Out of file descriptors: the next attempt fails as well until a connection has ended.
@@ -171,13 +173,24 @@ pub(super) async fn run<I: Ingest>(
             }
         }
     }
+    server.stop.advance(LEAVING);
+    if !settings.is_handed_over {
+        // Closing the socket would reset them: to the kernel they are connected already.
+        while let Some(Ok((stream, peer))) = socket.accept().now_or_never() {
+            begin(stream, peer);
+        }
+    }
     drop(socket);
     measuring.abort();
     if let Some(following) = following {
         following.abort();
     }
-    server.stop.advance(DRAINING);
     let ended = || slots.acquire_many(connections);
+    // Where a connection is closed just when a request comes on it, the sender sees a failure. So whoever sends is told
+    // with an answer first, and only those that are silent meanwhile are closed.
+    let lingered = timeout(settings.linger.min(settings.shutdown_timeout), ended()).await;
+    drop(lingered);
+    server.stop.advance(DRAINING);
     if timeout(settings.shutdown_timeout, ended()).await.is_err() {
         server.stop.advance(ABORTING);
         if timeout(ABORT_TIME, ended()).await.is_err() {
@@ -191,7 +204,8 @@ impl Stop {
         self.stage.store(stage, Ordering::Release);
         match stage {
             DRAINING => self.draining.notify_waiters(),
-            _ => self.aborting.notify_waiters(),
+            ABORTING => self.aborting.notify_waiters(),
+            _ => {}
         }
     }
 }
@@ -257,7 +271,7 @@ async fn connection<I: Ingest>(
             let _ = aborting.as_mut().poll(context);
         }
         match server.stop.stage.load(Ordering::Acquire) {
-            RUNNING => {}
+            RUNNING | LEAVING => {}
             DRAINING if is_draining => {}
             DRAINING => {
                 is_draining = true;
@@ -326,6 +340,11 @@ async fn respond_to<I: Ingest>(
         reply
             .headers_mut()
             .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if head.version < Version::HTTP_2 && server.stop.stage.load(Ordering::Acquire) == LEAVING {
+        reply
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if !is_read && head.version < Version::HTTP_2 && !hyper::body::Body::is_end_stream(&body) {
         reply

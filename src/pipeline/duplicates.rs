@@ -8,6 +8,7 @@ use std::{
 use moka::sync::Cache;
 
 use crate::{
+    deliver::KnownEvent,
     event::Decoded,
     limits::{DUPLICATE_EVENTS, DUPLICATE_WINDOW_S},
 };
@@ -36,8 +37,21 @@ impl Duplicates {
     }
 
     pub fn fingerprint(&self, event: &Decoded) -> Fingerprint {
-        let identity = (&event.partner, &event.attributes.source, &event.attributes.id);
+        let attributes = &event.attributes;
+        self.print(event.partner.as_str(), &attributes.source, &attributes.id)
+    }
+
+    fn print(&self, partner: &str, source: &str, id: &str) -> Fingerprint {
+        let identity = (partner, source, id);
         Fingerprint(self.one.hash_one(identity), self.two.hash_one(identity))
+    }
+
+    /// What the spools held at the start.
+    pub fn remember_known(&self, events: impl IntoIterator<Item = KnownEvent>) {
+        for event in events {
+            let print = self.print(&event.partner, &event.source, &event.id);
+            self.seen.insert(print, ());
+        }
     }
 
     pub fn knows(&self, print: Fingerprint) -> bool {

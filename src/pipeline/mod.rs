@@ -80,6 +80,7 @@ pub struct Pipeline {
     webhook_ids: WebhookIds,
     limits: Limits,
     telemetry: Arc<Telemetry>,
+    leaving: AtomicBool,
     stopping: AtomicBool,
     /// Replays follow one another: two of the same item would deliver it twice.
     replaying: tokio::sync::Mutex<()>,
@@ -99,16 +100,19 @@ impl Pipeline {
         limits: Limits,
         telemetry: Arc<Telemetry>,
     ) -> Arc<Pipeline> {
+        let duplicates = Duplicates::new();
+        duplicates.remember_known(destinations.take_known());
         Arc::new(Pipeline {
             tables: ArcSwap::from_pointee(Tables::empty(Compiler::new(limits.compiled_schema_bytes.0))),
             destinations,
             quarantine,
-            duplicates: Duplicates::new(),
+            duplicates,
             recent,
             shadows: Shadows::default(),
             webhook_ids,
             limits,
             telemetry,
+            leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             replaying: tokio::sync::Mutex::new(()),
             has_recovered: AtomicBool::new(false),
@@ -133,6 +137,15 @@ impl Pipeline {
 
     pub fn quarantine(&self) -> &Arc<Quarantine> {
         &self.quarantine
+    }
+
+    /// Says in readiness that this node is going; requests are still taken.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || self.is_stopping()
     }
 
     pub fn recent(&self) -> &Arc<Recent> {

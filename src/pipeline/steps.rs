@@ -125,11 +125,14 @@ impl<'a> Way<'a> {
             }
         };
         let Routed {
-            records,
+            mut records,
             dropped,
             failed,
         } = self.pipeline.route(self.tables, &validated, None, Purpose::Live);
         self.pipeline.count_dropped(&dropped);
+        if let ([(_, record)], None) = (&mut records[..], &failed) {
+            record.is_alone = true;
+        }
         for (destination, record) in records {
             destination.send(record, self.acknowledgement.ticket(index));
         }

@@ -208,6 +208,7 @@ fn restore(kept: RecordHeader, data: &Bytes) -> Result<KeptRecord, FormError> {
             headers: kept.headers.into(),
             value,
             value_is_json: kept.value_is_json,
+            is_alone: false,
         },
     })
 }

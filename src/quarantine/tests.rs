@@ -181,6 +181,7 @@ async fn a_refused_record_comes_back_as_it_was() {
         headers: Arc::from([("h".to_owned(), "v".to_owned())]),
         value: Bytes::from_static(b"\x00\xff"),
         value_is_json: false,
+        is_alone: false,
     };
     let refused = Kept::refused("events".to_owned(), record.clone(), "too large".to_owned()).unwrap();
     let folder = tempfile::tempdir().unwrap();

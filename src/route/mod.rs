@@ -154,6 +154,7 @@ impl Target {
             headers: Arc::clone(headers),
             value: value.clone(),
             value_is_json: matches!(body, Body::Document(_)),
+            is_alone: false,
         }
     }
 }

@@ -237,7 +237,17 @@ impl Spool {
     /// Opens or makes the spool in `directory` and recovers what is in it. Reads all that is not committed: call it
     /// where blocking is allowed.
     pub fn open(directory: &Path, options: SpoolOptions, budget: Arc<Budget>) -> Result<Spool, OpenError> {
-        Spool::open_on(Arc::new(Disk), directory, options, budget)
+        Spool::open_visiting(directory, options, budget, &mut |_| {})
+    }
+
+    /// The same; shows `visit` the payload of every entry that is still there, delivered or not.
+    pub fn open_visiting(
+        directory: &Path,
+        options: SpoolOptions,
+        budget: Arc<Budget>,
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<Spool, OpenError> {
+        Spool::open_on(Arc::new(Disk), directory, options, budget, visit)
     }
 
     fn open_on(
@@ -245,13 +255,14 @@ impl Spool {
         directory: &Path,
         mut options: SpoolOptions,
         budget: Arc<Budget>,
+        visit: &mut dyn FnMut(&[u8]),
     ) -> Result<Spool, OpenError> {
         // A segment gives its room back only as a whole.
         options.segment_bytes = options
             .segment_bytes
             .min((budget.max_bytes() / 16).max(SEGMENT_BYTES_MIN));
         let retain_after = options.retain_after.unwrap_or(Sequence::MAX);
-        let recovered = recovery::recover(&*storage, directory, retain_after, options.owner)?;
+        let recovered = recovery::recover(&*storage, directory, retain_after, options.owner, visit)?;
         let cursor = cursor::Cursor::new(Arc::clone(&storage), directory);
         for segment in &recovered.state.segments {
             let none = Shares::default();

@@ -32,6 +32,7 @@ pub(super) fn recover(
     directory: &Path,
     retain_after: Sequence,
     owner: fn(&[u8]) -> Option<&str>,
+    visit: &mut dyn FnMut(&[u8]),
 ) -> Result<Recovered, OpenError> {
     let io = |cause| OpenError::Io {
         path: directory.display().to_string(),
@@ -54,6 +55,7 @@ pub(super) fn recover(
         last_sequence: committed.0,
         torn_bytes: 0,
         owner,
+        visit,
         shares: HashMap::new(),
     };
     let newest = segments
@@ -124,15 +126,16 @@ pub(super) fn segments_in(storage: &dyn Storage, directory: &Path) -> io::Result
     Ok(segments)
 }
 
-struct Content {
+struct Content<'a> {
     pending: Pending,
     last_sequence: Sequence,
     torn_bytes: u64,
     owner: fn(&[u8]) -> Option<&str>,
+    visit: &'a mut dyn FnMut(&[u8]),
     shares: HashMap<u64, Shares>,
 }
 
-impl Content {
+impl Content<'_> {
     fn scan(
         &mut self,
         storage: &dyn Storage,
@@ -156,7 +159,9 @@ impl Content {
                     offset,
                     length,
                 } => {
-                    let owner = (self.owner)(scanner.payload_bytes(offset, length)?);
+                    let payload = scanner.payload_bytes(offset, length)?;
+                    (self.visit)(payload);
+                    let owner = (self.owner)(payload);
                     if let Some(owner) = owner {
                         let shares = self.shares.entry(segment.id).or_default();
                         match shares.get_mut(owner) {

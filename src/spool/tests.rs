@@ -44,7 +44,13 @@ fn open(disk: &FaultyDisk) -> Spool {
 }
 
 fn open_with(disk: &FaultyDisk, options: SpoolOptions, budget: Arc<Budget>) -> Result<Spool, OpenError> {
-    Spool::open_on(Arc::new(disk.clone()), Path::new(DIRECTORY), options, budget)
+    Spool::open_on(
+        Arc::new(disk.clone()),
+        Path::new(DIRECTORY),
+        options,
+        budget,
+        &mut |_| {},
+    )
 }
 
 fn runtime() -> Runtime {

@@ -59,23 +59,23 @@ impl State {
         Ok(entry.document.get(pointer).map(to_guest))
     }
 
-    /// Makes all of `changes` changes or none. `read` gives one by its place and writes its pointers; `context` is what
-    /// it reads from, and holds the state.
-    pub(super) fn apply<C>(
+    /// Makes all of the edits or none. `read` makes a change of one and writes its pointers; `context` is what it reads
+    /// from, and holds the state.
+    pub(super) fn apply<C, E>(
         context: &mut C,
         state: fn(&mut C) -> &mut State,
         document: &Resource<HostDocument>,
-        changes: usize,
-        read: impl Fn(&mut C, usize, &mut String) -> wasmtime::Result<Change>,
+        edits: Vec<E>,
+        read: impl Fn(&mut C, E, &mut String) -> wasmtime::Result<Change>,
     ) -> wasmtime::Result<Result<(), String>> {
         let before = state(context).documents.copy_of(document)?;
         // The guest's memory cannot be read while the host's documents change, so pointers come by way of this text.
         let mut pointers = std::mem::take(&mut state(context).pointers);
         let mut made = Ok(true);
-        for place in 0..changes {
+        for edit in edits {
             state(context).clock.check()?;
             pointers.clear();
-            let change = read(context, place, &mut pointers)?;
+            let change = read(context, edit, &mut pointers)?;
             let edit = match change {
                 Change::Set(value) => EditRef::Set(&pointers, value),
                 Change::Remove => EditRef::Remove(&pointers),

@@ -3,7 +3,7 @@
 
 use wasmtime::{
     Engine, StoreContextMut,
-    component::{ComponentType, Lift, Linker, LinkerInstance, Resource, ResourceType, WasmList, WasmStr},
+    component::{ComponentType, Lift, Linker, LinkerInstance, Resource, ResourceType, WasmStr},
 };
 
 use super::{
@@ -106,12 +106,11 @@ fn link_host(functions: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> 
 
 fn get_all(
     mut store: Store<'_>,
-    (document, pointers): (Handle, WasmList<WasmStr>),
+    (document, pointers): (Handle, Vec<WasmStr>),
 ) -> wasmtime::Result<(Vec<Option<types::Value>>,)> {
     let mut values = Vec::with_capacity(pointers.len());
-    for place in 0..pointers.len() {
+    for pointer in &pointers {
         store.data_mut().clock.check()?;
-        let pointer = item(&pointers, &mut store, place)?;
         let pointer = pointer.to_str(&store)?;
         let entry = store.data().documents.get(&document)?;
         values.push(entry.document.get(&pointer).map(to_guest));
@@ -121,15 +120,15 @@ fn get_all(
 
 fn apply(
     mut store: Store<'_>,
-    (document, edits): (Handle, WasmList<GuestEdit>),
+    (document, edits): (Handle, Vec<GuestEdit>),
 ) -> wasmtime::Result<(Result<(), String>,)> {
     let made = State::apply(
         &mut store,
         |store| store.data_mut(),
         &document,
-        edits.len(),
-        |store, place, pointers| {
-            Ok(match item(&edits, store, place)? {
+        edits,
+        |store, edit, pointers| {
+            Ok(match edit {
                 GuestEdit::Set((pointer, value)) => {
                     pointers.push_str(&pointer.to_str(&*store)?);
                     Change::Set(from_guest(value))
@@ -148,9 +147,4 @@ fn apply(
         },
     )?;
     Ok((made,))
-}
-
-fn item<T: Lift>(list: &WasmList<T>, store: &mut Store<'_>, place: usize) -> wasmtime::Result<T> {
-    list.get(store, place)
-        .unwrap_or_else(|| Err(wasmtime::Error::msg("a list is shorter than it said")))
 }

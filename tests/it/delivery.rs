@@ -12,14 +12,17 @@ use std::{
 
 use bytes::Bytes;
 use headworks::{
-    config::{DestinationKind, DestinationSettings, Secret},
+    config::{DestinationKind, DestinationSettings, FileRotation, Secret},
     deliver::{Acknowledgement, Delivery, Destination, DestinationState, Destinations, RefusedHandler},
     event::{Attributes, Record, RecordAttributes},
     spool::Budget,
 };
 use tempfile::TempDir;
 
-use crate::harness::kafka::{self, Broker, Message};
+use crate::harness::{
+    kafka::{self, Broker, Message},
+    long,
+};
 
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -55,6 +58,7 @@ pub fn record(topic: &str, key: Option<&str>, id: &str, value: impl Into<Bytes>)
         headers: Arc::new([("campaign".to_owned(), "spring".to_owned())]),
         value: value.into(),
         value_is_json: true,
+        is_alone: false,
     }
 }
 
@@ -267,7 +271,7 @@ async fn a_broker_killed_under_load_costs_no_record_and_no_order() {
             next
         }
     });
-    for _ in 0..2 {
+    for _ in 0..if long() { 20 } else { 2 } {
         let delivered = destination.counts().delivered;
         eventually("records flow", || {
             destination.counts().delivered > delivered + 500
@@ -480,7 +484,10 @@ async fn files_and_kafka_stand_side_by_side_with_a_spool_each() {
         kafka_settings(broker, &[]),
         DestinationSettings {
             name: "files".parse().expect("a name"),
-            kind: DestinationKind::File { path: out.clone() },
+            kind: DestinationKind::File {
+                path: out.clone(),
+                rotation: FileRotation::default(),
+            },
         },
     ];
     let destinations = start(&settings, &spool, &Refusals::default());

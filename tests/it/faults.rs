@@ -27,30 +27,36 @@ const MOUNT: &str = "mkdir -p data && mount -t tmpfs -o size=16m none data && ex
 
 /// Issues ids, and keeps what was answered.
 #[derive(Default)]
-struct Oracle {
+pub struct Oracle {
     next: AtomicU64,
     owed: Mutex<HashSet<u64>>,
     refused: AtomicU64,
-    stop: AtomicBool,
+    pub stop: AtomicBool,
 }
 
 impl Oracle {
-    fn owed(&self) -> HashSet<u64> {
+    pub fn owed(&self) -> HashSet<u64> {
         self.owed.lock().expect("no sender panics").clone()
     }
 
-    fn accepted(&self) -> usize {
+    pub fn accepted(&self) -> usize {
         self.owed.lock().expect("no sender panics").len()
     }
 
-    fn refused(&self) -> u64 {
+    pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::SeqCst)
     }
 }
 
 /// Sends until it is told to stop, or the connection breaks where `dies` says that it may. A 503 must say when to come
 /// again; every other answer is a fault.
-fn send(gateway: &Gateway, key: &str, oracle: &Arc<Oracle>, padding: usize, dies: bool) -> JoinHandle<()> {
+pub fn send(
+    gateway: &Gateway,
+    key: &str,
+    oracle: &Arc<Oracle>,
+    padding: usize,
+    dies: bool,
+) -> JoinHandle<()> {
     let (oracle, key) = (Arc::clone(oracle), key.to_owned());
     let url = format!("http://{}/v1/events/fault.test", gateway.data_address());
     let client = reqwest::Client::new();
@@ -82,7 +88,7 @@ fn send(gateway: &Gateway, key: &str, oracle: &Arc<Oracle>, padding: usize, dies
     })
 }
 
-async fn set_up(gateway: &mut Gateway, to: Value) -> String {
+pub async fn set_up(gateway: &mut Gateway, to: Value) -> String {
     let key = gateway.partner("faults", json!({})).await;
     gateway
         .put("/v1/schemas/fault.test/1", json!({"type": "object"}))
@@ -96,7 +102,7 @@ async fn set_up(gateway: &mut Gateway, to: Value) -> String {
     key
 }
 
-fn numbers(records: impl IntoIterator<Item = Value>) -> HashSet<u64> {
+pub fn numbers(records: impl IntoIterator<Item = Value>) -> HashSet<u64> {
     records
         .into_iter()
         .map(|data| data["number"].as_u64().expect("a number"))
@@ -177,12 +183,14 @@ async fn a_full_disk_refuses_goes_on_draining_and_recovers() {
     assert!(lost.is_empty(), "{lost:?}");
 }
 
+/// Runs a program with faults in its system calls. Each thread counts its own calls.
+fn strace<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    let always = ["strace", "-f", "-D", "-qq", "-o", "/dev/null"];
+    always.iter().chain(arguments).copied().collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_sync_costs_an_answer_and_never_an_event() {
-    // Beside all other tests it was once seen to wait for its files in vain, for a reason that is not yet known.
-    if !long() {
-        return;
-    }
     let mut gateway = Gateway::start().await;
     let to = json!([{"destination": "files", "topic": "syncs"}]);
     let key = set_up(&mut gateway, to).await;
@@ -196,18 +204,7 @@ async fn a_failing_sync_costs_an_answer_and_never_an_event() {
             8 + start * 3,
             23 + start
         );
-        gateway.wrap(&[
-            "strace",
-            "-f",
-            "-D",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            "trace=fsync,fdatasync",
-            "-e",
-            &inject,
-        ]);
+        gateway.wrap(&strace(&["-e", "trace=fsync,fdatasync", "-e", &inject]));
         // A sync of the start may be one of them: then it must end, and say so, rather than run on sand.
         if gateway.try_start_again().await.is_some() {
             continue;
@@ -228,7 +225,69 @@ async fn a_failing_sync_costs_an_answer_and_never_an_event() {
     gateway.kill();
     gateway.wrap(&[]);
     gateway.start_again().await;
-    assert_all_in_files(&gateway, &oracle, "syncs").await;
+    assert_all_in_files(&gateway, &oracle, "syncs", 60).await;
+}
+
+/// The cursor says what the files hold; it is written, and its sync fails. A crash may leave it or the one before it:
+/// the files must never be cut to less than either says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_that_may_or_may_not_be_durable_is_never_gone_behind() {
+    let mut gateway = Gateway::start().await;
+    let to = json!([{"destination": "files", "topic": "notes"}]);
+    let key = set_up(&mut gateway, to).await;
+    let oracle = Arc::new(Oracle::default());
+    let sent_since = async |gateway: &Gateway, count: usize, dies: bool| {
+        let before = oracle.accepted();
+        let senders: Vec<_> = (0..2).map(|_| send(gateway, &key, &oracle, 200, dies)).collect();
+        eventually("events are accepted", async || {
+            (oracle.accepted() > before + count).then_some(())
+        })
+        .await;
+        senders
+    };
+    let stop = async |senders: Vec<JoinHandle<()>>| {
+        oracle.stop.store(true, Ordering::SeqCst);
+        for sender in senders {
+            sender.await.expect("only answers of the contract");
+        }
+        oracle.stop.store(false, Ordering::SeqCst);
+    };
+    let senders = sent_since(&gateway, 20, false).await;
+    stop(senders).await;
+    assert_all_in_files(&gateway, &oracle, "notes", 20).await;
+    let file = std::fs::canonicalize(gateway.path("out/notes/latest")).expect("the newest file");
+    let cursor = gateway.path("data/spool/destinations/files/cursor");
+    let failed = |gateway: &Gateway| gateway.log().matches("the spool's cursor failed").count();
+    for round in 0..if long() { 20 } else { 2 } {
+        gateway.kill();
+        // The first sync of each thread fails, which is that of the cursor; and whatever cuts the file takes so long
+        // that the kill comes before anything is written to it again.
+        let (cursor, path) = (cursor.display().to_string(), file.display().to_string());
+        let (fail, delay) = (
+            "inject=fdatasync:error=EIO:when=1",
+            "inject=ftruncate:delay_exit=4000000",
+        );
+        let trace = ["-e", "trace=fdatasync,ftruncate", "-e", fail, "-e", delay];
+        gateway.wrap(&strace(&[&["-P", &cursor, "-P", &path], &trace[..]].concat()));
+        let before = failed(&gateway);
+        gateway.start_again().await;
+        let senders = sent_since(&gateway, 20, true).await;
+        eventually("the cursor's sync fails", async || {
+            (failed(&gateway) > before).then_some(())
+        })
+        .await;
+        let length = || std::fs::metadata(&file).expect("the file").len();
+        let (least, written) = (length(), gateway.records("notes").len());
+        eventually("the file is cut, or takes more", async || {
+            (length() < least || gateway.records("notes").len() > written + round).then_some(())
+        })
+        .await;
+        gateway.kill();
+        stop(senders).await;
+    }
+    gateway.wrap(&[]);
+    gateway.start_again().await;
+    assert_all_in_files(&gateway, &oracle, "notes", 60).await;
 }
 
 /// The process dies inside a system call that changes the disk: each time at another one.
@@ -256,18 +315,7 @@ async fn a_process_that_dies_in_any_system_call_loses_nothing() {
             format!("trace={call}"),
             format!("inject={call}:signal=KILL:when={nth}"),
         );
-        gateway.wrap(&[
-            "strace",
-            "-f",
-            "-D",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            &trace,
-            "-e",
-            &inject,
-        ]);
+        gateway.wrap(&strace(&["-e", &trace, "-e", &inject]));
         if gateway.try_start_again().await.is_some() {
             died += 1;
         } else {
@@ -285,27 +333,28 @@ async fn a_process_that_dies_in_any_system_call_loses_nothing() {
             }
         }
     }
-    assert!(died * 2 > kills, "{died} of {kills} died at their point");
+    assert!(died * 3 > kills, "{died} of {kills} died at their point");
     gateway.wrap(&[]);
     gateway.start_again().await;
-    assert_all_in_files(&gateway, &oracle, "points").await;
+    assert_all_in_files(&gateway, &oracle, "points", 60).await;
     println!(
         "{} acknowledged, {died} deaths inside a system call, none lost",
         oracle.accepted()
     );
 }
 
-async fn assert_all_in_files(gateway: &Gateway, oracle: &Oracle, topic: &str) {
+pub async fn assert_all_in_files(gateway: &Gateway, oracle: &Oracle, topic: &str, least: usize) {
     let owed = oracle.owed();
-    assert!(owed.len() > 50, "{} events", owed.len());
+    assert!(owed.len() >= least, "{} events", owed.len());
+    let begun = Instant::now();
     eventually("every acknowledged event is in the files", async || {
-        let found = numbers(
-            gateway
-                .records(topic)
-                .into_iter()
-                .map(|mut line| line["data"].take()),
-        );
-        owed.is_subset(&found).then_some(())
+        let records = gateway.records(topic);
+        let found = numbers(records.into_iter().map(|mut line| line["data"].take()));
+        let missing: Vec<_> = owed.difference(&found).collect();
+        // Nothing waits, and something is missing: that is no matter of patience.
+        let settled = gateway.accounts("files").await.get("waiting") == 0 && begun.elapsed().as_secs() > 10;
+        assert!(missing.is_empty() || !settled, "lost: {missing:?}");
+        missing.is_empty().then_some(())
     })
     .await;
     let accounts = gateway.accounts("files").await;

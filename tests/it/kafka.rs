@@ -20,7 +20,10 @@ use crate::{
         PATIENCE, Refusals, assert_balanced, assert_ordered_and_whole, deliver, events, eventually,
         kafka_settings, numbered, record, secrets, start,
     },
-    harness::kafka::{Broker, USER},
+    harness::{
+        kafka::{Broker, USER},
+        long,
+    },
 };
 
 fn secure(broker: &Broker, mechanism: &str, password: &str) -> DestinationSettings {
@@ -142,23 +145,26 @@ async fn one_of_two_brokers_may_die_and_come_back() {
     let stop = Arc::new(AtomicBool::new(false));
     let sender = load(&destination, "both", &stop);
     eventually("records flow", || destination.counts().delivered > 200).await;
-    let killed = Arc::clone(&second);
-    spawn_blocking(move || killed.kill()).await.expect("killed");
-    // The other broker becomes the leader of all partitions.
-    let delivered = destination.counts().delivered;
-    eventually("records flow to the broker that is left", || {
-        destination.counts().delivered > delivered + 500 && destination.state() == DestinationState::Healthy
-    })
-    .await;
-    let restarted = Arc::clone(&second);
-    spawn_blocking(move || restarted.restart())
-        .await
-        .expect("restarted");
-    let delivered = destination.counts().delivered;
-    eventually("records still flow", || {
-        destination.counts().delivered > delivered + 500
-    })
-    .await;
+    for _ in 0..if long() { 5 } else { 1 } {
+        let killed = Arc::clone(&second);
+        spawn_blocking(move || killed.kill()).await.expect("killed");
+        // The other broker becomes the leader of all partitions.
+        let delivered = destination.counts().delivered;
+        eventually("records flow to the broker that is left", || {
+            destination.counts().delivered > delivered + 500
+                && destination.state() == DestinationState::Healthy
+        })
+        .await;
+        let restarted = Arc::clone(&second);
+        spawn_blocking(move || restarted.restart())
+            .await
+            .expect("restarted");
+        let delivered = destination.counts().delivered;
+        eventually("records still flow", || {
+            destination.counts().delivered > delivered + 500
+        })
+        .await;
+    }
     stop.store(true, Ordering::SeqCst);
     let sent = sender.await.expect("every record was taken");
     eventually("all is delivered", || destination.counts().waiting == 0).await;
@@ -178,7 +184,7 @@ async fn a_broker_that_stands_still_is_an_outage_like_any_other() {
     let destination = events(&destinations);
     let stop = Arc::new(AtomicBool::new(false));
     let sender = load(&destination, "paused", &stop);
-    for _ in 0..2 {
+    for _ in 0..if long() { 10 } else { 2 } {
         let delivered = destination.counts().delivered;
         eventually("records flow", || {
             destination.counts().delivered > delivered + 200

@@ -11,12 +11,16 @@ use headworks::{
     deliver::{Delivery, Destination, DestinationState, Destinations},
     event::Record,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
     delivery::{PATIENCE, Refusals, assert_balanced, deliver, events, eventually, record, start},
-    harness::kinesis::{self, Fault, Put, Stub, Taken, ids_by_key, is_in_upper_shard},
+    harness::{
+        gateway,
+        kinesis::{self, Fault, Put, Stub, Taken, ids_by_key, is_in_upper_shard},
+        long,
+    },
 };
 
 /// Ids count up; the key is one of `keys`.
@@ -120,11 +124,13 @@ async fn partial_failures_are_sent_again_in_order() {
     .await;
     let directory = TempDir::new().expect("a temporary folder");
     let (destinations, destination) = on_stub(&stub, directory.path(), &Refusals::default());
-    let deliveries = deliver(&destination, keyed("orders", 40, 0..1200)).await;
+    let records = if long() { 12_000 } else { 1200 };
+    let deliveries = deliver(&destination, keyed("orders", 40, 0..records)).await;
     assert!(all_durable(&deliveries), "{deliveries:?}");
     // Where it took too long the rest goes through the spool.
-    eventually("all is delivered", || destination.counts().delivered == 1200).await;
-    assert_whole_and_ordered(&stub.taken(), 1200);
+    let all = || destination.counts().delivered as usize == records;
+    eventually("all is delivered", all).await;
+    assert_whole_and_ordered(&stub.taken(), records);
     for put in stub.puts() {
         let keys: HashSet<_> = put.keys.iter().collect();
         assert_eq!(keys.len(), put.keys.len(), "a key is in a call once");
@@ -193,7 +199,8 @@ async fn an_outage_goes_to_the_spool_and_comes_back_in_order() {
         Fault::Hang,
         Fault::Call(400, "ExpiredTokenException"),
     ];
-    for fault in faults {
+    let rounds = if long() { 5 } else { 1 };
+    for fault in (0..rounds).flat_map(|_| faults.clone()) {
         assert!(all_durable(
             &deliver(&destination, keyed("orders", 9, sent..sent + 50)).await
         ));
@@ -321,4 +328,78 @@ async fn what_kinesis_never_takes_is_refused_and_holds_nothing_up() {
     assert_whole_and_ordered(&stub.taken(), 30);
     assert_balanced(&destination);
     destinations.shutdown(PATIENCE).await;
+}
+
+/// Kinesis is away, so a replay of the quarantine goes to the spool; the gateway is killed in the middle of it, and sends
+/// no record twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_that_was_cut_short_sends_each_record_once() {
+    const EVENTS: usize = 4000;
+    let stub = Stub::start(|_| Some(Fault::Call(503, "ServiceUnavailable"))).await;
+    let configuration = format!(
+        "[[destination]]\nname = \"events\"\nkind = \"kinesis\"\nregion = \"us-east-1\"\n\
+         endpoint_url = \"http://{}\"\naccess_key_id = \"AKIDTEST\"\nsecret_access_key = \"no secret\"\n",
+        stub.address()
+    );
+    let options = gateway::Options {
+        configuration,
+        ..gateway::Options::default()
+    };
+    let mut gateway = gateway::Gateway::start_with(options).await;
+    gateway.partner("late", json!({})).await;
+    let route = json!({"match": {"type": "late.*"}, "to": [{"destination": "events", "topic": "late"}]});
+    gateway.put("/v1/routes/late", route).await;
+    gateway
+        .put("/v1/schemas/late.first/1", json!({"type": "object"}))
+        .await;
+    // With this one the destination turns to its spool.
+    let first = gateway
+        .post("/v1/events/late.first", "late", "application/json", "{}")
+        .await;
+    first.expect(202);
+    for start in (0..EVENTS).step_by(1000) {
+        let events =
+            (start..start + 1000).map(|id| json!({"id": id.to_string(), "type": "late.event", "data": {}}));
+        let body = Value::from_iter(events).to_string();
+        let answer = gateway.post("/v1/events", "late", "application/json", body).await;
+        assert_eq!(answer.expect(202)["quarantined"], 1000);
+    }
+    gateway
+        .put("/v1/schemas/late.event/1", json!({"type": "object"}))
+        .await;
+    let spooled = async |gateway: &gateway::Gateway| gateway.accounts("events").await.get("waiting") as usize;
+    let mut cut_short = 0;
+    for kill in 0..4 {
+        let least = kill * EVENTS / 5;
+        let there = gateway::eventually("the replay goes on", async || {
+            Some(spooled(&gateway).await).filter(|there| *there > least)
+        })
+        .await;
+        gateway.kill();
+        // One more than these is all there is.
+        cut_short += usize::from(there <= EVENTS);
+        gateway.start_again().await;
+    }
+    assert!(
+        cut_short > 0,
+        "no kill came while it was replayed: the test shows nothing"
+    );
+    gateway::eventually("nothing waits in quarantine", async || {
+        gateway.quarantine().await.is_empty().then_some(())
+    })
+    .await;
+    stub.decide(|_| None);
+    gateway::eventually("the spool is drained", async || {
+        (spooled(&gateway).await == 0).then_some(())
+    })
+    .await;
+    let ids: Vec<String> = stub
+        .taken()
+        .iter()
+        .map(|taken| serde_json::from_slice::<Value>(&taken.data).expect("JSON"))
+        .filter(|event| event["type"] == "late.event")
+        .map(|event| event["id"].as_str().expect("an id").to_owned())
+        .collect();
+    assert_eq!(ids.len(), EVENTS, "none is sent twice");
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), EVENTS);
 }

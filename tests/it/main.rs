@@ -2,9 +2,11 @@
 
 mod accounts;
 mod architecture;
+mod clock;
 mod command_line;
 mod crash;
 mod delivery;
+mod duplicates;
 mod error_pages;
 mod faults;
 mod front;
@@ -17,6 +19,7 @@ mod plugins;
 mod quarantine;
 mod real_input;
 mod repository;
+mod restart;
 mod schema_check;
 mod schema_files;
 mod spool;

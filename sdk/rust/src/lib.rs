@@ -34,6 +34,8 @@
 //! `headworks plugin build` compiles it for `wasm32-unknown-unknown` and makes a component of it. Natively (`cargo
 //! test`) the same code runs on a document kept by `serde_json`: see [`testing`].
 
+#[cfg(any(test, all(target_family = "wasm", feature = "allocator")))]
+mod allocator;
 mod document;
 mod event;
 pub mod host;

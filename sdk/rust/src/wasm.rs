@@ -14,7 +14,8 @@ use headworks::plugin::{host, types};
 
 #[cfg(feature = "allocator")]
 #[global_allocator]
-static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+static ALLOCATOR: crate::allocator::Sizes<talc::wasm::WasmDynamicTalc> =
+    crate::allocator::Sizes::new(talc::wasm::new_wasm_dynamic_allocator());
 
 #[derive(Debug)]
 pub(crate) struct Document(types::Document);

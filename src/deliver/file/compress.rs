@@ -6,10 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::latest;
+
 const LEVEL: i32 = 3;
 
-/// Compresses `NAME.ndjson` to `NAME.ndjson.zst` and removes it. Ends what a crash has cut short, too.
-pub(super) fn compress(plain: &Path) -> io::Result<()> {
+/// Compresses `NAME.ndjson` to `NAME.ndjson.zst`, lets the link to the latest file follow, and removes the plain one.
+/// Ends what a crash has cut short, too.
+pub(super) fn compress(root: &Path, relative: &str) -> io::Result<()> {
+    let plain = &root.join(relative);
     let compressed = with_suffix(plain, ".zst");
     let directory = plain.parent().unwrap_or(Path::new("."));
     if !compressed.exists() {
@@ -31,6 +35,9 @@ pub(super) fn compress(plain: &Path) -> io::Result<()> {
         encoder.finish()?.sync_all()?;
         fs::rename(&temporary, &compressed)?;
         sync_directory(directory)?;
+    }
+    if let Some((folder, below)) = relative.split_once('/') {
+        latest::follow_compressed(&root.join(folder), below)?;
     }
     match fs::remove_file(plain) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -3,7 +3,9 @@
 
 mod compress;
 mod folder;
+mod latest;
 mod output;
+mod retention;
 #[cfg(test)]
 mod tests;
 
@@ -26,8 +28,9 @@ use super::{
     state::SharedState,
 };
 use crate::{
+    config::FileRotation,
     event::{DestinationName, Record},
-    spool::{Damage, Entry, Pending, Sequence, Spool},
+    spool::{AppendError, Damage, Entry, Pending, Sequence, Spool},
 };
 
 /// Read from the spool and written with one sync a file.
@@ -37,6 +40,8 @@ const GATHER: Duration = Duration::from_millis(20);
 const SMALL_BATCH: usize = 256;
 /// Between two looks for files to close.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Between two looks for files that are older than they are kept.
+const RETENTION: Duration = Duration::from_secs(3600);
 /// Between two tries of a disk that refuses.
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -52,11 +57,27 @@ pub(super) struct FileDestination {
 }
 
 impl FileDestination {
-    pub(super) fn start(name: DestinationName, root: &Path, spool: Spool) -> FileDestination {
-        FileDestination::start_with(name, root, spool, Rotation::default())
+    pub(super) fn start(
+        name: DestinationName,
+        root: &Path,
+        spool: Spool,
+        settings: &FileRotation,
+    ) -> FileDestination {
+        let rotation = Rotation {
+            file_bytes: settings.file_bytes.0,
+            age: Duration::from_secs(settings.file_time_s.into()),
+            ..Rotation::default()
+        };
+        FileDestination::start_with(name, root, spool, rotation, settings.retention_days)
     }
 
-    fn start_with(name: DestinationName, root: &Path, spool: Spool, rotation: Rotation) -> FileDestination {
+    fn start_with(
+        name: DestinationName,
+        root: &Path,
+        spool: Spool,
+        rotation: Rotation,
+        retention_days: Option<u32>,
+    ) -> FileDestination {
         let counters = Arc::new(Counters::default());
         let state = Arc::new(SharedState::new(if spool.pending().entries > 0 {
             DestinationState::Draining
@@ -67,6 +88,7 @@ impl FileDestination {
             name: name.clone(),
             root: root.to_owned(),
             rotation,
+            retention_days,
             spool: spool.clone(),
             state: Arc::clone(&state),
         };
@@ -155,13 +177,14 @@ enum DrainError {
     #[error("entry {0} of the spool: {1}")]
     Decode(Sequence, codec::DecodeError),
     #[error("spool: {0}")]
-    Commit(#[from] crate::spool::AppendError),
+    Commit(#[from] AppendError),
 }
 
 struct Drain {
     name: DestinationName,
     root: PathBuf,
     rotation: Rotation,
+    retention_days: Option<u32>,
     spool: Spool,
     state: Arc<SharedState>,
 }
@@ -192,6 +215,8 @@ impl Drain {
         let mut compressing = Compressing::default();
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut retention = tokio::time::interval(RETENTION);
+        retention.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             if position >= self.spool.last_sequence() {
                 self.state.set(DestinationState::Healthy);
@@ -203,7 +228,7 @@ impl Drain {
                     let records = entries.len();
                     let Some(last) = entries.last().map(|entry| entry.sequence) else { continue };
                     output = self.write(output, entries).await?;
-                    self.spool.commit(last, output.note(), records as u64).await?;
+                    self.commit(last, &output, records as u64).await?;
                     position = last;
                     if records < SMALL_BATCH {
                         tokio::time::sleep(GATHER).await;
@@ -211,10 +236,46 @@ impl Drain {
                 }
                 _ = housekeeping.tick() => {
                     if output.close_idle(Timestamp::now())? {
-                        self.spool.commit(position, output.note(), 0).await?;
+                        self.commit(position, &output, 0).await?;
                     }
                 }
+                _ = retention.tick(), if self.retention_days.is_some() => self.remove_old().await,
                 Some(path) = compressing.finished() => output.forget_closed(&path),
+            }
+        }
+    }
+
+    /// Tries until it is durable. A commit that failed can be found after a crash all the same: whoever cut the files
+    /// back to the one before it would leave less in them than that one says. So nothing else is done meanwhile.
+    async fn commit(&self, position: Sequence, output: &Output, records: u64) -> Result<(), DrainError> {
+        let mut retry = RETRY_MIN;
+        loop {
+            match self.spool.commit(position, output.note(), records).await {
+                Err(AppendError::Disk(error)) => {
+                    self.state.set(DestinationState::Spooling);
+                    tracing::error!(destination = %self.name, error, "what the output files hold cannot be noted");
+                    tokio::time::sleep(retry).await;
+                    retry = (retry * 2).min(RETRY_MAX);
+                }
+                committed => return Ok(committed?),
+            }
+        }
+    }
+
+    async fn remove_old(&self) {
+        let today = jiff::tz::TimeZone::UTC.to_datetime(Timestamp::now()).date();
+        let days = i64::from(self.retention_days.unwrap_or(u32::MAX));
+        let Ok(first_kept) = today.checked_sub(jiff::Span::new().try_days(days).unwrap_or_default()) else {
+            return;
+        };
+        let root = self.root.clone();
+        match blocking(move || retention::remove_before(&root, first_kept)).await {
+            Ok(0) => {}
+            Ok(files) => {
+                tracing::info!(destination = %self.name, files, %first_kept, "old files were removed")
+            }
+            Err(error) => {
+                tracing::warn!(destination = %self.name, %error, "old files could not all be removed");
             }
         }
     }
@@ -236,7 +297,7 @@ impl Drain {
         .await?;
         if fresh {
             // From here on replayed records come to the same names.
-            self.spool.commit(position, output.note(), 0).await?;
+            self.commit(position, &output, 0).await?;
         }
         Ok((position, output))
     }
@@ -276,12 +337,12 @@ impl Compressing {
     fn begin(&mut self, root: &Path, output: &Output) {
         for path in output.closed() {
             if self.known.insert(Arc::clone(path)) {
-                let (path, plain) = (Arc::clone(path), root.join(&**path));
+                let (path, root) = (Arc::clone(path), root.to_owned());
                 self.tasks.spawn(async move {
-                    let file = plain.clone();
-                    let done = blocking(move || compress::compress(&file)).await;
+                    let (relative, folder) = (Arc::clone(&path), root.clone());
+                    let done = blocking(move || compress::compress(&folder, &relative)).await;
                     if let Err(error) = &done {
-                        tracing::error!(path = %plain.display(), %error, "a closed file could not be compressed");
+                        tracing::error!(path = %root.join(&*path).display(), %error, "a closed file could not be compressed");
                         tokio::time::sleep(COMPRESS_RETRY).await;
                     }
                     (path, done.is_ok())

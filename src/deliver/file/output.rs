@@ -13,7 +13,7 @@ use std::{
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use super::{compress, folder::folder_name};
+use super::{compress, folder::folder_name, latest};
 use crate::{
     deliver::{
         attributes::write_json_line,
@@ -27,6 +27,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rotation {
     pub(super) file_bytes: u64,
+    /// So long after it was begun, or found again after a restart.
+    pub(super) age: Duration,
     /// Without a line for so long.
     pub(super) idle: Duration,
     /// The same, once its day is over.
@@ -39,6 +41,7 @@ impl Default for Rotation {
     fn default() -> Rotation {
         Rotation {
             file_bytes: 64 << 20,
+            age: Duration::from_secs(3600),
             idle: Duration::from_secs(3600),
             idle_past: Duration::from_secs(60),
             open_files: 128,
@@ -61,6 +64,7 @@ struct OpenFile {
     buffer: Vec<u8>,
     last_sequence: Sequence,
     last_line: Instant,
+    begun: Instant,
 }
 
 /// Everything that is written to below one root. Each name holds the identity of this output and the sequence of its
@@ -129,6 +133,7 @@ impl Output {
             buffer: Vec::new(),
             last_sequence: noted.last_sequence,
             last_line: Instant::now(),
+            begun: Instant::now(),
         }))
     }
 
@@ -177,6 +182,11 @@ impl Output {
         }
         let path = format!("{folder}/{date}/{:016x}-{sequence:012}.ndjson", self.identity);
         let file = create_durably(&self.root, &path)?;
+        // A file system without links is no reason to write nothing.
+        let below = path.split_once('/').map_or("", |(_, below)| below);
+        if let Err(error) = latest::point(&self.root.join(&folder), below) {
+            tracing::warn!(topic = folder, %error, "the link to the latest file could not be set");
+        }
         self.open.push(OpenFile {
             folder,
             date,
@@ -186,6 +196,7 @@ impl Output {
             buffer: Vec::new(),
             last_sequence: sequence,
             last_line: Instant::now(),
+            begun: Instant::now(),
         });
         Ok(self.open.len() - 1)
     }
@@ -211,14 +222,16 @@ impl Output {
         Ok(self.open.len() < before)
     }
 
-    /// Closes the files that wait in vain for more lines; true where there were some: then the note must be
+    /// Closes the files that are old, or wait in vain for more lines; true where there were some: then the note must be
     /// committed before anything else is written.
     pub(super) fn close_idle(&mut self, now: Timestamp) -> io::Result<bool> {
         let today = utc_day(now);
         let rotation = self.rotation;
         self.close_where(|file, _| {
             let idle = file.last_line.elapsed();
-            idle >= rotation.idle || (file.date < today && idle >= rotation.idle_past)
+            idle >= rotation.idle
+                || file.begun.elapsed() >= rotation.age
+                || (file.date < today && idle >= rotation.idle_past)
         })
     }
 

@@ -20,6 +20,7 @@ use crate::{
 struct Place {
     directory: TempDir,
     rotation: Rotation,
+    retention_days: Option<u32>,
 }
 
 impl Place {
@@ -27,6 +28,7 @@ impl Place {
         Place {
             directory: TempDir::new().expect("a temporary folder"),
             rotation,
+            retention_days: None,
         }
     }
 
@@ -53,6 +55,7 @@ impl Place {
             &self.root(),
             spool,
             self.rotation,
+            self.retention_days,
         )
     }
 
@@ -89,6 +92,9 @@ fn collect(directory: &Path, files: &mut BTreeMap<PathBuf, String>) {
     };
     for entry in entries {
         let path = entry.expect("an entry").path();
+        if path.is_symlink() {
+            continue;
+        }
         if path.is_dir() {
             collect(&path, files);
         } else {
@@ -294,6 +300,92 @@ async fn after_the_shutdown_a_record_has_no_place() {
         &acknowledgement.wait().await[..],
         [Delivery::NoPlace { .. }]
     ));
+}
+
+#[tokio::test]
+async fn the_latest_file_of_a_topic_has_a_link_that_follows_it() {
+    let place = Place::new(Rotation {
+        file_bytes: 4096,
+        idle_past: Duration::ZERO,
+        ..Rotation::default()
+    });
+    let link = place.root().join("orders/latest");
+    let destination = place.start().await;
+    send(&destination, "orders", numbered(0..30)).await;
+    eventually("drained", || destination.pending().entries == 0).await;
+    let target = fs::read_link(&link).expect("a link");
+    assert!(
+        target.is_relative() && target.starts_with("2026-03-04"),
+        "{target:?}"
+    );
+    // All of that day is over: the last file is compressed, and the link leads to what is there.
+    eventually("the link leads to the compressed file", || {
+        fs::read_link(&link).is_ok_and(|target| target.to_string_lossy().ends_with(".ndjson.zst"))
+            && fs::metadata(&link).is_ok()
+    })
+    .await;
+    send(&destination, "orders", numbered(30..31)).await;
+    eventually("the link leads on", || {
+        fs::read_link(&link).is_ok_and(|newer| newer != target)
+    })
+    .await;
+    stop(&destination).await;
+    assert_eq!(place.ids(), numbered(0..31).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_file_is_closed_after_its_time() {
+    let place = Place::new(Rotation {
+        age: Duration::from_millis(1),
+        ..Rotation::default()
+    });
+    let destination = place.start().await;
+    for round in 0..2 {
+        send(&destination, "orders", numbered(round..round + 1)).await;
+        eventually("the file is closed", || {
+            let (_, names) = place.lines();
+            names.len() == round + 1 && names.iter().all(|name| name.ends_with(".zst"))
+        })
+        .await;
+    }
+    stop(&destination).await;
+}
+
+#[tokio::test]
+async fn only_closed_files_of_ours_are_removed_once_they_are_old() {
+    let mut place = Place::new(Rotation::default());
+    let destination = place.start().await;
+    send(&destination, "orders", numbered(0..3)).await;
+    eventually("drained", || destination.pending().entries == 0).await;
+    stop(&destination).await;
+    drop(destination);
+    let old = place.root().join("orders/2020-01-01");
+    let mixed = place.root().join("orders/2020-01-02");
+    for day in [&old, &mixed] {
+        fs::create_dir_all(day).expect("a folder");
+        fs::write(day.join("0123456789abcdef-000000000001.ndjson.zst"), "").expect("a file");
+    }
+    fs::write(mixed.join("notes.txt"), "").expect("a file");
+    let elsewhere = place.directory.path().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("a folder");
+    fs::write(elsewhere.join("0123456789abcdef-000000000001.ndjson.zst"), "").expect("a file");
+    std::os::unix::fs::symlink(&elsewhere, place.root().join("orders/2020-01-03")).expect("a link");
+    place.retention_days = Some(7);
+    let destination = place.start().await;
+    eventually("what is old is removed", || !old.exists()).await;
+    eventually("of a mixed folder only what is ours", || {
+        fs::read_dir(&mixed).is_ok_and(|entries| entries.count() == 1)
+    })
+    .await;
+    assert!(mixed.join("notes.txt").exists());
+    assert_eq!(
+        fs::read_dir(&elsewhere).expect("it is there").count(),
+        1,
+        "a link leads nowhere"
+    );
+    // The open file is of a day that is over too, and is written on.
+    assert_eq!(place.ids().len(), 3);
+    stop(&destination).await;
 }
 
 proptest! {

@@ -144,6 +144,10 @@ impl Destination for KinesisDestination {
         self.core.spool.damage()
     }
 
+    fn spool(&self) -> Option<&Spool> {
+        Some(&self.core.spool)
+    }
+
     fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.stop.send_replace(Some(deadline));

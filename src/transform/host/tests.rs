@@ -61,27 +61,27 @@ fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-/// As a guest's edits come: by their places, pointers as texts.
+/// As a guest's edits come.
 fn apply(host: &mut Host, edits: &[Edit]) -> Result<Result<(), String>, wasmtime::Error> {
     let data = host.data();
     State::apply(
         &mut host.state,
         |state| state,
         &data,
-        edits.len(),
-        |_, place, pointers| {
-            Ok(match &edits[place] {
+        edits.to_vec(),
+        |_, edit, pointers| {
+            Ok(match edit {
                 Edit::Set((pointer, value)) => {
-                    pointers.push_str(pointer);
-                    Change::Set(from_guest(value.clone()))
+                    pointers.push_str(&pointer);
+                    Change::Set(from_guest(value))
                 }
                 Edit::Remove(pointer) => {
-                    pointers.push_str(pointer);
+                    pointers.push_str(&pointer);
                     Change::Remove
                 }
                 Edit::Move((source, target)) => {
-                    pointers.push_str(source);
-                    pointers.push_str(target);
+                    pointers.push_str(&source);
+                    pointers.push_str(&target);
                     Change::Move {
                         source_bytes: source.len(),
                     }

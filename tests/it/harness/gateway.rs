@@ -74,6 +74,8 @@ pub struct Gateway {
     client: reqwest::Client,
     keys: HashMap<String, String>,
     wrapper: Vec<String>,
+    /// The sockets of both ports, where a supervisor holds them.
+    sockets: Option<[std::net::TcpListener; 2]>,
 }
 
 impl Drop for Gateway {
@@ -82,6 +84,33 @@ impl Drop for Gateway {
         if std::thread::panicking() {
             eprintln!("--- the gateway's log:\n{}", self.log());
         }
+    }
+}
+
+/// The sockets become descriptors 3 and 4 of the process, which is told that there are two.
+fn hand_over(command: &mut Command, sockets: &[std::net::TcpListener; 2]) {
+    use std::os::{
+        fd::{AsFd as _, FromRawFd as _, IntoRawFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    };
+    // Above 4, so that neither copy is written over by the other.
+    let copy = |socket: &std::net::TcpListener| {
+        rustix::io::fcntl_dupfd_cloexec(socket.as_fd(), 10).expect("a descriptor is free")
+    };
+    let copies = [copy(&sockets[0]), copy(&sockets[1])];
+    command.env("LISTEN_FDS", "2").env_remove("LISTEN_PID");
+    // SAFETY: between fork and exec the closure makes system calls on descriptors of the child and touches no memory
+    // of the parent. What it closes over stays open until the child has started.
+    unsafe {
+        command.pre_exec(move || {
+            for (socket, number) in copies.iter().zip([3, 4]) {
+                let mut target = OwnedFd::from_raw_fd(number);
+                let done = rustix::io::dup2(socket, &mut target);
+                let _ = target.into_raw_fd();
+                done?;
+            }
+            Ok(())
+        });
     }
 }
 
@@ -163,7 +192,19 @@ impl Gateway {
             client: reqwest::Client::new(),
             keys: HashMap::new(),
             wrapper: Vec::new(),
+            sockets: None,
         }
+    }
+
+    /// One `file` destination, and both sockets held by this process, as a supervisor would.
+    pub async fn start_supervised() -> Gateway {
+        let sockets = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+        let [data, admin] = [0, 1].map(|index: usize| sockets[index].local_addr().expect("an address"));
+        let mut gateway =
+            Gateway::configured(data, admin, |folder| Options::default().text(folder, data, admin));
+        gateway.sockets = Some(sockets);
+        gateway.start_again().await;
+        gateway
     }
 
     /// From the next start on.
@@ -187,7 +228,11 @@ impl Gateway {
             .expect("the log can be written");
         let program = env!("CARGO_BIN_EXE_headworks").to_owned();
         let mut words = self.wrapper.iter().chain([&program]);
-        let child = Command::new(words.next().expect("the program at least"))
+        let mut command = Command::new(words.next().expect("the program at least"));
+        if let Some(sockets) = &self.sockets {
+            hand_over(&mut command, sockets);
+        }
+        let child = command
             .args(words)
             .args(["serve", "--config"])
             .arg(self.path("headworks.toml"))
@@ -232,10 +277,21 @@ impl Gateway {
 
     /// SIGTERM; gives the status that it ended with.
     pub async fn terminate(&mut self) -> ExitStatus {
-        let mut child = self.child.take().expect("the gateway runs");
-        let pid = rustix::process::Pid::from_child(&child);
+        self.signal_to_stop();
+        self.ended().await
+    }
+
+    /// SIGTERM.
+    pub fn signal_to_stop(&self) {
+        let child = self.child.as_ref().expect("the gateway runs");
+        let pid = rustix::process::Pid::from_child(child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)
             .expect("the child can be signalled");
+    }
+
+    /// Waits for the end; gives the status.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the gateway runs");
         eventually("the gateway ends", async || {
             child.try_wait().expect("the child can be asked")
         })

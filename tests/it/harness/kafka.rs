@@ -119,7 +119,13 @@ impl Broker {
         );
         let mut format = java(&home, directory.path());
         format
-            .args(["kafka.tools.StorageTool", "format", "-t", &cluster, "-c"])
+            // An identity may begin with a hyphen: it must not pass for an option.
+            .args([
+                "kafka.tools.StorageTool",
+                "format",
+                &format!("--cluster-id={cluster}"),
+                "-c",
+            ])
             .arg(directory.path().join("server.properties"));
         if secure {
             let (user, password) = USER;

@@ -1,0 +1,178 @@
+//! The soak: a gateway under mixed load, with changes of schemas and plugins all the time, faults, and a long outage of
+//! the broker at five times the load. Nothing may be refused, nothing lost, and nothing may grow.
+//!
+//! `cargo bench --bench soak -- [--minutes N] [--rate EVENTS_PER_S]`
+
+mod changes;
+mod load;
+mod process;
+mod verify;
+
+#[path = "../../tests/it/harness/kafka.rs"]
+#[expect(dead_code, reason = "tests read from the broker in other ways")]
+mod kafka;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+
+use load::{Load, Rate};
+use process::{Gateway, Sample};
+
+#[derive(Parser)]
+struct Arguments {
+    /// How long load comes; a third of it the broker is away.
+    #[arg(long, default_value_t = 30.0)]
+    minutes: f64,
+    /// Events a second; five times as many while the broker is away.
+    #[arg(long, default_value_t = 400)]
+    rate: u64,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+const OUTAGE_FACTOR: u64 = 5;
+/// How long the broker stands still, once.
+const PAUSE: Duration = Duration::from_secs(8);
+/// All that waits must be delivered within this time after the end of the load.
+const DRAIN_MAX: Duration = Duration::from_secs(600);
+/// What may be between the gateway after its start and the gateway after all of it.
+const GROWTH_MIB_MAX: u64 = 48;
+const DESCRIPTORS_MORE_MAX: u64 = 16;
+const THREADS_MORE_MAX: u64 = 8;
+
+fn main() {
+    let arguments = Arguments::parse();
+    let reached = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be made")
+        .block_on(soak(&arguments));
+    assert!(reached, "the soak did not reach its goals; see above");
+}
+
+async fn soak(arguments: &Arguments) -> bool {
+    let length = Duration::from_secs_f64(arguments.minutes * 60.0);
+    let broker = tokio::task::spawn_blocking(kafka::Broker::start)
+        .await
+        .expect("started");
+    for topic in load::TOPICS {
+        broker.create_topic(topic, 4).await;
+    }
+    let broker = Arc::new(broker);
+    let gateway = Arc::new(Gateway::start(broker.bootstrap()).await);
+    println!(
+        "soak: {:.1} minutes, {} events/s, {OUTAGE_FACTOR} times that while the broker is away, {} changes/s, {} cores, {}",
+        arguments.minutes,
+        arguments.rate,
+        changes::PER_SECOND,
+        std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+        jiff::Timestamp::now().strftime("%F %H:%M UTC"),
+    );
+    let load = Load::start(&gateway, arguments.rate);
+    let changes = changes::start(&gateway);
+    let begun = Instant::now();
+    let at = |share: f64| begun + length.mul_f64(share);
+
+    let calm = samples(&gateway, at(0.25)).await;
+    let killed = Arc::clone(&broker);
+    tokio::task::spawn_blocking(move || killed.kill())
+        .await
+        .expect("killed");
+    load.set(Rate {
+        events_per_second: arguments.rate * OUTAGE_FACTOR,
+    });
+    let away = samples(&gateway, at(0.25 + 1.0 / 3.0)).await;
+    let waiting = gateway.accounts("events").await.get("waiting");
+    load.set(Rate {
+        events_per_second: arguments.rate,
+    });
+    let restarted = Arc::clone(&broker);
+    tokio::task::spawn_blocking(move || restarted.restart())
+        .await
+        .expect("restarted");
+    let (outage, back) = (length / 3, Instant::now());
+    let mut after = samples(&gateway, at(0.75)).await;
+    broker.pause();
+    after.extend(samples(&gateway, Instant::now() + PAUSE).await);
+    broker.go_on();
+    after.extend(samples(&gateway, at(1.0)).await);
+
+    let changed = changes.stop().await;
+    let sent = load.stop().await;
+    println!(
+        "  broker away for {:.0} s: {waiting} records waited in the spool at its end",
+        outage.as_secs_f64()
+    );
+    let drained = gateway.drained(DRAIN_MAX).await;
+    println!(
+        "  all delivered {}",
+        drained.map_or_else(
+            || format!("NOT within {} s", DRAIN_MAX.as_secs()),
+            |end| format!(
+                "{:.0} s after it was back (load went on until {:.0} s before that)",
+                (end - back).as_secs_f64(),
+                (end - at(1.0)).as_secs_f64()
+            )
+        )
+    );
+    // What it holds once all is done.
+    let rest = samples(&gateway, Instant::now() + Duration::from_secs(10)).await;
+    sent.print();
+    changed.print();
+    let flat = flat(&calm, &away, &after, &rest);
+    let whole = verify::all_arrived(&broker, &gateway, &sent).await;
+    let balanced = gateway.balanced().await;
+    println!(
+        "  accounts at rest: {}",
+        if balanced { "difference 0" } else { "DIFFERENT" }
+    );
+    let reached = flat && whole && balanced && drained.is_some() && sent.is_clean() && changed.is_clean();
+    println!("soak: {}", if reached { "every goal reached" } else { "FAILED" });
+    reached
+}
+
+/// One a second until then.
+async fn samples(gateway: &Gateway, end: Instant) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    while Instant::now() < end {
+        samples.push(gateway.sample());
+        tokio::time::sleep(Duration::from_secs(1).min(end.saturating_duration_since(Instant::now()))).await;
+    }
+    samples
+}
+
+/// Compares the second half of the calm before with the rest after.
+fn flat(calm: &[Sample], away: &[Sample], after: &[Sample], rest: &[Sample]) -> bool {
+    let before = Sample::median(&calm[calm.len() / 2..]);
+    let end = Sample::median(rest);
+    for (name, samples) in [
+        ("calm, at first", calm),
+        ("broker away", away),
+        ("broker back", after),
+        ("at rest", rest),
+    ] {
+        let (median, most) = (Sample::median(samples), Sample::most(samples));
+        println!(
+            "  {name:<16} {:>4} MiB resident (most {}), {} descriptors (most {}), {} threads (most {})",
+            median.resident_mib,
+            most.resident_mib,
+            median.descriptors,
+            most.descriptors,
+            median.threads,
+            most.threads
+        );
+    }
+    let flat = end.resident_mib <= before.resident_mib + GROWTH_MIB_MAX
+        && end.descriptors <= before.descriptors + DESCRIPTORS_MORE_MAX
+        && end.threads <= before.threads + THREADS_MORE_MAX;
+    println!(
+        "  memory, descriptors, threads: {}",
+        if flat { "flat" } else { "GROWN" }
+    );
+    flat
+}

@@ -1,0 +1,106 @@
+//! Appends with group commit, beside a plain write and `fdatasync` of the same bytes in groups of the same size.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use headworks::spool::{Budget, Spool, SpoolOptions};
+
+use crate::{VALUE_BYTES, median, verdict};
+
+const ROUNDS: usize = 7;
+/// The spool is to reach so much of what the plain write does.
+const GOAL: f64 = 0.8;
+/// As the spool's segments.
+const FILE_BYTES: usize = 64 << 20;
+
+pub fn measure() {
+    println!("append: records of {VALUE_BYTES} bytes, {ROUNDS} rounds in turn, medians");
+    println!(
+        "{:>10} {:>12} {:>12} {:>10} {:>10} {:>7}",
+        "in flight", "spool /s", "plain /s", "spool MB/s", "plain MB/s", "ratio"
+    );
+    for (in_flight, records) in [(16, 4000), (256, 40_000), (4096, 200_000)] {
+        let (mut spool, mut plain, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        let mut record_bytes = 0;
+        for _ in 0..ROUNDS {
+            let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+            let (rate, bytes) = appended(folder.path(), records, in_flight);
+            record_bytes = bytes / records;
+            let written = written(folder.path(), records, in_flight, record_bytes as usize);
+            spool.push(rate);
+            plain.push(written);
+            ratios.push(rate / written);
+        }
+        let (spool, plain, ratio) = (median(spool), median(plain), median(ratios));
+        let megabytes = |rate: f64| rate * record_bytes as f64 / 1e6;
+        println!(
+            "{in_flight:>10} {spool:>12.0} {plain:>12.0} {:>10.1} {:>10.1} {ratio:>7.2}  goal {GOAL}: {}",
+            megabytes(spool),
+            megabytes(plain),
+            verdict(ratio >= GOAL),
+        );
+    }
+}
+
+/// Records a second that are durable, and bytes on the disk.
+fn appended(folder: &Path, records: u64, in_flight: u64) -> (f64, u64) {
+    let folder = folder.join("spool");
+    let spool = Spool::open(&folder, SpoolOptions::default(), Budget::new(64 << 30)).expect("a spool");
+    let owner = Arc::from("haneul-app");
+    let payload = Bytes::from(vec![b'x'; VALUE_BYTES]);
+    let done = Arc::new(AtomicU64::new(0));
+    let producer = thread::current();
+    let begun = Instant::now();
+    for number in 0..records {
+        while number - done.load(Ordering::Acquire) >= in_flight {
+            thread::park();
+        }
+        let (done, producer) = (Arc::clone(&done), producer.clone());
+        spool.append(&owner, payload.clone(), move |result| {
+            result.expect("the disk takes it");
+            // Woken once it can add half a group.
+            let ended = done.fetch_add(1, Ordering::AcqRel) + 1;
+            if ended == records || ended % (in_flight / 2) == 0 {
+                producer.unpark();
+            }
+        });
+    }
+    while done.load(Ordering::Acquire) < records {
+        thread::park();
+    }
+    let elapsed = begun.elapsed();
+    drop(spool);
+    let segments = fs::read_dir(&folder).expect("the spool's folder").flatten();
+    let bytes = segments
+        .filter(|entry| entry.file_name().to_string_lossy().ends_with(".segment"))
+        .map(|entry| entry.metadata().expect("a segment").len())
+        .sum();
+    (records as f64 / elapsed.as_secs_f64(), bytes)
+}
+
+fn written(folder: &Path, records: u64, in_flight: u64, record_bytes: usize) -> f64 {
+    let group = vec![b'x'; record_bytes * in_flight as usize];
+    let create = |number: usize| File::create_new(folder.join(format!("plain-{number}"))).expect("a file");
+    let (mut file, mut files, mut length) = (create(0), 1, 0);
+    let begun = Instant::now();
+    for _ in 0..records.div_ceil(in_flight) {
+        if length + group.len() > FILE_BYTES {
+            (file, length) = (create(files), 0);
+            files += 1;
+        }
+        file.write_all(&group).expect("the disk takes it");
+        file.sync_data().expect("the disk takes it");
+        length += group.len();
+    }
+    (records.div_ceil(in_flight) * in_flight) as f64 / begun.elapsed().as_secs_f64()
+}
