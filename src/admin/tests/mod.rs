@@ -43,7 +43,10 @@ use crate::{
     spool::{Budget, Spool, SpoolOptions},
     store::Store,
     transform::{ComponentFacts, KeptLine, LogLevel},
-    validate,
+    validate::{
+        self,
+        compatibility::{Report as SchemaReport, child::Pair},
+    },
 };
 
 /// What the API had others do.
@@ -278,6 +281,42 @@ fn prepared(wanted: &Preparation) -> Result<(), Problem> {
     compiled(&wanted.component).map(drop)
 }
 
+fn compared(pair: &Pair) -> SchemaReport {
+    let time = std::time::Duration::from_secs(20);
+    validate::compatibility::compare(&pair.old, &pair.new, &pair.events, time)
+}
+
+fn inactive() -> PluginStanding {
+    PluginStanding {
+        health: PluginHealth {
+            status: PluginStatus::Inactive,
+            detail: None,
+        },
+        versions: BTreeMap::new(),
+        counters: BTreeMap::new(),
+        comparison: None,
+    }
+}
+
+fn plugin_log() -> Vec<Arc<KeptLine>> {
+    let line = |sequence: u64, version: u64, level| {
+        Arc::new(KeptLine {
+            sequence,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            label: format!("calls@{version}").into(),
+            partner: "bridge".parse().expect("a name"),
+            event_id: format!("event-{sequence}").into(),
+            level,
+            message: "line".to_owned(),
+        })
+    };
+    vec![
+        line(1, 1, LogLevel::Info),
+        line(2, 2, LogLevel::Error),
+        line(3, 2, LogLevel::Debug),
+    ]
+}
+
 fn actions(
     calls: &Arc<Mutex<Calls>>,
     readiness: &Arc<Mutex<Readiness>>,
@@ -293,18 +332,7 @@ fn actions(
             names.into_iter().collect()
         }),
         check_schema: Arc::new(|text| validate::check_schema(text, 20_000)),
-        compare: Arc::new(|pairs| {
-            async move {
-                pairs
-                    .iter()
-                    .map(|pair| {
-                        let time = std::time::Duration::from_secs(20);
-                        validate::compatibility::compare(&pair.old, &pair.new, &pair.events, time)
-                    })
-                    .collect()
-            }
-            .boxed()
-        }),
+        compare: Arc::new(|pairs| std::future::ready(pairs.iter().map(compared).collect()).boxed()),
         compile: Arc::new(move |component| {
             compiles.lock().compiled += 1;
             std::future::ready(compiled(&component)).boxed()
@@ -315,33 +343,8 @@ fn actions(
             std::future::ready(prepared(&wanted)).boxed()
         }),
         key_used: Arc::new(|_| Some(jiff::Timestamp::UNIX_EPOCH)),
-        plugin_standing: Arc::new(|_, _| PluginStanding {
-            health: PluginHealth {
-                status: PluginStatus::Inactive,
-                detail: None,
-            },
-            versions: BTreeMap::new(),
-            counters: BTreeMap::new(),
-            comparison: None,
-        }),
-        plugin_log: Arc::new(|_| {
-            let line = |sequence: u64, version: u64, level| {
-                Arc::new(KeptLine {
-                    sequence,
-                    at: jiff::Timestamp::UNIX_EPOCH,
-                    label: format!("calls@{version}").into(),
-                    partner: "bridge".parse().expect("a name"),
-                    event_id: format!("event-{sequence}").into(),
-                    level,
-                    message: "line".to_owned(),
-                })
-            };
-            vec![
-                line(1, 1, LogLevel::Info),
-                line(2, 2, LogLevel::Error),
-                line(3, 2, LogLevel::Debug),
-            ]
-        }),
+        plugin_standing: Arc::new(|_, _| inactive()),
+        plugin_log: Arc::new(|_| plugin_log()),
         test_plugin: Arc::new(move |test| {
             tests.lock().tested.push(test);
             std::future::ready(Ok(TrialReport::default())).boxed()

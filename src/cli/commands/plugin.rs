@@ -68,30 +68,15 @@ pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -
         PluginCommand::Activate { name, version, share } => {
             let client = Client::new(remote)?;
             let reply = activate(&name, version, share, &client).await?;
-            let part = match share {
-                Some(share) if share < 100 => format!(" on {share} % of the events"),
-                _ => String::new(),
-            };
+            let part = share.filter(|share| *share < 100);
+            let part = part.map_or_else(String::new, |share| format!(" on {share} % of the events"));
             output.done(
                 &format!("plugin {name} runs version {version}{part}"),
                 &reply.text,
             )
         }
         PluginCommand::Shadow { name, version, .. } => {
-            let client = Client::new(remote)?;
-            let Some(version) = version else {
-                let reply = client.delete(&["plugins", name.as_str(), "shadow"], &[]).await?;
-                return output.done(&format!("plugin {name} has no shadow"), &reply.text);
-            };
-            let body = Sent::json(&json!({ "version": version, "share": "shadow" }))?;
-            let reply = client
-                .post(&["plugins", name.as_str(), "activate"], Some(body))
-                .await?;
-            let sentence = format!(
-                "version {version} runs beside the active one and delivers nothing; see what differs with \
-                 `headworks plugin show {name}`"
-            );
-            output.done(&sentence, &reply.text)
+            shadow(&name, version, &Client::new(remote)?, *output).await
         }
         PluginCommand::Rollback { name } => {
             let client = Client::new(remote)?;
@@ -102,16 +87,7 @@ pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -
                 &reply.text,
             )
         }
-        PluginCommand::List => {
-            let client = Client::new(remote)?;
-            let (items, _) = client.list(&["plugins"], &[], usize::MAX).await?;
-            let rows = items
-                .iter()
-                .map(|item| client.parse::<Plugin>(item).map(plugin_page::row))
-                .collect::<Result<_, _>>()?;
-            let headers = ["NAME", "ACTIVE", "PREVIOUS", "VERSIONS", "STATUS"];
-            output.list(&items, &headers, rows, "there is no plugin")
-        }
+        PluginCommand::List => list(&Client::new(remote)?, *output).await,
         PluginCommand::Logs { name, asked } => {
             plugin_logs::logs(&name, &asked, &Client::new(remote)?, *output).await
         }
@@ -124,6 +100,38 @@ pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -
             plugin_page::show(reply.read()?)
         }
     }
+}
+
+async fn list(client: &Client, output: Output) -> Result<(), Failure> {
+    let (items, _) = client.list(&["plugins"], &[], usize::MAX).await?;
+    let rows = items
+        .iter()
+        .map(|item| client.parse::<Plugin>(item).map(plugin_page::row))
+        .collect::<Result<_, _>>()?;
+    let headers = ["NAME", "ACTIVE", "PREVIOUS", "VERSIONS", "STATUS"];
+    output.list(&items, &headers, rows, "there is no plugin")
+}
+
+/// Begins a shadow, or ends it where no version is named.
+async fn shadow(
+    name: &PluginName,
+    version: Option<u32>,
+    client: &Client,
+    output: Output,
+) -> Result<(), Failure> {
+    let Some(version) = version else {
+        let reply = client.delete(&["plugins", name.as_str(), "shadow"], &[]).await?;
+        return output.done(&format!("plugin {name} has no shadow"), &reply.text);
+    };
+    let body = Sent::json(&json!({ "version": version, "share": "shadow" }))?;
+    let reply = client
+        .post(&["plugins", name.as_str(), "activate"], Some(body))
+        .await?;
+    let sentence = format!(
+        "version {version} runs beside the active one and delivers nothing; see what differs with \
+         `headworks plugin show {name}`"
+    );
+    output.done(&sentence, &reply.text)
 }
 
 async fn push(
