@@ -11,7 +11,7 @@ WASM := wasm32-unknown-unknown
 MINUTES ?= 30
 RATE ?= 400
 
-.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis senders bench soak release clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench soak release clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -25,7 +25,7 @@ run: setup ## Build, start the gateway with the examples, print commands to try.
 
 test: ## Run everything that must pass, a real Kafka included; does its own set-up.
 	@scripts/setup test
-	$(MAKE) --no-print-directory fmt plugins kafka kinesis senders clippy doc sdks
+	$(MAKE) --no-print-directory fmt plugins kafka kinesis collector senders clippy doc sdks
 	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo test --locked --workspace); fi
 	cargo test --locked --workspace --no-fail-fast
 
@@ -34,7 +34,7 @@ test-long: ## Run the tests that take long, with a real MinIO; does its own set-
 	HEADWORKS_TEST_LONG=1 cargo test --locked --lib -- spool::tests::seeds --nocapture
 	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- crash:: faults:: clock:: restart:: delivery:: kafka:: kinesis:: stores:: quarantine:: --nocapture
 
-check: setup fmt clippy doc deny ## Check format, lints, documentation and dependencies, without running a test.
+check: setup fmt clippy doc deny deploy ## Check format, lints, documentation, dependencies and deploy/, without running a test.
 
 fmt:
 	cargo fmt --all --check
@@ -73,6 +73,12 @@ senders: ## Fetch the SDKs of other services that tests point at the gateway.
 
 kinesis: ## Fetch the Kinesis emulator that tests deliver to.
 	@if [ -x tests/kinesis/fetch.sh ]; then tests/kinesis/fetch.sh; fi
+
+deploy: ## Check deploy/ with promtool, hadolint, helm, Kubernetes' schemas and systemd's tools.
+	@scripts/check-deploy
+
+collector: ## Build the OpenTelemetry collector that a test sends to.
+	@tests/collector/fetch.sh
 
 bench: ## Run the benchmarks and print their ratios.
 	@scripts/setup test

@@ -195,6 +195,30 @@ pub const RECENT_EVENT_SHARE: u64 = 64;
 /// Pointers of a type's `mask`.
 pub const MASK_POINTERS: usize = 100;
 
+/// Copies of each metric's number, one a worker, so that workers do not fight for a cache line.
+pub const METRIC_STRIPES: usize = 16;
+/// Stages, plugins and destinations are timed for one request in so many.
+pub const METRIC_TIMED_ONE_IN: u32 = 16;
+/// Spans that wait to be sent; more are dropped, and counted.
+pub const SPANS_WAITING: usize = 8192;
+/// Spans of one export …
+pub const SPANS_PER_EXPORT: usize = 512;
+/// … and events of one request that have spans of their own.
+pub const TRACED_EVENTS: usize = 32;
+/// Lines of the log from one place in the code …
+pub const LOG_BURST: u32 = 50;
+/// … within so long; what is left out is counted.
+pub const LOG_INTERVAL_S: u64 = 10;
+
+/// Clients that watch events as they pass …
+pub const TAIL_WATCHERS: usize = 8;
+/// … events that wait for the slowest of them; more are missed, and counted …
+pub const TAIL_EVENTS: usize = 256;
+/// … how large a value is shown …
+pub const TAIL_VALUE_BYTES: usize = 16 << 10;
+/// … and records of one event.
+pub const TAIL_RECORDS: usize = 10;
+
 /// Replays, done and under way, that the API shows.
 pub const REPLAYS_SHOWN: usize = 100;
 

@@ -267,7 +267,7 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         events: 100,
         max_bytes: ByteSize(64 << 20),
     });
-    let telemetry = Telemetry::new().expect("instruments");
+    let telemetry = Telemetry::new(1000);
     let transformer = Transformer::new(TransformSettings {
         limits: Limits::default(),
         cache_dir: folder.join("cache"),
@@ -282,7 +282,7 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         recent,
         webhook_ids,
         Limits::default(),
-        telemetry,
+        Arc::clone(&telemetry),
     );
     let tables = Tables::build(
         registry.state(),
@@ -290,6 +290,7 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         &registry,
         &transformer,
         &sealer,
+        &telemetry,
     )
     .await;
     pipeline.install(tables);

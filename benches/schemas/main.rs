@@ -246,7 +246,7 @@ async fn cold_start() {
     println!(
         "after an event for each schema: {} MiB, {} compilations",
         gateway.resident_mib(),
-        gateway.metric("headworks_schemas_compilations").await
+        gateway.metric("headworks_schemas_compilations_total").await
     );
     let mut costs = Vec::new();
     for round in 0..50 {

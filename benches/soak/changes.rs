@@ -62,7 +62,7 @@ async fn change(gateway: &Gateway, number: u64) -> Result<serde_json::Value, Str
             let route = json!({"match": {"type": format!("never.{number}")}, "to": [{"destination": "files", "topic": "never"}]});
             gateway.call("PUT", "/v1/routes/other", Some(route)).await
         }
-        2 if number % 10 == 2 => gateway.call("POST", "/v1/plugins/page-view/rollback", None).await,
+        2 if number % 10 == 7 => gateway.call("POST", "/v1/plugins/page-view/rollback", None).await,
         _ => {
             // Each time another text, which accepts the same.
             let schema = json!({"type": "object", "title": number.to_string(), "properties": {"n": {"type": "integer"}}});

@@ -37,6 +37,8 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime can be made");
+    let busy = std::fs::read_to_string("/proc/loadavg").expect("the kernel says");
+    println!("load of the machine before: {}", busy.trim());
     if wanted("append") {
         append::measure();
     }
@@ -131,9 +133,11 @@ fn start(brokers: &str, folder: &Path) -> (Destinations, Arc<dyn Destination>) {
     (destinations, events)
 }
 
-/// User and system time of this process.
-fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("the kernel says");
+const OWN: &str = "/proc/self/stat";
+
+/// User and system time of a process.
+fn cpu_time(stat: &str) -> Duration {
+    let stat = std::fs::read_to_string(stat).expect("the kernel says");
     let fields: Vec<&str> = stat
         .rsplit_once(')')
         .map(|(_, rest)| rest.split_whitespace().collect())

@@ -79,6 +79,10 @@ impl Gateway {
         }
     }
 
+    fn cpu_time(&self) -> Duration {
+        crate::cpu_time(&format!("/proc/{}/stat", self.child.id()))
+    }
+
     fn resident_mib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -107,8 +111,9 @@ pub async fn measure() {
         gateway.accepts(&client, &key).await;
         let took = begun.elapsed();
         println!(
-            "  accepts after {:.2} s, {} MiB resident",
+            "  accepts after {:.2} s, of which it had a processor for {:.2} s; {} MiB resident",
             took.as_secs_f64(),
+            gateway.cpu_time().as_secs_f64(),
             gateway.resident_mib()
         );
         seconds.push(took.as_secs_f64());

@@ -23,6 +23,7 @@ mod recent;
 mod registration;
 mod routes;
 mod schemas;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -50,7 +51,7 @@ use crate::{
     pipeline::{Replay, TrialReport},
     problem::{Fault, Problem},
     quarantine::{Filter, Item, Report, WholeItem},
-    recent::Recent,
+    recent::{Recent, Tap},
     registry::{Registry, seal::Sealer},
     transform::{ComponentFacts, KeptLine},
     validate::compatibility::{Report as SchemaReport, child::Pair},
@@ -136,6 +137,8 @@ pub struct AdminState {
     pub limits: Arc<Limits>,
     /// The last events of this node.
     pub recent: Arc<Recent>,
+    /// Events as they pass.
+    pub tap: Arc<Tap>,
     pub sealer: Sealer,
     pub actions: Arc<Actions>,
 }
@@ -214,6 +217,7 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(quarantine::replay))
         .routes(routes!(quarantine::discard))
         .routes(routes!(recent::list))
+        .routes(routes!(tail::tail))
         .routes(routes!(probes::healthz))
         .routes(routes!(probes::readyz))
         .routes(routes!(probes::metrics))

@@ -20,12 +20,17 @@ impl Gateway {
             registry: self.registry.clone(),
             limits: Arc::new(settings.limits.clone()),
             recent: Arc::clone(self.pipeline.recent()),
+            tap: Arc::clone(self.pipeline.tap()),
             sealer: self.sealer.clone(),
             actions: Arc::new(self.actions(settings)),
         }
     }
 
     fn actions(&self, settings: &Settings) -> Actions {
+        let place = readiness::Place {
+            data_dir: settings.data_dir.clone(),
+            spool_bytes_max: settings.spool.max_bytes.0,
+        };
         let schema_bytes_max = settings.limits.schema_bytes.as_usize();
         let pipeline = || Arc::clone(&self.pipeline);
         let (named, listed, shown, seen) = (pipeline(), pipeline(), pipeline(), pipeline());
@@ -101,7 +106,7 @@ impl Gateway {
             }),
             replays: Arc::new(move || progress.replays()),
             readiness: Arc::new(move || {
-                let readiness = readiness::of(&ready, &registry);
+                let readiness = readiness::of(&ready, &registry, &place);
                 async move { readiness }.boxed()
             }),
             metrics: Arc::new(move || telemetry.prometheus_text()),

@@ -4,6 +4,7 @@ mod actions;
 mod drain;
 mod folder;
 mod keeper;
+mod metrics;
 mod node;
 mod plugins;
 mod readiness;
@@ -17,6 +18,7 @@ use std::{
 };
 
 use futures::FutureExt as _;
+use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
@@ -30,7 +32,7 @@ use crate::{
     registry::{Registry, seal::Sealer},
     spool::{Budget, Spool, SpoolOptions},
     store::Store,
-    telemetry::{self, Telemetry},
+    telemetry::{self, Export, Exporting, Telemetry},
     transform::{TransformSettings, Transformer},
 };
 
@@ -73,6 +75,8 @@ pub struct Sockets {
 async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     let timeout = Duration::from_secs(settings.server.shutdown_timeout_s.into());
     let mut data_settings = listener::Settings::new(settings.limits.clone(), timeout);
+    let telemetry = Telemetry::new(settings.telemetry.label_sets);
+    data_settings.numbers = Arc::clone(telemetry.http());
     data_settings.tls = tls(&settings)?;
     let data_listener = match sockets.data {
         Some(socket) => Listener::take_over(socket, data_settings),
@@ -85,7 +89,7 @@ async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
             settings.server.admin_listen
         ))(error.to_string())
     })?;
-    let gateway = Gateway::start(&settings).await?;
+    let gateway = Gateway::start(&settings, telemetry).await?;
 
     let (stop_data, data_stopping) = watch::channel(false);
     let (stop_admin, admin_stopping) = watch::channel(false);
@@ -172,12 +176,13 @@ struct Gateway {
     telemetry: Arc<Telemetry>,
     drain: drain::Drain,
     sealer: Sealer,
+    /// Taken at shutdown.
+    exporting: Mutex<Option<Exporting>>,
 }
 
 impl Gateway {
-    async fn start(settings: &Settings) -> Result<Gateway, AppError> {
+    async fn start(settings: &Settings, telemetry: Arc<Telemetry>) -> Result<Gateway, AppError> {
         let data_folder = folder::DataFolder::open(&settings.data_dir)?;
-        let telemetry = Telemetry::new().map_err(|error| AppError(error.to_string()))?;
         let store = Store::connect(&settings.store).map_err(|error| AppError(error.to_string()))?;
         let registry = Registry::open(store.clone())
             .await
@@ -199,12 +204,20 @@ impl Gateway {
         let mark = settings.data_dir.join("spool/replayed");
         let drain = drain::Drain::start(Arc::clone(&pipeline), mark);
         let sealer = sealer(settings)?;
-        follow(&registry, &pipeline, &transformer, &drain, &sealer).await;
+        follow(&registry, &pipeline, &transformer, &drain, &sealer, &telemetry).await;
         let retention = keeper::retention(&settings.quarantine);
         let figures = keeper::start(pipeline.quarantine(), &registry, retention);
-        readiness::observe(&telemetry, &pipeline, &registry, &transformer, figures);
+        metrics::observe(
+            &telemetry,
+            &pipeline,
+            &registry,
+            &transformer,
+            &figures,
+            settings.spool.max_bytes.0,
+        );
+        let exporting = export(settings, &telemetry)?;
         let rollbacks = rollback::start(&settings.plugins, &registry, &transformer, &drain);
-        plugins::observe(&telemetry, &pipeline, &transformer, rollbacks);
+        plugins::observe(&telemetry, rollbacks);
         Ok(Gateway {
             _data_folder: data_folder,
             registry,
@@ -213,6 +226,7 @@ impl Gateway {
             telemetry,
             drain,
             sealer,
+            exporting: Mutex::new(exporting),
         })
     }
 
@@ -220,7 +234,36 @@ impl Gateway {
         self.drain.stop();
         self.pipeline.destinations().shutdown(timeout).await;
         self.pipeline.quarantine().close().await;
+        let exporting = self.exporting.lock().take();
+        if let Some(exporting) = exporting {
+            exporting.stop(EXPORT_TIME).await;
+        }
     }
+}
+
+/// What a collector has at the end to take what is left.
+const EXPORT_TIME: Duration = Duration::from_secs(3);
+
+/// Sends metrics and traces where the configuration names a collector.
+fn export(settings: &Settings, telemetry: &Arc<Telemetry>) -> Result<Option<Exporting>, AppError> {
+    let Some(endpoint) = settings.telemetry.otlp_endpoint.clone() else {
+        return Ok(None);
+    };
+    let path = settings.data_dir.join("spool/node");
+    let node = node::id(&path).map_err(|error| failed(path.display())(error.to_string()))?;
+    let headers = settings.telemetry.otlp_headers.iter();
+    telemetry
+        .export(Export {
+            endpoint,
+            headers: headers
+                .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+                .collect(),
+            interval: Duration::from_secs(settings.telemetry.otlp_interval_s.into()),
+            trace_one_in: settings.telemetry.trace_one_in,
+            instance: node.to_string(),
+        })
+        .map(Some)
+        .map_err(|error| AppError(error.to_string()))
 }
 
 fn sealer(settings: &Settings) -> Result<Sealer, AppError> {
@@ -330,7 +373,9 @@ async fn follow(
     transformer: &Arc<Transformer>,
     drain: &drain::Drain,
     sealer: &Sealer,
+    telemetry: &Arc<Telemetry>,
 ) {
+    let telemetry = Arc::clone(telemetry);
     let (blobs, pipeline, transformer) = (registry.clone(), Arc::clone(pipeline), Arc::clone(transformer));
     let (drain, sealer) = (drain.clone(), sealer.clone());
     registry
@@ -338,10 +383,18 @@ async fn follow(
             let (blobs, pipeline, transformer) =
                 (blobs.clone(), Arc::clone(&pipeline), Arc::clone(&transformer));
             let (drain, sealer) = (drain.clone(), sealer.clone());
+            let telemetry = Arc::clone(&telemetry);
             async move {
                 let previous = pipeline.tables();
-                let tables =
-                    Tables::build(Arc::clone(&state), &previous, &blobs, &transformer, &sealer).await;
+                let tables = Tables::build(
+                    Arc::clone(&state),
+                    &previous,
+                    &blobs,
+                    &transformer,
+                    &sealer,
+                    &telemetry,
+                )
+                .await;
                 pipeline.install(tables);
                 drain.changed(&previous.state, &state);
             }

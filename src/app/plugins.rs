@@ -12,7 +12,7 @@ use crate::{
     problem::{Code, Problem},
     recent::{RecentEvent, RecentFilter},
     registry::{Registry, model::PluginVersion},
-    telemetry::Telemetry,
+    telemetry::{Telemetry, catalogue},
     transform::{self, Prepared, Transformer},
 };
 
@@ -47,56 +47,13 @@ pub(super) fn standing(
     }
 }
 
-/// Metrics of the versions that take events, or are compared.
-pub(super) fn observe(
-    telemetry: &Telemetry,
-    pipeline: &Arc<Pipeline>,
-    transformer: &Arc<Transformer>,
-    rollbacks: Rollbacks,
-) {
-    let (pipeline, transformer) = (Arc::clone(pipeline), Arc::clone(transformer));
-    telemetry.observe_total(
-        "headworks.plugin.calls",
-        "Calls of plugins by live events, by version and result",
-        move || {
-            let mut readings = Vec::new();
-            for (name, plugin) in &pipeline.tables().state.plugins {
-                let plugin = &plugin.value;
-                let running = [plugin.active, plugin.previous, plugin.shadow];
-                for version in running.into_iter().flatten() {
-                    let Some(health) = transformer.health(name, version) else {
-                        continue;
-                    };
-                    let good = health.calls.saturating_sub(health.rejected + health.failed);
-                    for (result, calls) in [
-                        ("succeeded", good),
-                        ("rejected", health.rejected),
-                        ("failed", health.failed),
-                    ] {
-                        let labels = vec![
-                            ("plugin", name.to_string()),
-                            ("version", version.to_string()),
-                            ("result", result.to_owned()),
-                        ];
-                        readings.push((calls, labels));
-                    }
-                }
-            }
-            readings
-        },
-    );
-    telemetry.observe_total(
-        "headworks.plugin.rollbacks",
-        "Versions that the gateway left by itself, since they failed more often than the one before",
-        move || {
-            let counted = rollbacks.lock();
-            let reading = |(plugin, count): (&PluginName, &u64)| {
-                let labels = vec![("plugin", plugin.to_string()), ("reason", "failures".to_owned())];
-                (*count, labels)
-            };
-            counted.iter().map(reading).collect()
-        },
-    );
+/// How often versions were left by themselves.
+pub(super) fn observe(telemetry: &Telemetry, rollbacks: Rollbacks) {
+    telemetry.observe(&catalogue::PLUGIN_ROLLBACKS, move || {
+        let counted = rollbacks.lock();
+        let reading = |(plugin, count): (&PluginName, &u64)| (*count, vec![plugin.to_string()]);
+        counted.iter().map(reading).collect()
+    });
 }
 
 fn shown(health: transform::PluginHealth) -> VersionHealth {

@@ -1,23 +1,17 @@
-//! What this node can promise now, in readiness and metrics.
+//! What this node can promise now.
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwap;
-use jiff::Timestamp;
+use std::path::PathBuf;
 
 use crate::{
     admin::{Check, Readiness},
     deliver::DestinationState,
     pipeline::Pipeline,
-    quarantine::Figures,
     registry::Registry,
-    telemetry::Telemetry,
-    transform::{CounterReading, Transformer},
 };
 
 /// Whether this node can take events now, and on what that hangs. A destination that is down does not count against
 /// it: its spool takes the records.
-pub(super) fn of(pipeline: &Pipeline, registry: &Registry) -> Readiness {
+pub(super) fn of(pipeline: &Pipeline, registry: &Registry, place: &Place) -> Readiness {
     let running = Check {
         name: "running".to_owned(),
         ok: !pipeline.is_leaving(),
@@ -52,7 +46,7 @@ pub(super) fn of(pipeline: &Pipeline, registry: &Registry) -> Readiness {
             ok: true,
             detail: Some(format!("its events go to quarantine: {detail}")),
         });
-    let checks: Vec<Check> = [running, registry]
+    let checks: Vec<Check> = [running, registry, place.check(pipeline)]
         .into_iter()
         .chain(destinations)
         .chain(plugins)
@@ -63,166 +57,40 @@ pub(super) fn of(pipeline: &Pipeline, registry: &Registry) -> Readiness {
     }
 }
 
-/// Metrics of what is read rather than counted.
-pub(super) fn observe(
-    telemetry: &Telemetry,
-    pipeline: &Arc<Pipeline>,
-    registry: &Registry,
-    transformer: &Arc<Transformer>,
-    figures: Arc<ArcSwap<Figures>>,
-) {
-    accounts(telemetry, pipeline, transformer);
-    let per_destination = |read: fn(&dyn crate::deliver::Destination) -> u64| {
-        let pipeline = Arc::clone(pipeline);
-        move || {
-            pipeline
-                .destinations()
-                .iter()
-                .map(|destination| {
-                    let label = vec![("destination", destination.name().to_string())];
-                    (read(destination.as_ref()), label)
-                })
-                .collect()
+/// Below this much room a spool cannot begin its next segment.
+const ROOM_BYTES: u64 = 64 << 20;
+
+/// Where records and quarantined events go that their destination does not take.
+pub(super) struct Place {
+    pub data_dir: PathBuf,
+    pub spool_bytes_max: u64,
+}
+
+impl Place {
+    /// Not in order where an event that is taken now may have no durable place: the spool or its disk is full, and some
+    /// destination needs it.
+    fn check(&self, pipeline: &Pipeline) -> Check {
+        let destinations = || pipeline.destinations().iter();
+        let waiting: u64 = destinations()
+            .map(|destination| destination.pending().bytes)
+            .sum();
+        let free = rustix::fs::statvfs(&self.data_dir)
+            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        let full = match (waiting >= self.spool_bytes_max, free < ROOM_BYTES) {
+            (true, _) => Some(format!(
+                "the spools are full: {waiting} bytes wait of spool.max_bytes = {}",
+                self.spool_bytes_max
+            )),
+            (false, true) => Some(format!("the disk of data_dir has {free} bytes left")),
+            (false, false) => None,
+        };
+        let is_needed = destinations().any(|destination| {
+            destination.kind() == "file" || destination.state() != DestinationState::Healthy
+        });
+        Check {
+            name: "durable-place".to_owned(),
+            ok: full.is_none() || !is_needed,
+            detail: full,
         }
-    };
-    telemetry.observe(
-        "headworks.destination.state",
-        "0 healthy, 1 draining its spool, 2 spooling",
-        per_destination(|destination| match destination.state() {
-            DestinationState::Healthy => 0,
-            DestinationState::Draining => 1,
-            DestinationState::Spooling => 2,
-        }),
-    );
-    telemetry.observe(
-        "headworks.spool.records",
-        "Records that wait in a destination's spool",
-        per_destination(|destination| destination.pending().entries),
-    );
-    telemetry.observe(
-        "headworks.spool.size",
-        "Bytes that wait in a destination's spool",
-        per_destination(|destination| destination.pending().bytes),
-    );
-    let quarantine = Arc::clone(pipeline.quarantine());
-    telemetry.observe(
-        "headworks.quarantine.events",
-        "Events that wait in quarantine",
-        move || vec![(quarantine.len() as u64, Vec::new())],
-    );
-    let schemas = Arc::clone(pipeline);
-    telemetry.observe(
-        "headworks.schemas.uncompiled",
-        "Schemas that are compiled when an event needs them",
-        move || vec![(schemas.tables().schemas.compiler().missing() as u64, Vec::new())],
-    );
-    let schemas = Arc::clone(pipeline);
-    telemetry.observe(
-        "headworks.schemas.compilations",
-        "Schemas compiled since the start, the same one again included",
-        move || {
-            let compilations = schemas.tables().schemas.compiler().compilations();
-            vec![(compilations as u64, Vec::new())]
-        },
-    );
-    quarantine_figures(telemetry, &figures);
-    let recent = Arc::clone(pipeline.recent());
-    telemetry.observe(
-        "headworks.recent.size",
-        "Bytes of the recent events that are remembered",
-        move || vec![(recent.bytes(), Vec::new())],
-    );
-    let followed = registry.clone();
-    telemetry.observe(
-        "headworks.registry.store_failing",
-        "1 while the store cannot be read and the last state is served",
-        move || vec![(u64::from(followed.health().failing.is_some()), Vec::new())],
-    );
-    let registry = registry.clone();
-    telemetry.observe(
-        "headworks.registry.sequence",
-        "The last registry change in force",
-        move || vec![(registry.state().sequence, Vec::new())],
-    );
-}
-
-/// What the quarantine's keeper has seen.
-fn quarantine_figures(telemetry: &Telemetry, figures: &Arc<ArcSwap<Figures>>) {
-    let read = |read: fn(&Figures) -> u64| {
-        let figures = Arc::clone(figures);
-        move || vec![(read(&figures.load()), Vec::new())]
-    };
-    telemetry.observe(
-        "headworks.quarantine.size",
-        "Bytes of the quarantine in the store",
-        read(|figures| figures.bytes),
-    );
-    telemetry.observe(
-        "headworks.quarantine.age",
-        "Seconds since the oldest event in quarantine was kept",
-        read(|figures| {
-            let age = figures
-                .oldest
-                .map(|oldest| Timestamp::now().duration_since(oldest));
-            age.map_or(0, |age| age.as_secs().unsigned_abs())
-        }),
-    );
-    telemetry.observe(
-        "headworks.quarantine.expiring",
-        "Events in quarantine that retention drops before long: replay or discard them, or allow more",
-        read(|figures| figures.expiring),
-    );
-    telemetry.observe(
-        "headworks.quarantine.dropped",
-        "Events that retention has dropped from quarantine since the start",
-        read(|figures| figures.dropped),
-    );
-}
-
-/// Where each record is. One instrument, so that all of a destination's numbers are of one moment.
-fn accounts(telemetry: &Telemetry, pipeline: &Arc<Pipeline>, transformer: &Arc<Transformer>) {
-    let accounted = Arc::clone(pipeline);
-    telemetry.observe(
-        "headworks.destination.records",
-        "Records since the start: accepted + recovered = delivered + waiting + refused + no_place + in_flight + \
-         unaccounted",
-        move || {
-            let mut readings = Vec::new();
-            for destination in accounted.destinations().iter() {
-                let counts = destination.counts();
-                for (state, records) in [
-                    ("accepted", counts.accepted),
-                    ("recovered", counts.recovered),
-                    ("delivered", counts.delivered),
-                    ("waiting", counts.waiting),
-                    ("refused", counts.refused),
-                    ("no_place", counts.no_place),
-                    ("in_flight", counts.in_flight),
-                    ("unaccounted", counts.unaccounted),
-                ] {
-                    let labels = vec![
-                        ("destination", destination.name().to_string()),
-                        ("state", state.to_owned()),
-                    ];
-                    readings.push((records, labels));
-                }
-            }
-            readings
-        },
-    );
-    let transformer = Arc::clone(transformer);
-    telemetry.observe_total(
-        "headworks.plugin.counter",
-        "What plugins count themselves",
-        move || {
-            let reading = |reading: CounterReading| {
-                let labels = vec![
-                    ("plugin", reading.plugin.to_string()),
-                    ("counter", reading.counter.to_string()),
-                ];
-                (reading.value, labels)
-            };
-            transformer.counters().into_iter().map(reading).collect()
-        },
-    );
+    }
 }

@@ -80,11 +80,65 @@ pub enum Command {
         #[command(subcommand)]
         command: QuarantineCommand,
     },
+    /// Watch rates, errors and latencies by partner, type, version, plugin, destination and code.
+    Top(TopArguments),
+    /// Watch events and their records as they pass. Ctrl-C ends it.
+    Tail(TailArguments),
+    /// Look for what would keep a gateway of this configuration from its promise, on this machine; status 1 where
+    /// there is something.
+    Doctor(DoctorArguments),
     /// The spools of a stopped gateway, read and never written.
     Spool {
         #[command(subcommand)]
         command: SpoolCommand,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct TopArguments {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// Seconds between two looks.
+    #[arg(long, value_name = "SECONDS", default_value = "2")]
+    pub interval_s: NonZeroU32,
+}
+
+#[derive(Debug, Args)]
+pub struct TailArguments {
+    #[command(flatten)]
+    pub remote: Remote,
+    #[arg(long, value_name = "NAME")]
+    pub partner: Option<PartnerName>,
+    #[arg(long = "type", value_name = "TYPE")]
+    pub event_type: Option<EventType>,
+    /// accepted, duplicate, quarantined or rejected.
+    #[arg(long, value_name = "STATUS", value_parser = ["accepted", "duplicate", "quarantined", "rejected"])]
+    pub status: Option<String>,
+    /// Why they were not accepted, such as schema-violation.
+    #[arg(long, value_name = "CODE")]
+    pub code: Option<Code>,
+    /// Events of which this plugin, or this version NAME@VERSION of it, made a record.
+    #[arg(long, value_name = "PLUGIN")]
+    pub plugin: Option<String>,
+    /// Events whose data has this value there, such as /user/plan=pro.
+    #[arg(long = "where", value_name = "POINTER=VALUE")]
+    pub place: Option<String>,
+    /// End after so many events.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// The configuration file; without it ./headworks.toml where that exists, else the defaults.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Only ask the gateway that runs on this configuration whether it is ready.
+    #[arg(long)]
+    pub ready: bool,
 }
 
 /// Which gateway, and how to print what it says.

@@ -16,6 +16,10 @@ use crate::config::Secret;
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// For one whole request: compiling a large plugin or replaying much takes its time.
 const REQUEST_TIME: Duration = Duration::from_mins(10);
+/// For what is read again and again.
+const OPEN_TIME: Duration = Duration::from_secs(5);
+/// Until Ctrl-C.
+const STREAM_TIME: Duration = Duration::from_hours(24 * 365);
 /// Items asked for at a time.
 const PAGE: &str = "1000";
 /// A token file is shorter.
@@ -73,6 +77,44 @@ struct Page {
     next: Option<String>,
 }
 
+/// Server-sent events.
+pub struct Stream {
+    answer: reqwest::Response,
+    url: String,
+    unread: Vec<u8>,
+}
+
+impl Stream {
+    /// The next one's type and data; none where the gateway has ended the stream.
+    pub async fn next(&mut self) -> Result<Option<(String, String)>, Failure> {
+        loop {
+            if let Some(end) = memchr::memmem::find(&self.unread, b"\n\n") {
+                let block: Vec<u8> = self.unread.drain(..end + 2).collect();
+                let (mut kind, mut data) = (String::new(), String::new());
+                for line in String::from_utf8_lossy(&block).lines() {
+                    if let Some(text) = line.strip_prefix("event:") {
+                        kind = text.trim_start().to_owned();
+                    } else if let Some(text) = line.strip_prefix("data:") {
+                        data.push_str(text.strip_prefix(' ').unwrap_or(text));
+                    }
+                }
+                if !data.is_empty() {
+                    return Ok(Some((kind, data)));
+                }
+                continue;
+            }
+            let chunk = self.answer.chunk().await.map_err(|error| Failure::Transport {
+                url: self.url.clone(),
+                cause: causes(&error),
+            })?;
+            match chunk {
+                Some(chunk) => self.unread.extend_from_slice(&chunk),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
 impl Client {
     pub fn new(remote: &Remote) -> Result<Client, Failure> {
         let text = if remote.url.is_empty() {
@@ -122,6 +164,76 @@ impl Client {
 
     pub async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Failure> {
         self.request(Method::GET, path, query, None, &[]).await
+    }
+
+    /// The gateway, as people call it.
+    pub fn place(&self) -> String {
+        shown(&self.base)
+    }
+
+    /// Prometheus' text of all metrics, which needs no token.
+    pub async fn metrics(&self) -> Result<String, Failure> {
+        let answer = self.open("metrics").await?;
+        answer.text().await.map_err(|error| self.transport(&error))
+    }
+
+    /// Why the gateway is not ready; none where it is.
+    pub async fn unready(&self) -> Option<String> {
+        let answer = match self.open("readyz").await {
+            Ok(answer) if answer.status().is_success() => return None,
+            Ok(answer) => answer,
+            Err(failure) => return Some(failure.to_string()),
+        };
+        let body: serde_json::Value = answer.json().await.unwrap_or_default();
+        let checks = body["checks"].as_array().into_iter().flatten();
+        let failing = checks.filter(|check| check["ok"] == false).filter_map(|check| {
+            let detail = check["detail"].as_str().unwrap_or_default();
+            Some(format!("{} {detail}", check["name"].as_str()?))
+        });
+        let reasons: Vec<String> = failing.collect();
+        Some(format!("NOT READY: {}", reasons.join("; ")))
+    }
+
+    /// Something beside the API that is open to all.
+    async fn open(&self, name: &str) -> Result<reqwest::Response, Failure> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push(name);
+        }
+        let answer = self.http.get(url).timeout(OPEN_TIME).send().await;
+        answer.map_err(|error| self.transport(&error))
+    }
+
+    fn transport(&self, error: &reqwest::Error) -> Failure {
+        Failure::Unreachable {
+            url: shown(&self.base),
+            cause: causes(error),
+        }
+    }
+
+    /// Server-sent events, for as long as the gateway sends them.
+    pub async fn stream(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Stream, Failure> {
+        let mut request = self.http.get(self.url(path, query)).timeout(STREAM_TIME);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.reveal());
+        }
+        let answer = request.send().await.map_err(|error| self.transport(&error))?;
+        if !answer.status().is_success() {
+            let status = answer.status();
+            let text = answer.text().await.map_err(|error| self.transport(&error))?;
+            return match serde_json::from_str::<Refusal>(&text) {
+                Ok(refusal) if !refusal.code.is_empty() => Err(Failure::Refused(Box::new(refusal))),
+                _ => Err(Failure::Answer {
+                    url: shown(&self.base),
+                    cause: format!("it answered {status} without a problem"),
+                }),
+            };
+        }
+        Ok(Stream {
+            answer,
+            url: shown(&self.base),
+            unread: Vec::new(),
+        })
     }
 
     pub async fn put(&self, path: &[&str], query: &[(&str, &str)], body: Sent) -> Result<Reply, Failure> {

@@ -34,6 +34,9 @@ pub enum Failure {
     Serve(String),
     #[error("{0}")]
     Unconfirmed(String),
+    /// What was looked at is not as it should be.
+    #[error("{0}")]
+    Unwell(String),
     #[error("cannot start: {0}")]
     Runtime(io::Error),
     /// Everything there is to say has been said.

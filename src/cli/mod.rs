@@ -5,6 +5,7 @@ mod arguments;
 mod client;
 mod commands;
 mod confirm;
+mod doctor;
 mod failure;
 mod output;
 pub mod plugin_project;
@@ -13,6 +14,7 @@ mod schema_files;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod top;
 
 use std::{path::Path, process::ExitCode};
 
@@ -66,6 +68,12 @@ fn run(command: Command) -> Result<(), Failure> {
 async fn speak(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve { .. } | Command::Config { .. } | Command::Spool { .. } => Ok(()),
+        Command::Doctor(arguments) => {
+            let file = config_file(arguments.config.as_deref());
+            doctor::run(&arguments, file).await
+        }
+        Command::Top(arguments) => top::run(&arguments, &Client::new(&arguments.remote)?).await,
+        Command::Tail(arguments) => commands::tail::run(&arguments, &Client::new(&arguments.remote)?).await,
         Command::Apply(arguments) => {
             let client = Client::new(&arguments.remote)?;
             apply::run(&arguments, &client, &mut Output::new(&arguments.remote)).await
@@ -118,10 +126,14 @@ async fn speak(command: Command) -> Result<(), Failure> {
     }
 }
 
-fn serve(config: Option<&Path>) -> Result<(), Failure> {
+/// The file that was named; else the usual one, where it is there.
+fn config_file(named: Option<&Path>) -> Option<&Path> {
     let present = Path::new(CONFIG_FILE);
-    let file = config.or_else(|| present.exists().then_some(present));
-    let settings = crate::config::load(file, environment())?;
+    named.or_else(|| present.exists().then_some(present))
+}
+
+fn serve(config: Option<&Path>) -> Result<(), Failure> {
+    let settings = crate::config::load(config_file(config), environment())?;
     for warning in settings.warnings() {
         output::note(&format!("warning: {warning}"));
     }

@@ -232,26 +232,39 @@ pub(super) fn options(
     environment: &BTreeMap<String, String>,
     faults: &mut Faults,
 ) -> BTreeMap<String, Secret> {
-    let path = section.path("options");
-    let mut options = BTreeMap::new();
-    let Some(node) = section.get("options") else {
-        return options;
+    let check = |key: &str, value: &Secret| fixed(fixed_options, key, value);
+    secrets(section, ("options", example), environment, check, faults)
+}
+
+/// The table of this key, whose values may be secrets; `check` may find fault with one. Beside the key stands what is
+/// shown to who wrote no table.
+pub(super) fn secrets(
+    section: &mut Section<'_>,
+    (name, example): (&'static str, &str),
+    environment: &BTreeMap<String, String>,
+    check: impl Fn(&str, &Secret) -> Option<ValueFault>,
+    faults: &mut Faults,
+) -> BTreeMap<String, Secret> {
+    let path = section.path(name);
+    let mut secrets = BTreeMap::new();
+    let Some(node) = section.get(name) else {
+        return secrets;
     };
     let Value::Table(members) = &node.value else {
         let message = format!("is {}, and must be a table", node.value.kind());
         faults.push(
             ConfigError::new(node.place.clone(), path, message)
-                .suggesting(format!("write options = {{ {example} }}")),
+                .suggesting(format!("write {name} = {{ {example} }}")),
         );
-        return options;
+        return secrets;
     };
     for member in members {
         let key = &member.key;
         let fault = match secret(&member.node, key, environment) {
-            Ok(value) => match fixed(fixed_options, key, &value) {
+            Ok(value) => match check(key, &value) {
                 Some(fault) => fault,
                 None => {
-                    options.insert(key.clone(), value);
+                    secrets.insert(key.clone(), value);
                     continue;
                 }
             },
@@ -265,7 +278,7 @@ pub(super) fn options(
         error.suggestion = fault.1;
         faults.push(error);
     }
-    options
+    secrets
 }
 
 /// Why the gateway does not leave this setting to the operator.

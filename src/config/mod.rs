@@ -198,22 +198,30 @@ pub struct AssumeRole {
 
 #[derive(Clone, Debug)]
 pub struct TelemetrySettings {
+    /// Of a collector that takes OTLP over HTTP, without `/v1/metrics`.
     pub otlp_endpoint: Option<String>,
+    pub otlp_headers: BTreeMap<String, Secret>,
+    /// Between two exports of metrics.
+    pub otlp_interval_s: u32,
+    /// Of the requests that bring no decision of their sender; 0: none.
+    pub trace_one_in: u32,
+    /// Of each metric; what is beyond them counts as `other`.
+    pub label_sets: u32,
     /// A level, or a filter such as `warn,headworks=debug`.
     pub log_level: String,
     pub log_format: LogFormat,
 }
 
 impl Settings {
-    /// What is accepted and has no effect yet, for the operator at the start.
+    /// What is accepted and is likely to be a slip, for the operator at the start.
     pub fn warnings(&self) -> Vec<String> {
-        let endpoint = self.telemetry.otlp_endpoint.iter();
-        endpoint
-            .map(|_| {
-                "telemetry.otlp_endpoint has no effect in this version: read the admin port's /metrics"
-                    .to_owned()
-            })
-            .collect()
+        let endpoint = self.telemetry.otlp_endpoint.as_deref().unwrap_or_default();
+        if endpoint.trim_end_matches('/').ends_with(":4317") {
+            let warning = "telemetry.otlp_endpoint names port 4317, where collectors usually speak gRPC; this gateway \
+                           speaks OTLP over HTTP, usually on port 4318";
+            return vec![warning.to_owned()];
+        }
+        Vec::new()
     }
 }
 

@@ -5,16 +5,16 @@ use std::{collections::BTreeMap, net::SocketAddr, ops::Range, path::PathBuf};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    KeySettings, PluginSettings, QuarantineSettings, RecentSettings, ServerSettings, Settings, SpoolSettings,
-    StoreSettings, TelemetrySettings, TlsSettings, destination,
+    KeySettings, PluginSettings, QuarantineSettings, RecentSettings, Secret, ServerSettings, Settings,
+    SpoolSettings, StoreSettings, TelemetrySettings, TlsSettings, destination,
     error::{ConfigError, ConfigErrors, Place},
     overrides,
-    section::{Faults, Section, ValueFault, choice, closest, shown, text},
+    section::{Faults, Section, ValueFault, choice, closest, shown, text, whole_number},
     tree::{self, Node, Value},
 };
 use crate::{
     limits::{ByteSize, Limits},
-    telemetry::LogFormat,
+    telemetry::{LABEL_SETS, LogFormat},
 };
 
 const DATA_DIR: &str = "data";
@@ -35,6 +35,10 @@ const ROLLBACK_WINDOW_S: u32 = 300;
 /// How versions fared is remembered for twice as long.
 const ROLLBACK_WINDOW_S_MAX: u32 = 3600;
 const SEALING_KEY_BYTES: usize = 32;
+const OTLP_INTERVAL_S: u32 = 15;
+const TRACE_ONE_IN: u32 = 1000;
+/// Each set is a dozen lines of text at every scrape.
+const LABEL_SETS_MAX: u64 = 100_000;
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const LOG_LEVEL: &str = "info";
@@ -112,7 +116,7 @@ pub fn whole(root: &Node, environment: &BTreeMap<String, String>, faults: &mut F
     let limits = limits(section.section("limits", faults), faults);
     let keys = keys(section.section("keys", faults), environment, faults);
     let destinations = destination::list(section.get("destination"), &data_dir, environment, faults);
-    let telemetry = telemetry(section.section("telemetry", faults), faults);
+    let telemetry = telemetry(section.section("telemetry", faults), environment, faults);
     section.finish(faults);
     Settings {
         data_dir,
@@ -414,23 +418,63 @@ fn keys(
     KeySettings { sealing_key }
 }
 
-fn telemetry(mut section: Section<'_>, faults: &mut Faults) -> TelemetrySettings {
+fn telemetry(
+    mut section: Section<'_>,
+    environment: &BTreeMap<String, String>,
+    faults: &mut Faults,
+) -> TelemetrySettings {
     let otlp_endpoint = section.read("otlp_endpoint", faults, |node| {
         let url = text(node)?;
         if url.starts_with("http://") || url.starts_with("https://") {
             return Ok(url.to_owned());
         }
-        let suggestion = "write a URL such as \"http://localhost:4317\"".to_owned();
+        let suggestion = "write a URL such as \"http://localhost:4318\"".to_owned();
         Err((format!("{:?} is no HTTP URL", shown(url)), Some(suggestion)))
     });
+    let otlp_headers = destination::secrets(
+        &mut section,
+        ("otlp_headers", "authorization = { file = \"…\" }"),
+        environment,
+        header_fault,
+        faults,
+    );
+    let otlp_interval_s = section
+        .read("otlp_interval_s", faults, |node| {
+            match whole_number(node, 3600)? {
+                0 => Err(("must be at least 1".to_owned(), None)),
+                seconds => Ok(u32::try_from(seconds).unwrap_or(OTLP_INTERVAL_S)),
+            }
+        })
+        .unwrap_or(OTLP_INTERVAL_S);
+    let trace_one_in = section.count("trace_one_in", TRACE_ONE_IN, faults);
+    let label_sets = section
+        .read("label_sets", faults, |node| whole_number(node, LABEL_SETS_MAX))
+        .and_then(|sets| u32::try_from(sets).ok())
+        .unwrap_or(LABEL_SETS);
     let log_format = section.read("log_format", faults, |node| choice(node, &LOG_FORMATS));
     let log_level = section.read("log_level", faults, log_filter);
     section.finish(faults);
     TelemetrySettings {
         otlp_endpoint,
+        otlp_headers,
+        otlp_interval_s,
+        trace_one_in,
+        label_sets,
         log_level: log_level.unwrap_or_else(|| LOG_LEVEL.to_owned()),
         log_format: log_format.unwrap_or(LogFormat::Text),
     }
+}
+
+/// Why this cannot be a header of a request.
+fn header_fault(name: &str, value: &Secret) -> Option<ValueFault> {
+    let is_name = http::HeaderName::try_from(name).is_ok();
+    let is_value = http::HeaderValue::try_from(value.reveal()).is_ok();
+    let what = match (is_name, is_value) {
+        (true, true) => return None,
+        (false, _) => "has a name that no HTTP header may have",
+        (true, false) => "has a value that no HTTP header may have, such as one with a line end",
+    };
+    Some((what.to_owned(), None))
 }
 
 /// A level, or levels of modules: `warn,headworks=debug`.

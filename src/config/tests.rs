@@ -109,13 +109,27 @@ kind = "file"
 
 [telemetry]
 otlp_endpoint = "http://localhost:4317"
+otlp_headers = { authorization = { env = "COLLECTOR" }, x-scope = "one" }
+otlp_interval_s = 5
+trace_one_in = 10
+label_sets = 50
 log_format = "json"
 log_level = "debug"
 "#;
 
 #[test]
 fn every_section_is_read() {
-    let settings = good(WHOLE, &[]);
+    let settings = good(WHOLE, &[("COLLECTOR", "Bearer t")]);
+    let telemetry = &settings.telemetry;
+    assert_eq!(telemetry.otlp_headers["authorization"].reveal(), "Bearer t");
+    assert_eq!(
+        (
+            telemetry.otlp_interval_s,
+            telemetry.trace_one_in,
+            telemetry.label_sets
+        ),
+        (5, 10, 50)
+    );
     assert_eq!(settings.server.listen.to_string(), "0.0.0.0:80");
     assert_eq!(settings.server.admin_listen.to_string(), "[::1]:81");
     assert_eq!(settings.server.shutdown_timeout_s, 5);
@@ -347,6 +361,7 @@ fn every_value_can_come_from_the_environment() {
     let settings = good(
         WHOLE,
         &[
+            ("COLLECTOR", "Bearer t"),
             ("HEADWORKS__DATA_DIR", "/srv"),
             ("HEADWORKS__SERVER__LISTEN", "127.0.0.1:9000"),
             ("HEADWORKS__SERVER__SHUTDOWN_TIMEOUT_S", "7"),

@@ -13,6 +13,7 @@ use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 
 use super::Delivery;
+use crate::telemetry::Stopwatch;
 
 /// Counts down the records of one request: no future per record.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Ticket {
     /// Taken when the ticket is used.
     shared: Option<Arc<Shared>>,
     event_index: usize,
+    /// Of a request that is looked at closely.
+    stopwatch: Option<Box<Stopwatch>>,
 }
 
 #[derive(Debug)]
@@ -57,6 +60,7 @@ impl Acknowledgement {
         Ticket {
             shared: Some(Arc::clone(&self.shared)),
             event_index,
+            stopwatch: None,
         }
     }
 
@@ -92,12 +96,22 @@ impl Shared {
 }
 
 impl Ticket {
+    /// Runs until the record is durable.
+    #[must_use]
+    pub fn timed_by(mut self, stopwatch: Option<Box<Stopwatch>>) -> Ticket {
+        self.stopwatch = stopwatch;
+        self
+    }
+
     pub fn complete(mut self, delivery: Delivery) {
         self.settle(delivery);
     }
 
     fn settle(&mut self, delivery: Delivery) {
         if let Some(shared) = self.shared.take() {
+            if let Some(stopwatch) = self.stopwatch.take() {
+                stopwatch.stop(delivery.fault());
+            }
             if delivery != Delivery::Durable {
                 shared.failures.lock().push((self.event_index, delivery));
             }

@@ -8,6 +8,7 @@ mod file;
 mod identity;
 mod kafka;
 mod kinesis;
+mod probe;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use parking_lot::Mutex;
 
 pub use acknowledgement::{Acknowledgement, Ticket};
 pub use identity::{RecordIdentity, records_after};
+pub use probe::probe;
 
 use crate::{
     config::{DestinationKind, DestinationSettings},
@@ -55,6 +57,14 @@ pub enum Delivery {
 }
 
 impl Delivery {
+    fn fault(&self) -> Option<&'static str> {
+        match self {
+            Delivery::Durable => None,
+            Delivery::Refused { .. } => Some("refused"),
+            Delivery::NoPlace { .. } => Some("no place"),
+        }
+    }
+
     /// A refused record can be kept elsewhere; for one without a place the sender must come again.
     fn severity(&self) -> u8 {
         match self {

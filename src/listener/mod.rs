@@ -25,6 +25,7 @@ use crate::{
     event::Answer,
     limits::{Limits, QUEUE_TIME_MS},
     problem::Problem,
+    telemetry::{HttpNumbers, Telemetry},
 };
 
 /// Who is at the other end of a connection.
@@ -64,7 +65,7 @@ pub trait Ingest: Send + Sync + 'static {
 const BACKLOG: u32 = 4096;
 
 /// How the listener serves.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     pub limits: Limits,
     /// How long a connection may rest between two requests, or stand still while a response is written.
@@ -81,6 +82,7 @@ pub struct Settings {
     pub queue_time: Duration,
     /// Absent: plain HTTP.
     pub tls: Option<Arc<Tls>>,
+    pub numbers: Arc<HttpNumbers>,
 }
 
 impl Settings {
@@ -94,12 +96,12 @@ impl Settings {
             is_handed_over: false,
             queue_time: Duration::from_millis(QUEUE_TIME_MS),
             tls: None,
+            numbers: Arc::clone(Telemetry::default().http()),
         }
     }
 }
 
 /// A bound data port.
-#[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,

@@ -1,6 +1,7 @@
 //! Connections and the requests on them.
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     future::{Future, poll_fn},
     net::SocketAddr,
@@ -11,7 +12,7 @@ use std::{
         atomic::{AtomicU8, Ordering},
     },
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -43,10 +44,13 @@ use crate::{
     event::Answer,
     limits::Limits,
     problem::{Code, Problem},
+    telemetry::HttpNumbers,
 };
 
 /// Connections past the cap that are told so at one time; those past this are just closed.
 const REFUSALS: usize = 64;
+/// Between two summaries of what was refused.
+const SUMMARY_INTERVAL: Duration = Duration::from_mins(1);
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// Streams of one HTTP/2 connection at one time.
 const HTTP2_STREAMS: u32 = 128;
@@ -74,6 +78,7 @@ struct Server<I> {
     stop: Stop,
     tls: Option<Arc<Tls>>,
     pressure: Pressure,
+    numbers: Arc<HttpNumbers>,
 }
 
 /// How far shutdown has come, told to all connections.
@@ -142,8 +147,10 @@ pub(super) async fn run<I: Ingest>(
         stop: Stop::default(),
         tls: settings.tls.clone(),
         pressure: Pressure::default(),
+        numbers: Arc::clone(&settings.numbers),
     });
     let measuring = server.pressure.measure(settings.queue_time);
+    let summing_up = tokio::spawn(sum_up(Arc::clone(&server.numbers)));
     let addresses = Addresses::new(server.limits.connections_per_address);
     let following = settings.tls.map(|tls| tokio::spawn(tls.follow()));
     let slots = Arc::new(Semaphore::new(connections as usize));
@@ -182,6 +189,7 @@ pub(super) async fn run<I: Ingest>(
     }
     drop(socket);
     measuring.abort();
+    summing_up.abort();
     if let Some(following) = following {
         following.abort();
     }
@@ -195,6 +203,24 @@ pub(super) async fn run<I: Ingest>(
         server.stop.advance(ABORTING);
         if timeout(ABORT_TIME, ended()).await.is_err() {
             tracing::warn!("connections outlived shutdown");
+        }
+    }
+}
+
+/// Says once a minute how many requests were refused, and why; a line for each is there at the level `debug`.
+async fn sum_up(numbers: Arc<HttpNumbers>) {
+    let mut before: BTreeMap<Code, u64> = numbers.refusals().collect();
+    loop {
+        tokio::time::sleep(SUMMARY_INTERVAL).await;
+        for (code, count) in numbers.refusals() {
+            let known = before.insert(code, count).unwrap_or_default();
+            if count > known {
+                tracing::info!(
+                    code = code.as_str(),
+                    requests = count - known,
+                    "requests were refused"
+                );
+            }
         }
     }
 }
@@ -237,6 +263,7 @@ async fn connection<I: Ingest>(
     address: SocketAddr,
     _slot: (OwnedSemaphorePermit, Place),
 ) {
+    let _open = server.numbers.connection();
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
@@ -313,10 +340,12 @@ async fn respond_to<I: Ingest>(
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
     let _in_flight = exchange.begin();
+    let _active = server.numbers.active();
+    let started = Instant::now();
     let id = RequestId::new();
     let (head, mut body) = request.into_parts();
-    let mut is_read = false;
-    let outcome = AssertUnwindSafe(process(&server, &peer, &head, &mut body, &mut is_read))
+    let mut read = None;
+    let outcome = AssertUnwindSafe(process(&server, &peer, &head, &mut body, &mut read))
         .catch_unwind()
         .await
         .unwrap_or_else(|_| {
@@ -333,7 +362,16 @@ async fn respond_to<I: Ingest>(
             allow: Some(allow),
             ..
         }) if head.method == Method::OPTIONS => options::answer(&*server.ingest, &head, &peer, allow, id),
-        Err(problem) => respond::problem(&problem, id),
+        Err(problem) => {
+            server.numbers.refused(problem.code);
+            tracing::debug!(
+                request_id = %id,
+                code = problem.code.as_str(),
+                peer = %peer.address.ip(),
+                "a request was refused"
+            );
+            respond::problem(&problem, id)
+        }
     };
     options::share(&*server.ingest, &head, &mut reply);
     if head.method == Method::GET {
@@ -346,12 +384,18 @@ async fn respond_to<I: Ingest>(
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    if !is_read && head.version < Version::HTTP_2 && !hyper::body::Body::is_end_stream(&body) {
+    if read.is_none() && head.version < Version::HTTP_2 && !hyper::body::Body::is_end_stream(&body) {
         reply
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
         exchange.leave_unread();
     }
+    server.numbers.request(
+        head.method.as_str(),
+        reply.status().as_u16(),
+        started.elapsed(),
+        read,
+    );
     Ok(reply)
 }
 
@@ -360,7 +404,7 @@ async fn process<I: Ingest>(
     peer: &Peer,
     head: &Parts,
     body: &mut Incoming,
-    is_read: &mut bool,
+    read: &mut Option<usize>,
 ) -> Result<Answer, Problem> {
     check_head(head, &server.limits)?;
     server.pressure.check()?;
@@ -371,7 +415,7 @@ async fn process<I: Ingest>(
     } else {
         body::check_declared(body, &server.limits)?;
         let bytes = body::collect(body, &server.limits, server.pace, &mut reservation).await?;
-        *is_read = true;
+        *read = Some(bytes.len());
         bytes
     };
     server.ingest.ingest(admission, bytes).await

@@ -16,6 +16,7 @@ use crate::{
     listener::{Consent, Peer},
     problem::{Code, Problem},
     registry::model::envelope::{Envelope, Signature},
+    telemetry::Observation,
 };
 
 const EVENTS_PATH: &str = "/v1/events";
@@ -28,6 +29,8 @@ pub struct Admission {
     sender: Sender,
     pub(super) every_result: bool,
     pub(super) dry_run: bool,
+    /// Where this request is looked at closely.
+    pub(super) observation: Option<Box<Observation>>,
 }
 
 enum Sender {
@@ -139,6 +142,10 @@ impl Pipeline {
             sender,
             every_result,
             dry_run,
+            observation: self.telemetry.observation(|| {
+                let traceparent = head.headers.get("traceparent")?;
+                traceparent.to_str().ok()
+            }),
         })
     }
 

@@ -11,21 +11,29 @@ use crate::{
         Registry,
         model::{Plugin, PluginVersion, Route, State},
     },
+    telemetry::{PluginPage, Telemetry},
     transform::{Prepared, Transformer},
 };
 
 /// What runs between a route and its destinations.
 pub(super) enum Binding {
     None,
-    Plugin(Arc<Prepared>),
+    Plugin(Version),
     /// More versions than one: kept apart, so that routes with one pay for nothing.
     Staged(Arc<Staged>),
     /// Events wait in quarantine; the text says why.
     Unavailable(Arc<str>),
 }
 
+/// A version that runs, and where its calls are counted.
+#[derive(Clone)]
+pub(super) struct Version {
+    pub plugin: Arc<Prepared>,
+    pub numbers: PluginPage,
+}
+
 /// A version, or why it cannot run on this node.
-type Runnable = Result<Arc<Prepared>, Arc<str>>;
+type Runnable = Result<Version, Arc<str>>;
 
 /// A plugin of which several versions run at once.
 pub(super) struct Staged {
@@ -37,7 +45,7 @@ pub(super) struct Staged {
 
 impl Staged {
     /// The version that takes the event.
-    pub fn choose(&self, event: &Decoded) -> Result<&Arc<Prepared>, &Arc<str>> {
+    pub fn choose(&self, event: &Decoded) -> Result<&Version, &Arc<str>> {
         match &self.split {
             Some((share, rest)) if bucket(event) >= *share => rest.as_ref(),
             _ => self.active.as_ref(),
@@ -110,6 +118,7 @@ pub(super) struct Binder<'a> {
     pub state: &'a State,
     pub registry: &'a Registry,
     pub transformer: &'a Arc<Transformer>,
+    pub telemetry: &'a Telemetry,
 }
 
 impl Bindings {
@@ -170,6 +179,14 @@ impl Bindings {
             .collect()
     }
 
+    /// Versions that take events, with the memory of each one's largest instance.
+    pub fn memory(&self) -> Vec<(Arc<str>, usize)> {
+        let versions = self.of_routes.values().flat_map(|bound| bound.binding.versions());
+        versions
+            .map(|version| (Arc::clone(version.plugin.label()), version.plugin.memory_bytes()))
+            .collect()
+    }
+
     pub fn shadow_report(&self, plugin: &PluginName) -> Option<ShadowReport> {
         self.comparisons
             .get(plugin)
@@ -186,10 +203,25 @@ impl Binding {
         }
     }
 
+    /// The versions that take events.
+    fn versions(&self) -> impl Iterator<Item = &Version> {
+        let (one, staged) = match self {
+            Binding::Plugin(version) => (Some(version), None),
+            Binding::Staged(staged) => (None, Some(staged)),
+            Binding::None | Binding::Unavailable(_) => (None, None),
+        };
+        let staged = staged.into_iter().flat_map(|staged| {
+            let rest = staged.split.as_ref().map(|(_, rest)| rest);
+            [Some(&staged.active), rest].into_iter().flatten()
+        });
+        one.into_iter()
+            .chain(staged.filter_map(|version| version.as_ref().ok()))
+    }
+
     /// The same, where it can be kept: what is unavailable is tried again at each change.
     fn kept(&self) -> Option<Binding> {
         match self {
-            Binding::Plugin(prepared) => Some(Binding::Plugin(Arc::clone(prepared))),
+            Binding::Plugin(version) => Some(Binding::Plugin(version.clone())),
             Binding::Staged(staged) if staged.fault().is_none() => Some(Binding::Staged(Arc::clone(staged))),
             Binding::Staged(_) | Binding::None | Binding::Unavailable(_) => None,
         }
@@ -244,15 +276,15 @@ impl Binder<'_> {
             (Some(version), Some(comparison)) => {
                 // Its failure harms nobody: nothing waits for it.
                 let prepared = self.prepare(name, version, route).await;
-                prepared.ok().map(|plugin| Shadow {
-                    plugin,
+                prepared.ok().map(|version| Shadow {
+                    plugin: version.plugin,
                     comparison: Arc::clone(comparison),
                 })
             }
             _ => None,
         };
         match (active, split, shadow) {
-            (Ok(prepared), None, None) => Binding::Plugin(prepared),
+            (Ok(version), None, None) => Binding::Plugin(version),
             (Err(detail), None, _) => Binding::Unavailable(detail),
             (active, split, shadow) => Binding::Staged(Arc::new(Staged {
                 active,
@@ -275,7 +307,11 @@ impl Binder<'_> {
                 Err(format!("{plugin}@{number} cannot be read from the store"))
             }
         };
-        prepared.map_err(Arc::from)
+        let prepared = prepared.map_err(Arc::from)?;
+        Ok(Version {
+            numbers: self.telemetry.plugin(prepared.label()),
+            plugin: prepared,
+        })
     }
 }
 

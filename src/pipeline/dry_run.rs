@@ -46,7 +46,7 @@ impl Pipeline {
                 };
             }
         };
-        match self.route(tables, &validated, None, Purpose::Again).failed {
+        match self.route(tables, &validated, None, Purpose::Again, None).failed {
             None => Outcome::Accepted,
             Some((_, reason)) => Outcome::Quarantined(reason),
         }

@@ -1,7 +1,10 @@
 //! Which events were sent before: a bounded memory of (partner, source, id).
 
 use std::{
+    collections::VecDeque,
     hash::{BuildHasher, RandomState},
+    sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -21,6 +24,25 @@ pub(super) struct Duplicates {
     seen: Cache<Fingerprint, ()>,
     one: RandomState,
     two: RandomState,
+}
+
+/// Of what the spools held, remembered before the first request; the rest a moment later, so that a large spool does
+/// not hold up the start. Who sends again after a crash sends what was last.
+const KNOWN_AT_ONCE: usize = 100_000;
+
+pub(super) fn fill(duplicates: &Arc<Duplicates>, mut known: VecDeque<KnownEvent>) {
+    let latest = known.split_off(known.len().saturating_sub(KNOWN_AT_ONCE));
+    duplicates.remember_known(latest);
+    if known.is_empty() {
+        return;
+    }
+    let filled = Arc::clone(duplicates);
+    let filling = thread::Builder::new()
+        .name("known events".to_owned())
+        .spawn(move || filled.remember_known(known));
+    if let Err(error) = filling {
+        tracing::warn!(%error, "older events of the spools are not known as duplicates");
+    }
 }
 
 impl Duplicates {

@@ -14,6 +14,7 @@
 mod admit;
 mod beside;
 mod bindings;
+mod counting;
 mod difference;
 mod dry_run;
 mod duplicates;
@@ -41,6 +42,7 @@ use jiff::Timestamp;
 
 pub use admit::Admission;
 use admit::{Content, Known};
+use counting::Tallies;
 pub use difference::Difference;
 use duplicates::Duplicates;
 pub use runs::Replay;
@@ -56,13 +58,13 @@ use crate::{
     authenticate::Identity,
     decode::{self, Context},
     deliver::{Acknowledgement, Delivery, Destinations},
-    event::{Answer, Batch, Decoded, EventResult, Outcome, Reason, Undecoded},
+    event::{Answer, Batch, Decoded, DestinationName, EventResult, Outcome, Reason, Undecoded},
     limits::Limits,
     listener::{Consent, Ingest, Peer},
     problem::{Code, Problem},
     quarantine::{Kept, Quarantine},
-    recent::Recent,
-    telemetry::Telemetry,
+    recent::{Recent, Tap},
+    telemetry::{DestinationPage, Observation, Stage, Telemetry},
     validate::Compiler,
 };
 
@@ -74,12 +76,14 @@ pub struct Pipeline {
     tables: ArcSwap<Tables>,
     destinations: Destinations,
     quarantine: Arc<Quarantine>,
-    duplicates: Duplicates,
+    duplicates: Arc<Duplicates>,
     recent: Arc<Recent>,
     shadows: Shadows,
     webhook_ids: WebhookIds,
     limits: Limits,
     telemetry: Arc<Telemetry>,
+    destination_numbers: Vec<DestinationPage>,
+    tap: Arc<Tap>,
     leaving: AtomicBool,
     stopping: AtomicBool,
     /// Replays follow one another: two of the same item would deliver it twice.
@@ -100,8 +104,12 @@ impl Pipeline {
         limits: Limits,
         telemetry: Arc<Telemetry>,
     ) -> Arc<Pipeline> {
-        let duplicates = Duplicates::new();
-        duplicates.remember_known(destinations.take_known());
+        let destination_numbers = destinations
+            .iter()
+            .map(|destination| telemetry.destination(destination.name().as_str()))
+            .collect();
+        let duplicates = Arc::new(Duplicates::new());
+        duplicates::fill(&duplicates, destinations.take_known());
         Arc::new(Pipeline {
             tables: ArcSwap::from_pointee(Tables::empty(Compiler::new(limits.compiled_schema_bytes.0))),
             destinations,
@@ -112,6 +120,8 @@ impl Pipeline {
             webhook_ids,
             limits,
             telemetry,
+            destination_numbers,
+            tap: Arc::default(),
             leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             replaying: tokio::sync::Mutex::new(()),
@@ -135,6 +145,11 @@ impl Pipeline {
         &self.destinations
     }
 
+    fn destination_numbers(&self, name: &DestinationName) -> Option<&DestinationPage> {
+        let mut known = self.destination_numbers.iter();
+        known.find(|page| *page.names[0] == *name.as_str())
+    }
+
     pub fn quarantine(&self) -> &Arc<Quarantine> {
         &self.quarantine
     }
@@ -150,6 +165,11 @@ impl Pipeline {
 
     pub fn recent(&self) -> &Arc<Recent> {
         &self.recent
+    }
+
+    /// Events as they pass.
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.tap
     }
 
     /// The replays of this node, the newest first.
@@ -175,17 +195,19 @@ impl Pipeline {
         &self,
         tables: &Tables,
         events: Vec<Result<Decoded, Undecoded>>,
+        tallies: &mut Tallies<'_>,
+        observation: Option<&Observation>,
     ) -> Result<Vec<EventResult>, Problem> {
         let acknowledgement = Acknowledgement::new(events.len());
-        let mut request = Way::new(self, tables, &acknowledgement);
+        let mut request = Way::new(self, tables, &acknowledgement, observation);
         let mut results = Vec::with_capacity(events.len());
         let mut slice = Instant::now();
         for (index, event) in events.into_iter().enumerate() {
             results.push(match event {
-                Err(undecoded) => Step::rejected(undecoded.id, undecoded.reason),
+                Err(undecoded) => Step::rejected(undecoded.id, undecoded.reason, tallies.unreadable()),
                 Ok(event) => {
                     tables.schemas.prepare(&event).await;
-                    request.begin(index, event)
+                    request.begin(index, event, tallies)
                 }
             });
             if slice.elapsed() > SLICE {
@@ -193,13 +215,22 @@ impl Pipeline {
                 slice = Instant::now();
             }
         }
+        let waiting = observation.map(|_| Instant::now());
         let deliveries = acknowledgement.wait().await;
-        let results = self.settle(results, deliveries).await?;
+        if let (Some(observation), Some(waiting)) = (observation, waiting) {
+            observation.stage(Stage::Deliver, waiting);
+        }
+        let results = self.settle(results, deliveries, tallies).await?;
         Ok(results)
     }
 
     /// Turns what the destinations said into outcomes; what was refused for good goes to quarantine.
-    async fn settle(&self, steps: Vec<Step>, deliveries: Vec<Delivery>) -> Result<Vec<EventResult>, Problem> {
+    async fn settle(
+        &self,
+        steps: Vec<Step>,
+        deliveries: Vec<Delivery>,
+        tallies: &mut Tallies<'_>,
+    ) -> Result<Vec<EventResult>, Problem> {
         let lost = deliveries.iter().find_map(|delivery| match delivery {
             Delivery::NoPlace { destination, detail } => Some((destination.clone(), detail.clone())),
             Delivery::Durable | Delivery::Refused { .. } => None,
@@ -234,6 +265,7 @@ impl Pipeline {
                 step.fingerprint
                     .filter(|_| !matches!(outcome, Outcome::Rejected(_))),
             );
+            tallies.count(step.counted, &outcome);
             results.push(EventResult { id: step.id, outcome });
         }
         if again
@@ -259,10 +291,14 @@ impl Ingest for Pipeline {
         self.admit_head(head, peer)
     }
 
-    async fn ingest(&self, admission: Admission, body: Bytes) -> Result<Answer, Problem> {
-        let started = Instant::now();
+    async fn ingest(&self, mut admission: Admission, body: Bytes) -> Result<Answer, Problem> {
         self.live.fetch_add(1, Ordering::Relaxed);
+        let mut observation = admission.observation.take();
+        if let Some(observation) = &observation {
+            observation.received();
+        }
         let (every_result, dry_run) = (admission.every_result, admission.dry_run);
+        let started = Instant::now();
         let (tables, known) = admission.settle(&body, &self.limits)?;
         let Known {
             identity,
@@ -275,38 +311,37 @@ impl Ingest for Pipeline {
             return Ok(Answer::echo(text));
         }
         let batch = self.decode(&tables, &identity, content, body)?;
-        let print = identity
-            .webhook_id
-            .as_deref()
-            .map(|id| webhook_ids::print(&identity.key_id, id));
+        if let Some(observation) = &observation {
+            observation.stage(Stage::Decode, started);
+        }
+        let single = batch.single;
         if dry_run {
             return Ok(Answer {
-                single: batch.single,
+                single,
                 every_result,
                 dry_run,
                 instead: None,
                 results: self.forecast(&tables, batch.events),
             });
         }
-        let results = if print.is_some_and(|print| self.webhook_ids.knows(&print)) {
-            batch.events.into_iter().map(known_already).collect()
-        } else {
-            let results = self.run(&tables, batch.events).await?;
-            // A request of which something was rejected is not over: it may come again, mended.
-            if let Some(print) = print
-                && !results.iter().any(EventResult::is_rejected)
-            {
-                self.webhook_ids.remember(print).await;
-            }
-            results
-        };
         self.telemetry
-            .request(identity.partner.as_str(), &results, started.elapsed());
+            .trace_events(&mut observation, traceparents(&batch.events));
+        let results = self
+            .process(&tables, &identity, batch, started, observation.as_deref())
+            .await;
+        if let Some(observation) = &observation {
+            let (results, error) = match &results {
+                Ok(results) => (results.as_slice(), None),
+                Err(problem) => (&[][..], Some(problem.code.as_str())),
+            };
+            observation.end("receive events", identity.partner.as_str(), results, error);
+        }
+        let results = results?;
         if every_result {
             instead = None;
         }
         Ok(Answer {
-            single: batch.single,
+            single,
             every_result,
             dry_run,
             instead,
@@ -323,21 +358,68 @@ impl Ingest for Pipeline {
     }
 }
 
+fn traceparents(events: &[Result<Decoded, Undecoded>]) -> impl Iterator<Item = &str> {
+    events
+        .iter()
+        .filter_map(|event| event.as_ref().ok()?.traceparent.as_deref())
+}
+
 /// An event of a request that was taken before.
-fn known_already(event: Result<Decoded, Undecoded>) -> EventResult {
-    match event {
-        Ok(event) => EventResult {
-            id: Some(Arc::clone(&event.attributes.id)),
-            outcome: Outcome::Duplicate,
-        },
-        Err(Undecoded { id, reason }) => EventResult {
-            id,
-            outcome: Outcome::Rejected(reason),
-        },
-    }
+fn known_already(event: Result<Decoded, Undecoded>, tallies: &mut Tallies<'_>) -> EventResult {
+    let (id, outcome, counted) = match event {
+        Ok(event) => {
+            let bytes = event.data.root().raw().len();
+            let counted = tallies.by_attributes(&event.attributes, bytes);
+            (
+                Some(Arc::clone(&event.attributes.id)),
+                Outcome::Duplicate,
+                counted,
+            )
+        }
+        Err(Undecoded { id, reason }) => (id, Outcome::Rejected(reason), tallies.unreadable()),
+    };
+    tallies.count(counted, &outcome);
+    EventResult { id, outcome }
 }
 
 impl Pipeline {
+    /// What became of the request's events, counted.
+    async fn process(
+        &self,
+        tables: &Tables,
+        identity: &Identity,
+        batch: Batch,
+        started: Instant,
+        observation: Option<&Observation>,
+    ) -> Result<Vec<EventResult>, Problem> {
+        let partner = &identity.partner;
+        let print = identity
+            .webhook_id
+            .as_deref()
+            .map(|id| webhook_ids::print(&identity.key_id, id));
+        let mut tallies = Tallies::new(&self.telemetry, tables, partner);
+        let results = if print.is_some_and(|print| self.webhook_ids.knows(&print)) {
+            let known = |event| known_already(event, &mut tallies);
+            batch.events.into_iter().map(known).collect()
+        } else {
+            let results = self.run(tables, batch.events, &mut tallies, observation).await?;
+            // A request of which something was rejected is not over: it may come again, mended.
+            if let Some(print) = print
+                && !results.iter().any(EventResult::is_rejected)
+            {
+                self.webhook_ids.remember(print).await;
+            }
+            results
+        };
+        let duration = started.elapsed();
+        tallies.close(duration);
+        if let Some(times) = tables.times(partner) {
+            times.numbers.record(duration);
+        }
+        self.telemetry.key_used(partner.as_str(), &identity.key_id);
+        Ok(results)
+    }
+
     fn decode(
         &self,
         tables: &Tables,

@@ -1,8 +1,13 @@
 //! One event's steps: check, route, transform, hand over. Nothing here waits.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use super::{Pipeline, Tables, bindings::Binding, duplicates::Fingerprint};
+use super::{
+    Pipeline, Tables,
+    bindings::{Binding, Version},
+    counting::{Counted, Tallies},
+    duplicates::Fingerprint,
+};
 use crate::{
     deliver::{Acknowledgement, Delivery, Destination, Ticket},
     event::{
@@ -12,10 +17,11 @@ use crate::{
     json::EditedDocument,
     problem::Code,
     quarantine::Kept,
-    recent::Memo,
+    recent::{Memo, Sight},
     registry::model::{Form, Policy},
     route::Route,
     spool::AppendError,
+    telemetry::{CallOutcome, EventWatch, Observation, Stage},
     transform::{PluginFailure, Purpose},
 };
 
@@ -27,15 +33,17 @@ pub(super) struct Step {
     pub fingerprint: Option<Fingerprint>,
     /// Kept while a destination may still refuse its record.
     pub event: Option<Decoded>,
+    pub counted: Counted,
 }
 
 impl Step {
-    pub fn rejected(id: Option<Arc<str>>, reason: Reason) -> Step {
+    pub fn rejected(id: Option<Arc<str>>, reason: Reason, counted: Counted) -> Step {
         Step {
             id,
             outcome: Outcome::Rejected(reason),
             fingerprint: None,
             event: None,
+            counted,
         }
     }
 }
@@ -48,6 +56,9 @@ pub(super) struct Way<'a> {
     /// Of this request, before they are remembered for later ones.
     seen: std::collections::HashSet<Fingerprint>,
     stream: Memo,
+    observation: Option<&'a Observation>,
+    /// Somebody watches what passes.
+    is_watched: bool,
 }
 
 /// Records of one route, ready to be sent.
@@ -63,32 +74,54 @@ pub(super) struct Routed {
 }
 
 impl<'a> Way<'a> {
-    pub fn new(pipeline: &'a Pipeline, tables: &'a Tables, acknowledgement: &'a Acknowledgement) -> Way<'a> {
+    pub fn new(
+        pipeline: &'a Pipeline,
+        tables: &'a Tables,
+        acknowledgement: &'a Acknowledgement,
+        observation: Option<&'a Observation>,
+    ) -> Way<'a> {
         Way {
             pipeline,
             tables,
             acknowledgement,
             seen: std::collections::HashSet::new(),
             stream: Memo::default(),
+            observation,
+            is_watched: pipeline.tap.is_watched(),
         }
     }
 
     /// Takes the event as far as it goes without waiting: its records are handed to their destinations, or it is
     /// handed to the quarantine, each with a ticket of the request's acknowledgement.
-    pub fn begin(&mut self, index: usize, event: Decoded) -> Step {
+    pub fn begin(&mut self, index: usize, mut event: Decoded, tallies: &mut Tallies<'_>) -> Step {
         let id = event.attributes.id.clone();
         let fingerprint = (!event.id_generated).then(|| self.pipeline.duplicates.fingerprint(&event));
         if fingerprint.is_some_and(|print| self.pipeline.duplicates.knows(print) || !self.seen.insert(print))
         {
+            if self.is_watched {
+                self.pipeline.tap.pass(Sight::of(&event), &Outcome::Duplicate);
+            }
             return Step {
                 id: Some(id),
                 outcome: Outcome::Duplicate,
                 fingerprint: None,
                 event: None,
+                counted: tallies.by_attributes(&event.attributes, bytes_of(&event)),
             };
         }
         let sample = self.pipeline.recent.observe(&event, &mut self.stream);
-        let (outcome, event) = self.process(index, event);
+        let watch = self
+            .observation
+            .map(|observation| observation.event(&mut event.traceparent));
+        let attributes = watch.is_some().then(|| Arc::clone(&event.attributes));
+        let mut sight = self.is_watched.then(|| Sight::of(&event));
+        let (outcome, event, counted) = self.process(index, event, tallies, watch.as_ref(), sight.as_mut());
+        if let Some(sight) = sight {
+            self.pipeline.tap.pass(sight, &outcome);
+        }
+        if let (Some(watch), Some(attributes)) = (watch, attributes) {
+            watch.end(attributes.event_type.as_str(), &attributes.id, &outcome);
+        }
         if let Some(sample) = sample {
             self.pipeline.recent.remember(sample, &outcome);
         }
@@ -100,11 +133,26 @@ impl<'a> Way<'a> {
             outcome,
             fingerprint,
             event,
+            counted,
         }
     }
 
-    fn process(&self, index: usize, event: Decoded) -> (Outcome, Option<Decoded>) {
-        let validated = match self.tables.schemas.check(event) {
+    fn process(
+        &self,
+        index: usize,
+        event: Decoded,
+        tallies: &mut Tallies<'_>,
+        watch: Option<&EventWatch<'_>>,
+        mut sight: Option<&mut Sight>,
+    ) -> (Outcome, Option<Decoded>, Counted) {
+        let bytes = bytes_of(&event);
+        let started = watch.map(|_| Instant::now());
+        let checked = self.tables.schemas.check(event);
+        if let (Some(watch), Some(started)) = (watch, started) {
+            let error = checked.as_ref().err().map(|refused| refused.1.code.as_str());
+            watch.stage(Stage::Validate, started, error);
+        }
+        let validated = match checked {
             Ok(validated) => {
                 if validated.version_is_unreadable() {
                     self.count_unreadable_version(validated.event());
@@ -113,35 +161,48 @@ impl<'a> Way<'a> {
             }
             Err(refused) => {
                 let (event, reason) = *refused;
+                let counted = tallies.by_attributes(&event.attributes, bytes);
                 let version = event.attributes.app_version.as_deref();
                 if version.is_some_and(|version| AppVersion::parse(version).is_none()) {
                     self.count_unreadable_version(&event);
                 }
                 let policy = self.tables.policy(&event.partner);
                 if reason.code == Code::SchemaViolation && policy == Policy::Reject {
-                    return (Outcome::Rejected(reason), None);
+                    return (Outcome::Rejected(reason), None, counted);
                 }
-                return (self.keep(index, event, reason, None), None);
+                return (self.keep(index, event, reason, None), None, counted);
             }
         };
+        let counted = tallies.by_schema(validated.schema(), bytes);
         let Routed {
             mut records,
             dropped,
             failed,
-        } = self.pipeline.route(self.tables, &validated, None, Purpose::Live);
+        } = self
+            .pipeline
+            .route(self.tables, &validated, None, Purpose::Live, watch);
         self.pipeline.count_dropped(&dropped);
         if let ([(_, record)], None) = (&mut records[..], &failed) {
             record.is_alone = true;
         }
         for (destination, record) in records {
-            destination.send(record, self.acknowledgement.ticket(index));
+            if let Some(sight) = &mut sight {
+                sight.record(destination.name(), &record);
+            }
+            let mut ticket = self.acknowledgement.ticket(index);
+            if let Some(numbers) = self.pipeline.destination_numbers(destination.name()) {
+                numbers.numbers.sent(record.value.len());
+                ticket = ticket.timed_by(watch.map(|watch| watch.delivery(numbers)));
+            }
+            destination.send(record, ticket);
         }
         let event = validated.into_event();
         match failed {
-            None => (Outcome::Accepted, Some(event)),
+            None => (Outcome::Accepted, Some(event), counted),
             Some((routes, reason)) => {
                 let routes = (!routes.is_empty()).then_some(routes);
-                (self.keep(index, event.clone(), reason, routes), Some(event))
+                let outcome = self.keep(index, event.clone(), reason, routes);
+                (outcome, Some(event), counted)
             }
         }
     }
@@ -158,6 +219,10 @@ impl<'a> Way<'a> {
             .keep(Kept::new(event, reason.clone(), routes), into_ticket(ticket));
         Outcome::Quarantined(reason)
     }
+}
+
+fn bytes_of(event: &Decoded) -> usize {
+    event.data.root().raw().len()
 }
 
 /// The quarantine's answer, told to whoever waits for the request.
@@ -186,6 +251,7 @@ impl Pipeline {
         event: &Validated,
         only: Option<&[RouteName]>,
         purpose: Purpose,
+        watch: Option<&EventWatch<'_>>,
     ) -> Routed {
         let mut routed = Routed {
             records: Vec::new(),
@@ -199,7 +265,13 @@ impl Pipeline {
             }
             taken = true;
             let before = routed.records.len();
-            match self.records(tables, event, route, purpose, &mut routed.records) {
+            let started = watch.map(|_| Instant::now());
+            let made = self.records(tables, event, route, purpose, &mut routed.records, watch);
+            if let (Some(watch), Some(started)) = (watch, started) {
+                let error = made.as_ref().err().map(|reason| reason.code.as_str());
+                watch.stage(Stage::Transform, started, error);
+            }
+            match made {
                 Ok(()) if routed.records.len() == before => routed.dropped.push(route.name.clone()),
                 Ok(()) => {}
                 Err(reason) => routed
@@ -232,6 +304,7 @@ impl Pipeline {
         route: &Route,
         purpose: Purpose,
         ready: &mut Ready,
+        watch: Option<&EventWatch<'_>>,
     ) -> Result<(), Reason> {
         let latest = match route.form {
             Form::Sent => None,
@@ -240,15 +313,17 @@ impl Pipeline {
         let event = latest.as_ref().unwrap_or(event);
         let (label, outputs) = match tables.binding(&route.name) {
             Binding::None => (None, vec![untouched(event)]),
-            Binding::Plugin(plugin) => {
-                let outputs = plugin.transform_for(purpose, event).map_err(into_reason)?;
+            Binding::Plugin(version) => {
+                let outputs = call(version, purpose, event, watch).map_err(into_reason)?;
+                let plugin = &version.plugin;
                 (Some(Arc::clone(plugin.label())), outputs)
             }
             Binding::Staged(staged) => {
-                let plugin = staged
+                let version = staged
                     .choose(event.event())
                     .map_err(|detail| Reason::new(Code::PluginUnavailable, detail.as_ref()))?;
-                let result = plugin.transform_for(purpose, event);
+                let plugin = &version.plugin;
+                let result = call(version, purpose, event, watch);
                 if purpose == Purpose::Live
                     && let Some(shadow) = &staged.shadow
                 {
@@ -326,10 +401,33 @@ impl Pipeline {
     }
 }
 
+/// Runs a version on the event, and counts how that ended.
+fn call(
+    version: &Version,
+    purpose: Purpose,
+    event: &Validated,
+    watch: Option<&EventWatch<'_>>,
+) -> Result<Vec<Output>, PluginFailure> {
+    let started = watch.map(|_| Instant::now());
+    let made = version.plugin.transform_for(purpose, event);
+    let (outcome, error) = match &made {
+        Ok(_) => (CallOutcome::Made, None),
+        Err(PluginFailure::Rejected(_)) => (CallOutcome::Rejected, Some(Code::PluginRejected)),
+        Err(PluginFailure::Failed(_)) => (CallOutcome::Failed, Some(Code::PluginFailed)),
+        Err(PluginFailure::Trapped(_)) => (CallOutcome::Trapped, Some(Code::PluginFailed)),
+    };
+    version.numbers.numbers.call(outcome);
+    if let (Some(watch), Some(started)) = (watch, started) {
+        let error = error.map(Code::as_str);
+        watch.plugin(version.plugin.label(), &version.numbers.numbers, started, error);
+    }
+    made
+}
+
 fn into_reason(failure: PluginFailure) -> Reason {
     match failure {
         PluginFailure::Rejected(text) => Reason::new(Code::PluginRejected, text),
-        PluginFailure::Failed(text) => Reason::new(Code::PluginFailed, text),
+        PluginFailure::Failed(text) | PluginFailure::Trapped(text) => Reason::new(Code::PluginFailed, text),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
         seal::Sealer,
     },
     route::Routes,
+    telemetry::{Telemetry, TimesPage},
     transform::Transformer,
     validate::{Compiler, Resolution, Schemas},
 };
@@ -39,6 +40,7 @@ pub struct Tables {
 struct PartnerEntry {
     policy: Policy,
     default_source: Arc<str>,
+    times: TimesPage,
 }
 
 impl Tables {
@@ -57,6 +59,7 @@ impl Tables {
         registry: &Registry,
         transformer: &Arc<Transformer>,
         sealer: &Sealer,
+        telemetry: &Telemetry,
     ) -> Tables {
         let partners = state
             .partners
@@ -69,6 +72,7 @@ impl Tables {
                         Some(source) => source.as_str().into(),
                         None => fallback_source(name),
                     },
+                    times: telemetry.partner(name.as_str()),
                 };
                 (name.clone(), entry)
             })
@@ -77,6 +81,7 @@ impl Tables {
             state: &state,
             registry,
             transformer,
+            telemetry,
         };
         let bindings = Bindings::build(&binder, &previous.bindings).await;
         let (schemas, fresh) = Schemas::change(&state, &previous.schemas);
@@ -103,6 +108,16 @@ impl Tables {
     pub(super) fn mask(&self, event_type: &EventType) -> &[String] {
         let entry = self.state.types.get(event_type);
         entry.map_or(&[], |entry| entry.value.mask.as_slice())
+    }
+
+    /// What the partner's requests are timed by.
+    pub(super) fn times(&self, partner: &PartnerName) -> Option<&TimesPage> {
+        self.partners.get(partner).map(|entry| &entry.times)
+    }
+
+    /// The plugins that routes run on this node, with the memory of each one's largest instance.
+    pub fn plugin_memory(&self) -> Vec<(Arc<str>, usize)> {
+        self.bindings.memory()
     }
 
     pub(super) fn default_source(&self, partner: &PartnerName) -> Arc<str> {

@@ -6,7 +6,9 @@
 
 mod cell;
 mod fair;
+mod hide;
 mod mask;
+mod tap;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +25,9 @@ use jiff::Timestamp;
 use moka::sync::Cache;
 use utoipa::IntoParams;
 
+pub use hide::Hiding;
 pub use mask::{hidden_texts, masked};
+pub use tap::{Next, Passed, PassedRecord, Sight, Tap, Watcher};
 
 use crate::{
     config::RecentSettings,

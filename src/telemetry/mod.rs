@@ -1,192 +1,272 @@
-//! Instruments and their exporter. Label values come only from bounded sets: registry entries, codes, destinations.
+//! Instruments, traces, the log, and their exporters. Label values come only from bounded sets: what the registry and the
+//! configuration name, codes, and fixed words; and never from more of them than the cap.
 
-use std::{sync::Arc, time::Duration};
+mod book;
+pub mod catalogue;
+mod cells;
+mod family;
+mod http;
+mod logging;
+mod observation;
+mod otlp;
+mod process;
+mod series;
+mod text;
+mod trace;
 
-use opentelemetry::{
-    KeyValue,
-    metrics::{AsyncInstrument, Counter, Histogram, Meter, MeterProvider as _},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
 };
-use opentelemetry_sdk::metrics::SdkMeterProvider;
 
-use crate::event::{EventResult, Outcome};
+use parking_lot::Mutex;
+use tokio::{sync::watch, task::JoinHandle};
+
+pub use book::OTHER;
+pub use family::{Instrument, Kind};
+pub use http::{HttpNumbers, Under};
+pub use logging::{AUDIT_TARGET, LogFormat, start_logging};
+pub use observation::{EventWatch, Observation, Stopwatch};
+pub use otlp::Export;
+pub use series::{CallOutcome, DestinationNumbers, EventPage, PluginNumbers, Stage, Tally, Times};
+pub use trace::{TraceContext, Tracer};
+
+use book::Page;
+use family::{Family, Label, Value};
+use series::Numbers;
+
+/// Sets of label values that each metric has where the configuration says nothing.
+pub const LABEL_SETS: u32 = 1000;
 
 /// The gateway's instruments.
 pub struct Telemetry {
-    registry: prometheus::Registry,
-    meter: Meter,
-    /// Keeps the exporter alive.
-    _provider: SdkMeterProvider,
-    events: Counter<u64>,
-    unreadable_versions: Counter<u64>,
-    dropped: Counter<u64>,
-    request_duration: Histogram<f64>,
+    numbers: Arc<Numbers>,
+    observed: Mutex<Vec<Observed>>,
+    started: Instant,
+    started_at: SystemTime,
+    tracer: OnceLock<Arc<Tracer>>,
+    exports_failed: AtomicU64,
 }
 
-/// Why the instruments could not be made.
+/// Why telemetry cannot be started.
 #[derive(Debug, thiserror::Error)]
-#[error("metrics: {0}")]
+#[error("telemetry: {0}")]
 pub struct TelemetryError(String);
 
-/// A number that is read when metrics are asked for, with its labels.
-pub type Reading = (u64, Vec<(&'static str, String)>);
+/// A number that is read when metrics are asked for, with its labels in the order of the instrument's.
+pub type Reading = (u64, Vec<String>);
+
+struct Observed {
+    instrument: &'static Instrument,
+    read: Box<dyn Fn() -> Vec<Reading> + Send + Sync>,
+}
+
+/// A page of times, found once.
+pub type TimesPage = Arc<Page<1, Times>>;
+
+/// The numbers of a plugin's version, found once.
+pub type PluginPage = Arc<Page<2, PluginNumbers>>;
+
+/// The numbers of a destination, found once.
+pub type DestinationPage = Arc<Page<1, DestinationNumbers>>;
+
+/// Sends to a collector until it is stopped.
+pub struct Exporting {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Exporting {
+    /// Sends what is left, within `timeout`.
+    pub async fn stop(self, timeout: Duration) {
+        self.stop.send_replace(true);
+        // What a collector does not take at the end is lost, as it would be at any other time.
+        let _ = tokio::time::timeout(timeout, self.task).await;
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Telemetry {
+        Telemetry::with_label_sets(LABEL_SETS)
+    }
+}
 
 impl Telemetry {
-    /// # Errors
-    ///
-    /// Where the exporter cannot be made.
-    pub fn new() -> Result<Arc<Telemetry>, TelemetryError> {
-        let registry = prometheus::Registry::new();
-        let exporter = opentelemetry_prometheus::exporter()
-            .with_registry(registry.clone())
-            .without_target_info()
-            .build()
-            .map_err(|error| TelemetryError(error.to_string()))?;
-        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
-        let meter = provider.meter("headworks");
-        let events = meter
-            .u64_counter("headworks.events")
-            .with_description("Events by partner, status and code")
-            .build();
-        let unreadable_versions = meter
-            .u64_counter("headworks.events.version_unreadable")
-            .with_description("Events whose app version cannot be read, by partner")
-            .build();
-        let dropped = meter
-            .u64_counter("headworks.events.dropped")
-            .with_description("Events of which a route's plugin made no record, on purpose")
-            .build();
-        let request_duration = meter
-            .f64_histogram("headworks.request.duration")
-            .with_unit("s")
-            .with_description("From a request's last byte to its answer")
-            .with_boundaries(vec![
-                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-            ])
-            .build();
-        Ok(Arc::new(Telemetry {
-            registry,
-            meter,
-            _provider: provider,
-            events,
-            unreadable_versions,
-            dropped,
-            request_duration,
-        }))
+    pub fn new(label_sets: u32) -> Arc<Telemetry> {
+        Arc::new(Telemetry::with_label_sets(label_sets))
     }
 
-    /// Counts one answered request's events. `partner` is a registered one.
-    pub fn request(&self, partner: &str, results: &[EventResult], duration: Duration) {
-        let mut counts: Vec<(&'static str, &'static str, u64)> = Vec::new();
-        for result in results {
-            let (status, code) = match &result.outcome {
-                Outcome::Accepted => ("accepted", ""),
-                Outcome::Duplicate => ("duplicate", ""),
-                Outcome::Quarantined(reason) => ("quarantined", reason.code.as_str()),
-                Outcome::Rejected(reason) => ("rejected", reason.code.as_str()),
-            };
-            match counts
-                .iter_mut()
-                .find(|known| (known.0, known.1) == (status, code))
-            {
-                Some(known) => known.2 += 1,
-                None => counts.push((status, code, 1)),
-            }
+    fn with_label_sets(label_sets: u32) -> Telemetry {
+        Telemetry {
+            numbers: Arc::new(Numbers::new(usize::try_from(label_sets).unwrap_or(usize::MAX))),
+            observed: Mutex::default(),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            tracer: OnceLock::new(),
+            exports_failed: AtomicU64::new(0),
         }
-        for (status, code, count) in counts {
-            self.events.add(
-                count,
-                &[
-                    KeyValue::new("partner", partner.to_owned()),
-                    KeyValue::new("status", status),
-                    KeyValue::new("code", code),
-                ],
-            );
+    }
+
+    /// Begins to send metrics and spans, inside a tokio runtime. May be called once.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no TLS to be had.
+    pub fn export(self: &Arc<Telemetry>, export: Export) -> Result<Exporting, TelemetryError> {
+        let (tracer, spans) = Tracer::new(export.trace_one_in);
+        if self.tracer.set(tracer).is_err() {
+            return Err(TelemetryError("it is exported already".to_owned()));
         }
-        self.request_duration.record(duration.as_secs_f64(), &[]);
+        let exporter = otlp::Exporter::new(Arc::clone(self), export, spans)
+            .map_err(|error| TelemetryError(error.to_string()))?;
+        let (stop, stopped) = watch::channel(false);
+        Ok(Exporting {
+            stop,
+            task: tokio::spawn(exporter.run(stopped)),
+        })
+    }
+
+    fn started_at(&self) -> SystemTime {
+        self.started_at
+    }
+
+    /// The numbers of the events of these names; `since` names their schema. All of them registered ones or
+    /// [`OTHER`].
+    pub fn events(&self, partner: &str, event_type: &str, since: &str) -> Arc<EventPage> {
+        self.numbers.events.page([partner, event_type, since])
+    }
+
+    /// `partner` is a registered one.
+    pub fn partner(&self, partner: &str) -> TimesPage {
+        self.numbers.partners.page([partner])
+    }
+
+    /// `label` is `NAME@VERSION` of a registered plugin.
+    pub fn plugin(&self, label: &str) -> PluginPage {
+        let (plugin, version) = label.rsplit_once('@').unwrap_or((label, ""));
+        self.numbers.plugins.page([plugin, version])
+    }
+
+    /// `destination` is one of the configuration.
+    pub fn destination(&self, destination: &str) -> DestinationPage {
+        self.numbers.destinations.page([destination])
+    }
+
+    /// Counts a request by its key's id; both are registered.
+    pub fn key_used(&self, partner: &str, key: &str) {
+        self.numbers.keys.page([partner, key]).numbers.count();
+    }
+
+    pub fn http(&self) -> &Arc<HttpNumbers> {
+        &self.numbers.http
     }
 
     /// Counts an event whose app version cannot be read. `partner` is a registered one.
     pub fn unreadable_version(&self, partner: &str) {
-        self.unreadable_versions
-            .add(1, &[KeyValue::new("partner", partner.to_owned())]);
+        let page = self.numbers.unreadable_versions.page([partner]);
+        page.numbers.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts an event that a route's plugin drops on purpose. `route` is a registered one.
     pub fn dropped(&self, route: &str) {
-        self.dropped.add(1, &[KeyValue::new("route", route.to_owned())]);
+        let page = self.numbers.dropped.page([route]);
+        page.numbers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A total that is read when metrics are asked for.
-    pub fn observe_total(
-        &self,
-        name: &'static str,
-        description: &'static str,
-        read: impl Fn() -> Vec<Reading> + Send + Sync + 'static,
-    ) {
-        self.meter
-            .u64_observable_counter(name)
-            .with_description(description)
-            .with_callback(move |observer| observe_all(observer, read()))
-            .build();
-    }
-
-    /// A value that is read when metrics are asked for.
+    /// A number that is read when metrics are asked for.
     pub fn observe(
         &self,
-        name: &'static str,
-        description: &'static str,
+        instrument: &'static Instrument,
         read: impl Fn() -> Vec<Reading> + Send + Sync + 'static,
     ) {
-        self.meter
-            .u64_observable_gauge(name)
-            .with_description(description)
-            .with_callback(move |observer| observe_all(observer, read()))
-            .build();
+        self.observed.lock().push(Observed {
+            instrument,
+            read: Box::new(read),
+        });
     }
 
-    /// All metrics in Prometheus' text form; a comment in their place where an instrument cannot be encoded.
+    fn gather(&self) -> Vec<Family> {
+        let mut families = Vec::new();
+        self.numbers.read(&mut families);
+        for observed in self.observed.lock().iter() {
+            let mut family = Family::of(observed.instrument);
+            for (value, labels) in (observed.read)() {
+                let labels: Vec<Label> = labels.into_iter().map(Label::Owned).collect();
+                family.push(labels, Value::Whole(value));
+            }
+            families.push(family);
+        }
+        let mut dropped = Family::of(&catalogue::TELEMETRY_DROPPED);
+        let spans = self.tracer.get().map_or(0, |tracer| tracer.dropped());
+        dropped.push(["spans".into()], Value::Whole(spans));
+        let exports = self.exports_failed.load(Ordering::Relaxed);
+        dropped.push(["exports".into()], Value::Whole(exports));
+        families.push(dropped);
+        process::read(self.started, &mut families);
+        families
+    }
+
+    /// All metrics in Prometheus' text form; a comment in their place where one cannot be encoded.
     pub fn prometheus_text(&self) -> String {
-        prometheus::TextEncoder::new()
-            .encode_to_string(&self.registry.gather())
-            .unwrap_or_else(|error| format!("# metrics cannot be encoded: {error}\n"))
+        text::write(&self.gather())
     }
 }
 
-fn observe_all(observer: &dyn AsyncInstrument<u64>, readings: Vec<Reading>) {
-    for (value, labels) in readings {
-        let labels: Vec<KeyValue> = labels
-            .into_iter()
-            .map(|(name, value)| KeyValue::new(name, value))
-            .collect();
-        observer.observe(value, &labels);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Outcome;
+
+    #[test]
+    fn a_million_random_names_make_no_more_series_than_the_cap() {
+        let telemetry = Telemetry::new(50);
+        for number in 0..1_000_000_u32 {
+            let name = format!("n{}", number.wrapping_mul(2_654_435_761));
+            let mut tally = Tally::new(telemetry.events(&name, &name, &name));
+            tally.count(&Outcome::Accepted, 10);
+            tally.close(Duration::from_millis(1));
+        }
+        let text = telemetry.prometheus_text();
+        let series = text
+            .lines()
+            .filter(|line| line.starts_with("headworks_events_total{"))
+            .count();
+        assert_eq!(series, 51, "50 and other");
+        let of_other = "headworks_events_total{partner=\"other\",type=\"other\",since=\"other\",status=\"accepted\",code=\"\"} 999950";
+        assert!(text.contains(of_other), "{text}");
+        let lines = text.lines().count();
+        assert!(lines < 51 * 20 + 400, "{lines}");
     }
-}
 
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
-}
+    #[test]
+    fn labels_are_escaped_and_units_are_in_the_names() {
+        let telemetry = Telemetry::new(10);
+        let page = telemetry.partner("a\"b\\c\nd");
+        page.numbers.record(Duration::from_millis(30));
+        let text = telemetry.prometheus_text();
+        assert!(
+            text.contains(
+                "headworks_request_duration_seconds_bucket{partner=\"a\\\"b\\\\c\\nd\",le=\"0.05\"} 1"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("headworks_request_duration_seconds_sum{partner=\"a\\\"b\\\\c\\nd\"} 0.03"));
+        assert!(text.contains("# TYPE process_cpu_time_seconds_total counter"));
+    }
 
-/// Sends log lines to standard error. `level` is a filter such as `info` or `headworks=debug,warn`.
-///
-/// # Errors
-///
-/// Where `level` is no filter.
-pub fn start_logging(level: &str, format: LogFormat) -> Result<(), TelemetryError> {
-    use tracing_subscriber::{EnvFilter, fmt};
-    let filter = EnvFilter::try_new(level).map_err(|error| TelemetryError(format!("{level:?}: {error}")))?;
-    let base = fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    let started = match format {
-        LogFormat::Text => base
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .try_init(),
-        LogFormat::Json => base.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| TelemetryError(error.to_string()))
+    #[test]
+    fn every_instrument_has_a_name_of_its_own() {
+        let mut names: Vec<String> = catalogue::ALL.iter().map(Instrument::prometheus_name).collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+        assert!(names.iter().all(|name| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        }));
+    }
 }

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -12,7 +15,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
 
 use super::{
-    ComponentFacts, CounterReading, PluginHealth, Prepared, TransformSettings,
+    ComponentFacts, CounterReading, LoadCounts, PluginHealth, Prepared, TransformSettings,
     account::{CallCount, VersionAccount},
     bindings::PluginPre,
     cache::{self, Cache},
@@ -46,6 +49,15 @@ pub(super) struct Core {
     logs: Mutex<HashMap<PluginName, Arc<KeptLog>>>,
     /// By label: versions that ran on this node since it started.
     accounts: Mutex<HashMap<Arc<str>, Arc<VersionAccount>>>,
+    loads: Loads,
+}
+
+/// Where loaded components came from.
+#[derive(Default)]
+struct Loads {
+    compiled: AtomicU64,
+    disk: AtomicU64,
+    memory: AtomicU64,
 }
 
 /// What makes two preparations the same.
@@ -82,6 +94,7 @@ impl Core {
             counters: Mutex::default(),
             logs: Mutex::default(),
             accounts: Mutex::default(),
+            loads: Loads::default(),
         })
     }
 
@@ -146,6 +159,15 @@ impl Core {
         Some(account.health())
     }
 
+    pub(super) fn loads(&self) -> LoadCounts {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        LoadCounts {
+            compiled: read(&self.loads.compiled),
+            disk: read(&self.loads.disk),
+            memory: read(&self.loads.memory),
+        }
+    }
+
     pub(super) fn counters(&self) -> Vec<CounterReading> {
         let plugins: Vec<_> = self
             .counters
@@ -182,6 +204,7 @@ impl Core {
     ) -> Result<Arc<Loaded>, Problem> {
         let digest = facts.digest;
         if let Some(loaded) = self.loaded.lock().get(&digest).and_then(Weak::upgrade) {
+            self.loads.memory.fetch_add(1, Ordering::Relaxed);
             return Ok(loaded);
         }
         let cached = {
@@ -189,6 +212,7 @@ impl Core {
             blocking(move || core.link_cached(&digest)).await?
         };
         if let Some(loaded) = cached {
+            self.loads.disk.fetch_add(1, Ordering::Relaxed);
             return loaded;
         }
         let compiled = {
@@ -199,6 +223,7 @@ impl Core {
                 .map_err(|error| unusable(&error))?;
             compile::compile(&self.compiler, component).await?
         };
+        self.loads.compiled.fetch_add(1, Ordering::Relaxed);
         let core = Arc::clone(self);
         blocking(move || core.link_new(&digest, &compiled)).await?
     }

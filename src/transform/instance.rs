@@ -133,7 +133,7 @@ impl Instance {
             Err(error) => {
                 cause = Cause::of(&error, self.store.data().memory.denied_cap());
                 let text = failure_text(&self.store, &error);
-                (Err(PluginFailure::Failed(text)), false)
+                (Err(PluginFailure::Trapped(text)), false)
             }
         };
         let state = self.store.data_mut();

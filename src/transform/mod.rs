@@ -58,8 +58,19 @@ pub struct ComponentFacts {
 pub enum PluginFailure {
     /// The plugin says that the event cannot be transformed.
     Rejected(String),
-    /// The plugin is at fault: trap, time, memory, a limit, or `broken`.
+    /// The plugin is at fault: a limit of its outputs, or `broken`.
     Failed(String),
+    /// The plugin is at fault, and its instance is gone: trap, time, memory.
+    Trapped(String),
+}
+
+/// How often a component became native code since the start, by where that came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadCounts {
+    pub compiled: u64,
+    pub disk: u64,
+    /// It was there already.
+    pub memory: u64,
 }
 
 /// A counter that a plugin made.
@@ -116,6 +127,10 @@ impl Transformer {
     }
 
     /// The counters of all plugins, each plugin's in the order of their names.
+    pub fn loads(&self) -> LoadCounts {
+        self.core.loads()
+    }
+
     pub fn counters(&self) -> Vec<CounterReading> {
         self.core.counters()
     }

@@ -54,7 +54,11 @@ pub(super) struct Books {
 /// One worker's instance. Apart from its neighbours in the cache: workers share none.
 #[derive(Default)]
 #[repr(align(128))]
-struct Slot(Mutex<Option<Box<Instance>>>);
+struct Slot {
+    instance: Mutex<Option<Box<Instance>>>,
+    /// Of the instance that waits.
+    memory_bytes: AtomicUsize,
+}
 
 /// For whom a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +101,7 @@ impl Prepared {
             slots: (0..slots()).map(|_| Slot::default()).collect(),
         };
         let first = prepared.start().map_err(|error| prepared.refuse(error))?;
-        *prepared.slot(0).0.lock() = Some(first);
+        *prepared.slot(0).instance.lock() = Some(first);
         prepared.books.account.made_instance(0);
         Ok(prepared)
     }
@@ -135,7 +139,7 @@ impl Prepared {
         let first = thread_index();
         let slots = self.slots.len();
         for offset in 0..slots {
-            if let Some(mut held) = self.slot(first + offset).0.try_lock() {
+            if let Some(mut held) = self.slot(first + offset).instance.try_lock() {
                 return self.transform_in(first + offset, &mut held, event, purpose);
             }
         }
@@ -188,10 +192,19 @@ impl Prepared {
         self.books.account.health()
     }
 
+    /// The memory of the largest of its instances, after its last call.
+    pub fn memory_bytes(&self) -> usize {
+        let sizes = self
+            .slots
+            .iter()
+            .map(|slot| slot.memory_bytes.load(Ordering::Relaxed));
+        sizes.max().unwrap_or_default()
+    }
+
     /// Frees the instances that wait; those that run are left alone.
     pub(super) fn release_idle(&self) {
         for slot in &self.slots {
-            if let Some(mut held) = slot.0.try_lock() {
+            if let Some(mut held) = slot.instance.try_lock() {
                 *held = None;
             }
         }
@@ -234,6 +247,9 @@ impl Prepared {
                 if reusable {
                     *held = Some(instance);
                 }
+                self.slot(index)
+                    .memory_bytes
+                    .store(memory_bytes, Ordering::Relaxed);
                 self.write_log(event, &log);
                 (result, cause)
             }
@@ -283,7 +299,9 @@ impl Prepared {
     fn keep_failure(&self, event: &Validated, failure: &PluginFailure) {
         let (level, text) = match failure {
             PluginFailure::Rejected(text) => (LogLevel::Warn, format!("rejected the event: {text}")),
-            PluginFailure::Failed(text) => (LogLevel::Error, format!("failed: {text}")),
+            PluginFailure::Failed(text) | PluginFailure::Trapped(text) => {
+                (LogLevel::Error, format!("failed: {text}"))
+            }
         };
         self.keep_line(event, level, log::escaped(&text));
     }

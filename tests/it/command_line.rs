@@ -98,7 +98,7 @@ fn a_configuration_is_checked_whole() {
     );
     let output = headworks(folder.path(), &["config", "check", "good.toml"]);
     assert_eq!(succeeded(&output), "good.toml is in order\n");
-    assert!(said(&output).starts_with("warning: telemetry.otlp_endpoint has no effect"));
+    assert!(said(&output).starts_with("warning: telemetry.otlp_endpoint names port 4317"));
 
     for arguments in [
         &["config", "check", "bad.toml"][..],

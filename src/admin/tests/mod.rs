@@ -153,6 +153,7 @@ impl Api {
         }
         let sealer = Sealer::from_file(&directory.path().join("sealing-key")).expect("a sealing key");
         let state = AdminState {
+            tap: Arc::default(),
             registry: registry.clone(),
             limits: Arc::new(Limits {
                 schema_bytes: ByteSize(20_000),

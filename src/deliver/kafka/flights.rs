@@ -56,6 +56,10 @@ impl Flights {
     }
 
     /// Keeps a record until there is room. Gives it back where too much waits already, or for ever.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the record is moved either way; a box would cost those that find room"
+    )]
     pub(super) fn wait(&mut self, record: Waiting) -> Result<(), Waiting> {
         let bytes = self.bytes + record.record.value.len();
         if self.is_closed || bytes > self.bytes_max {

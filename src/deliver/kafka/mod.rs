@@ -26,6 +26,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use rdkafka::producer::{BaseProducer, Producer as _};
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -83,6 +84,23 @@ enum Gate {
     },
     Spooling,
     Closed,
+}
+
+/// How many brokers answer; blocks for up to `timeout`. The error is for the operator, without secrets.
+pub(super) fn brokers_seen(
+    brokers: &str,
+    settings: &BTreeMap<String, Secret>,
+    timeout: Duration,
+) -> Result<usize, String> {
+    let options = options::options(brokers, settings)?;
+    let producer: BaseProducer = options
+        .config
+        .create()
+        .map_err(|error| options::explain(&error))?;
+    let metadata = producer.client().fetch_metadata(None, timeout);
+    metadata
+        .map(|metadata| metadata.brokers().len())
+        .map_err(|error| format!("the brokers {brokers} do not answer: {error}"))
 }
 
 impl KafkaDestination {

@@ -38,13 +38,17 @@ pub struct Sample {
 impl Gateway {
     /// All samples of one metric.
     pub async fn metric(&self, name: &str) -> Vec<Sample> {
+        let text = self.metrics_text().await;
+        text.lines().filter_map(|line| sample(line, name)).collect()
+    }
+
+    pub async fn metrics_text(&self) -> String {
         let answer = reqwest::get(format!("{}/metrics", self.admin_url())).await;
-        let text = answer
+        answer
             .expect("metrics are open to all")
             .text()
             .await
-            .expect("metrics are text");
-        text.lines().filter_map(|line| sample(line, name)).collect()
+            .expect("metrics are text")
     }
 
     pub async fn accounts(&self, destination: &str) -> Accounts {

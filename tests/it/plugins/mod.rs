@@ -107,7 +107,7 @@ fn only_body(outputs: Result<Vec<Output>, PluginFailure>) -> String {
 /// The text of a call that failed by the plugin's fault.
 fn failure(result: Result<Vec<Output>, PluginFailure>) -> String {
     match result {
-        Err(PluginFailure::Failed(text)) => text,
+        Err(PluginFailure::Failed(text) | PluginFailure::Trapped(text)) => text,
         other => panic!("a failure, not {other:?}"),
     }
 }
