@@ -134,6 +134,28 @@ pub const DEPTH_CEILING: u32 = 128;
 pub const PLUGIN_MEMORY_BYTES_CEILING: u64 = 1 << 30;
 /// Nested arrays and objects in a schema: its compiler descends one frame a level.
 pub const SCHEMA_DEPTH: u32 = 128;
+/// Schemas that the references of one may lead to …
+pub const REFERENCED_SCHEMAS: usize = 200;
+/// … and the bytes of their texts.
+pub const REFERENCED_BYTES: usize = 4 << 20;
+/// Subschemas that one value may be checked by, references followed: past that a small schema costs any time.
+pub const SCHEMA_STEPS: f64 = 50_000.0;
+/// Subschemas that an event may be checked by on the way to one value, nested as deeply as events may be.
+pub const SCHEMA_STEPS_NESTED: f64 = 10_000_000.0;
+/// Processor time of checking and compiling the schemas of one registration …
+pub const SCHEMA_CHECK_CPU_S: u64 = 8;
+/// … its real time …
+pub const SCHEMA_CHECK_WALL_S: u64 = 10;
+/// … its private memory …
+pub const SCHEMA_CHECK_MEMORY_BYTES: u64 = 256 * MIB;
+/// … and what it says.
+pub const SCHEMA_CHECKED_BYTES: u64 = 4 * MIB;
+/// What a compiled schema may really take: this …
+pub const COMPILED_SCHEMA_BYTES_SLACK: usize = 16 << 20;
+/// … and so many times what it is taken to take for its text.
+pub const COMPILED_SCHEMA_BYTES_EXCESS: usize = 2;
+/// Schemas that are registered at once.
+pub const SCHEMAS_AT_ONCE: usize = 100;
 /// A compiled schema is taken to need this much memory (measured: 38 KiB for 1.7 KiB of text) …
 pub const COMPILED_SCHEMA_BYTES_BASE: usize = 4 << 10;
 /// … and this much for each byte of its text.
@@ -156,9 +178,28 @@ pub const VIOLATION_MESSAGE_CHARACTERS: usize = 300;
 pub const PATTERN_STEPS: usize = 10_000;
 /// `id`, `source`, `subject`, `time` and `appversion` of one event.
 pub const ATTRIBUTE_BYTES: usize = 1024;
-/// Bodies of all requests in flight together, as sent; past it a request is refused as overload. Where one body may be
-/// larger than this, one at a time still passes.
+/// Bodies of all requests in flight together, the larger of as sent and decompressed; past it a request is refused as
+/// overload. Where one body may be larger than this, one at a time still passes. A partner may hold as much as is still
+/// free.
 pub const BODIES_IN_FLIGHT_BYTES: u64 = 512 * MIB;
+/// Requests under way together; past it one is refused as overload. A partner may hold as many as are still free.
+pub const REQUESTS_IN_FLIGHT: u64 = 16_384;
+/// Connections for lines; never more than `limits.connections`.
+pub const LINE_CONNECTIONS: u32 = 4096;
+/// How long one of them may rest between two lines.
+pub const LINE_IDLE_S: u64 = 600;
+/// How long lines wait for their partner's rate or share, unread behind them, before they are refused.
+pub const LINE_WAIT_S: u64 = 60;
+/// What is read ahead of one connection for lines …
+pub const LINES_READ_BYTES: usize = 256 << 10;
+/// … and how much of a line it may hold outside its partner's share.
+pub const LINE_BYTES_FREE: usize = 16 << 10;
+/// The file of the partners' counts of a day.
+pub const QUOTA_FILE_BYTES: u64 = 64 * MIB;
+/// A body may become so many times larger by decompression …
+pub const DECOMPRESSION_RATIO: u64 = 100;
+/// … or, however small it was sent, this large.
+pub const DECOMPRESSED_BYTES_FREE: u64 = MIB;
 /// Members of a query string; finding a member among its siblings is linear.
 pub const QUERY_MEMBERS: usize = 1000;
 /// Steps through a schema that one query string may cost.

@@ -1,6 +1,9 @@
 use std::process::ExitCode;
 
-use headworks::{cli, transform, validate::compatibility};
+use headworks::{
+    cli, transform,
+    validate::{check, compatibility},
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -9,6 +12,7 @@ fn main() -> ExitCode {
     let argument = std::env::args_os().nth(1).unwrap_or_default();
     match argument.to_str() {
         Some(transform::child::ARGUMENT) => transform::child::run(),
+        Some(check::ARGUMENT) => check::run(),
         Some(compatibility::child::ARGUMENT) => compatibility::child::run(),
         _ => cli::main(),
     }

@@ -105,6 +105,7 @@ codes! {
     SchemaInvalid "schema-invalid" 422 No "The schema cannot be used";
     UpgradeRefused "upgrade-refused" 422 No "The upgrade does not lead to the newer schema";
     SchemaIncompatible "schema-incompatible" 409 No "The schema refuses what it must accept";
+    SchemaReferenced "schema-referenced" 409 No "Other schemas refer to the schema";
     CompatibilityUnknown "compatibility-unknown" 409 No "Compatibility could not be proved";
     ComponentInvalid "component-invalid" 422 No "The upload is no plugin of this contract";
     ComponentImportForbidden "component-import-forbidden" 422 No "The component imports what no plugin may";

@@ -16,7 +16,7 @@ use std::{
 use headworks::{
     event::AppVersion,
     validate::{
-        check_schema,
+        Texts, check_schema,
         compatibility::{Source, Verdict, compare},
     },
 };
@@ -153,6 +153,6 @@ fn read(path: &Path) -> Option<Value> {
             "http://json-schema.org/draft-04/schema#".into(),
         );
     }
-    check_schema(&schema.to_string(), SCHEMA_BYTES_MAX).ok()?;
+    check_schema(&schema.to_string(), &Texts::default(), SCHEMA_BYTES_MAX).ok()?;
     Some(schema)
 }

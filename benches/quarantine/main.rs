@@ -17,7 +17,7 @@ use headworks::{
     event::{Attributes, Decoded, Reason},
     json::Document,
     limits::{ByteSize, Limits},
-    pipeline::{Pipeline, Tables, WebhookIds},
+    pipeline::{Memory, Pipeline, Tables, WebhookIds},
     problem::Code,
     quarantine::{Filter, Kept, Quarantine},
     recent::Recent,
@@ -117,6 +117,8 @@ fn event(number: usize) -> Kept {
     let event = Decoded {
         partner: "haneul-app".parse().expect("a partner's name"),
         attributes: Attributes {
+            client_ip: None,
+            user_agent: None,
             id: format!("019a4c5e-7b1c-7d2e-9f00-{number:012}").into(),
             source: "/apps/haneul".to_owned(),
             event_type: format!("late.type-{}", number % TYPES)
@@ -280,7 +282,10 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         destinations,
         quarantine,
         recent,
-        webhook_ids,
+        Memory {
+            webhook_ids,
+            quotas: Arc::default(),
+        },
         Limits::default(),
         Arc::clone(&telemetry),
     );

@@ -87,6 +87,8 @@ impl Records {
         Record {
             about: Arc::new(RecordAttributes {
                 attributes: Arc::new(Attributes {
+                    client_ip: None,
+                    user_agent: None,
                     id: id.into(),
                     source: "/partners/haneul-app".to_owned(),
                     event_type: "app.page_view".parse().expect("a type"),

@@ -203,6 +203,8 @@ fn event(data: Document) -> Decoded {
     Decoded {
         partner: "haneul-app".parse().expect("the name is a partner's"),
         attributes: Arc::new(Attributes {
+            client_ip: None,
+            user_agent: None,
             id: "019a4c5e-7b1c-7d2e-9f00-0123456789ab".into(),
             source: "/apps/haneul".to_owned(),
             event_type: event_type(),

@@ -1,6 +1,6 @@
 //! `POST /v1/schemas/{type}/{since}/check`: what registering a schema would do.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use axum::{body::Body, extract::State as Extract};
 use bytes::Bytes;
@@ -14,9 +14,10 @@ use super::{
     answer::{Answer, json, not_found},
     body::Names,
     caller::{Caller, Publisher},
-    compatibility::{Comparison, Neighbour, compare},
+    compatibility::Comparison,
     listing::Query,
-    registration::Proposal,
+    registration::{DependentSchema, dependents, judge},
+    review::{Findings, Pair, Plan, Whole, compare, find, unusable},
     schemas::propose,
 };
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
     problem::{Code, Problem, ProblemBody},
     quarantine::Filter,
     recent::{RecentFilter, masked},
-    registry::model::State,
+    registry::model::{Compatibility, State},
     validate::{Compiled, compatibility::changes},
 };
 
@@ -53,6 +54,9 @@ pub struct Checked {
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
     compatibility: Vec<Comparison>,
+    /// Schemas that refer to it, and accept something else with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dependents: Vec<DependentSchema>,
     /// What differs from the version before it (or the text that it replaces).
     changes: Vec<Changed>,
     /// Events that passed lately and that this schema would be asked about.
@@ -113,22 +117,28 @@ pub async fn check(
     query.allow(&["source", "with"]);
     let (source, with) = (query.text("source"), query.text("with"));
     query.finish()?;
-    let proposal = propose(&admin, &caller.name, (event_type, since, source), body, false).await?;
+    let proposals = [propose(&admin, &caller.name, (event_type, since, source), body).await?];
+    let [proposal] = &proposals;
     let state = admin.registry.state();
-    let neighbours = match with {
-        Some(with) => vec![one_version(&state, &proposal, &with)?],
-        None => proposal.neighbours(&state),
+    let mut plan = Plan::of(&admin, &state, &proposals)?;
+    let mut findings = Findings::default();
+    plan.find_out(&admin, &mut findings).await?;
+    let judged = judge(&plan, &findings).err();
+    let dependents = dependents(&plan, &findings);
+    let planned = plan
+        .registered
+        .pop()
+        .ok_or_else(|| not_found("schema", "that was given"))?;
+    let pairs = match with {
+        Some(with) => vec![one_version(&admin, &state, &planned.whole, &with)?],
+        None => planned.pairs,
     };
-    let reports = compare(&admin, &proposal.key.event_type, &proposal.value, &neighbours).await;
-    let compatibility: Vec<Comparison> = neighbours
+    compare(&admin, pairs.iter(), &mut findings).await;
+    let compatibility: Vec<Comparison> = pairs
         .iter()
-        .filter_map(|neighbour| {
-            let report = reports.of(neighbour)?;
-            Some(Comparison::new(neighbour.known.value.0.since.clone(), report))
-        })
+        .filter_map(|pair| Some(Comparison::new(pair.with.clone(), findings.report(pair)?)))
         .collect();
-    let judged = proposal.judge(&state, &compatibility).err();
-    let trial = Trial::new(&proposal, &state)?;
+    let trial = Trial::new(&planned.whole, &state)?;
     let recent = trial.recent(&admin);
     let quarantined = trial.quarantined(&admin).await?;
     json(
@@ -141,41 +151,46 @@ pub async fn check(
             code: judged.as_ref().map(|problem| problem.code),
             detail: judged.map(|problem| problem.detail),
             compatibility,
-            changes: changed(&neighbours, &proposal.value),
+            dependents,
+            changes: changed(pairs.first()),
             recent,
             quarantined,
         },
     )
 }
 
-fn one_version(state: &State, proposal: &Proposal, with: &str) -> Result<Neighbour, Problem> {
-    let mut key = proposal.key.clone();
+fn one_version(admin: &AdminState, state: &State, whole: &Whole, with: &str) -> Result<Pair, Problem> {
+    let mut key = whole.key.clone();
     with.clone_into(&mut key.since);
-    let of_type = state.schemas.get(&key.event_type);
-    let known = of_type.and_then(|of_type| of_type.find(&key));
+    let known = find(&state.schemas, &key);
     let known = known.ok_or_else(|| not_found("schema", &format!("{}@{with}", key.event_type)))?;
-    Ok(Neighbour {
-        is_earlier: AppVersion::parse(with) <= AppVersion::parse(&proposal.key.since),
-        known: Arc::clone(known),
+    let other = Whole::of(known, &admin.references(state)).map_err(|faults| unusable(faults, ""))?;
+    let is_earlier = AppVersion::parse(with) <= AppVersion::parse(&whole.key.since);
+    let (with, new) = (other.key.since.clone(), whole.clone());
+    let (old, new) = if is_earlier { (other, new) } else { (new, other) };
+    Ok(Pair {
+        old,
+        new,
+        with,
+        is_replacement: false,
+        enforced: Compatibility::None,
     })
 }
 
-fn changed(neighbours: &[Neighbour], value: &Value) -> Vec<Changed> {
-    let Some(neighbour) = neighbours.first() else {
+/// What differs in the texts themselves: what they refer to has changes of its own.
+fn changed(pair: Option<&Pair>) -> Vec<Changed> {
+    let Some(pair) = pair else {
         return Vec::new();
     };
-    let other: Value = serde_json::from_str(&neighbour.known.value.1.text).unwrap_or_default();
-    let (old, new) = if neighbour.is_earlier {
-        (&other, value)
-    } else {
-        (value, &other)
-    };
-    let rows = changes(old, new).into_iter().map(|change| Changed {
-        pointer: change.pointer,
-        keyword: change.keyword,
-        before: change.before,
-        after: change.after,
-    });
+    let value = |whole: &Whole| serde_json::from_str::<Value>(&whole.schema.text).unwrap_or_default();
+    let rows = changes(&value(&pair.old), &value(&pair.new))
+        .into_iter()
+        .map(|change| Changed {
+            pointer: change.pointer,
+            keyword: change.keyword,
+            before: change.before,
+            after: change.after,
+        });
     rows.collect()
 }
 
@@ -195,9 +210,9 @@ struct Trial {
 type Failures = BTreeMap<(String, String), (u64, Bytes)>;
 
 impl Trial {
-    fn new(proposal: &Proposal, state: &State) -> Result<Trial, Problem> {
-        let key = &proposal.key;
-        let compiled = Compiled::new(&proposal.schema.text).map_err(|cause| {
+    fn new(whole: &Whole, state: &State) -> Result<Trial, Problem> {
+        let key = &whole.key;
+        let compiled = Compiled::with(&whole.schema.text, &whole.texts).map_err(|cause| {
             Problem::new(Code::SchemaInvalid, format!("the schema cannot be used: {cause}"))
         })?;
         let of_type = state.schemas.get(&key.event_type);

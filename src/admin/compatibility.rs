@@ -1,17 +1,15 @@
 //! How a schema compares with its neighbours: what is asked of the prover, and how the answer is shown.
 
-use std::{collections::HashMap, sync::Arc};
-
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{AdminState, registration::Known};
+use super::AdminState;
 use crate::{
     event::EventType,
     recent::RecentFilter,
-    registry::model::{Compatibility, Digest, State},
-    validate::compatibility::{Answer, Report, Source, Verdict as Proved, child::Pair},
+    registry::model::{Compatibility, State},
+    validate::compatibility::{Answer, Report, Verdict as Proved},
 };
 
 /// Recent events that a comparison tries where no proof is found.
@@ -118,69 +116,8 @@ fn verdict(answer: &Answer) -> Verdict {
     }
 }
 
-/// What was found of a new text and each of the texts beside it, by their digests, since the registry may change
-/// meanwhile, and by whether the other is the earlier: one text may stand on both sides.
-#[derive(Clone, Debug, Default)]
-pub struct Reports(HashMap<(Digest, bool), Arc<Report>>);
-
-impl Reports {
-    pub fn of(&self, neighbour: &Neighbour) -> Option<&Arc<Report>> {
-        self.0.get(&neighbour.key())
-    }
-}
-
-/// One text beside the new one.
-pub struct Neighbour {
-    pub known: Known,
-    /// The new text is of the later version (or takes the other's place).
-    pub is_earlier: bool,
-}
-
-impl Neighbour {
-    fn key(&self) -> (Digest, bool) {
-        (self.known.value.1.digest, self.is_earlier)
-    }
-}
-
-pub fn source_of(value: Value) -> Source {
-    Source {
-        root: Arc::new(value),
-        library: Arc::default(),
-    }
-}
-
-/// Compares a new text with its neighbours, in a process of its own.
-pub async fn compare(
-    admin: &AdminState,
-    event_type: &EventType,
-    value: &Value,
-    neighbours: &[Neighbour],
-) -> Reports {
-    let new = source_of(value.clone());
-    let events = recent_values(admin, event_type);
-    let mut keys = Vec::new();
-    let mut pairs = Vec::new();
-    for neighbour in neighbours {
-        let Neighbour { known, is_earlier } = neighbour;
-        let (_, schema) = &known.value;
-        let other = source_of(serde_json::from_str(&schema.text).unwrap_or_default());
-        let (old, new) = if *is_earlier {
-            (other, new.clone())
-        } else {
-            (new.clone(), other)
-        };
-        keys.push(neighbour.key());
-        pairs.push(Pair {
-            old,
-            new,
-            events: events.clone(),
-        });
-    }
-    let reports = (admin.actions.compare)(pairs).await;
-    Reports(keys.into_iter().zip(reports.into_iter().map(Arc::new)).collect())
-}
-
-fn recent_values(admin: &AdminState, event_type: &EventType) -> Vec<Value> {
+/// Recent data of a type, as values.
+pub fn recent_values(admin: &AdminState, event_type: &EventType) -> Vec<Value> {
     let filter = RecentFilter {
         event_type: Some(event_type.to_string()),
         ..RecentFilter::default()

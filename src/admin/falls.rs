@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::AdminState;
+use super::{
+    AdminState,
+    references::{SchemaName, referrers},
+};
 use crate::{
     event::AppVersion,
     limits::CHECKED_EVENTS,
@@ -17,6 +20,8 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub struct Deletion {
     falls: Vec<Falls>,
+    /// Schemas that refer to it: while there are any, it is deleted only with `force`.
+    referred_by: Vec<SchemaName>,
 }
 
 /// An app version that falls to another schema.
@@ -70,7 +75,10 @@ pub fn deletion(admin: &AdminState, state: &State, key: &SchemaKey) -> Deletion 
             events,
         })
         .collect();
-    Deletion { falls }
+    Deletion {
+        falls,
+        referred_by: referrers(admin, state, key),
+    }
 }
 
 /// Partners and app versions with their number of events.

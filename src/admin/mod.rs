@@ -20,7 +20,9 @@ mod precondition;
 mod probes;
 mod quarantine;
 mod recent;
+mod references;
 mod registration;
+mod review;
 mod routes;
 mod schemas;
 mod tail;
@@ -32,6 +34,7 @@ mod upgrades;
 
 use std::{collections::BTreeSet, future::Future, io, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use axum::{Router, middleware};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -52,16 +55,20 @@ use crate::{
     problem::{Fault, Problem},
     quarantine::{Filter, Item, Report, WholeItem},
     recent::{Recent, Tap},
-    registry::{Registry, seal::Sealer},
+    registry::{Registry, model::State, seal::Sealer},
     transform::{ComponentFacts, KeptLine},
-    validate::compatibility::{Report as SchemaReport, child::Pair},
+    validate::{
+        References,
+        check::Candidate,
+        compatibility::{Report as SchemaReport, child::Pair},
+    },
 };
 
 /// A function of another module that ends later.
 pub type Asynchronous<A, T> = Arc<dyn Fn(A) -> BoxFuture<'static, T> + Send + Sync>;
 
-/// Every fault of a schema's text that keeps it from being used.
-pub type SchemaCheck = Arc<dyn Fn(&str) -> Result<(), Vec<Fault>> + Send + Sync>;
+/// Every fault of each schema that keeps it from being used.
+pub type SchemaCheck = Asynchronous<Vec<Candidate>, Vec<Vec<Fault>>>;
 
 /// A page of quarantine, and where the next begins.
 pub type QuarantinePage = (Vec<Item>, Option<String>);
@@ -115,8 +122,8 @@ pub struct Actions {
     pub plugin_log: Arc<dyn Fn(&PluginName) -> Vec<Arc<KeptLine>> + Send + Sync>,
     /// Runs a version on events beside the active one.
     pub test_plugin: Asynchronous<PluginTest, Result<TrialReport, Problem>>,
-    /// May take long.
-    pub check_schema: SchemaCheck,
+    /// Compiles schemas; ends within 10 s.
+    pub check_schemas: SchemaCheck,
     /// Compares schemas; ends within 10 s.
     pub compare: Arc<dyn Fn(Vec<Pair>) -> BoxFuture<'static, Vec<SchemaReport>> + Send + Sync>,
     pub list_quarantine: Asynchronous<QuarantineQuery, Result<QuarantinePage, Problem>>,
@@ -141,6 +148,21 @@ pub struct AdminState {
     pub tap: Arc<Tap>,
     pub sealer: Sealer,
     pub actions: Arc<Actions>,
+    /// Of the state that was asked about last, to make the next from.
+    pub references: Arc<ArcSwap<References>>,
+}
+
+impl AdminState {
+    /// What refers to what in this state.
+    fn references(&self, state: &State) -> Arc<References> {
+        let (references, changed) = self.references.load().update(&state.schemas);
+        if changed.is_empty() {
+            return self.references.load_full();
+        }
+        let references = Arc::new(references);
+        self.references.store(Arc::clone(&references));
+        references
+    }
 }
 
 /// Requests under way at shutdown have this long.
@@ -193,9 +215,10 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(keys::revoke))
         .routes(routes!(types::list))
         .routes(routes!(types::get, types::put))
-        .routes(routes!(schemas::list))
+        .routes(routes!(schemas::list, schemas::put_many))
         .routes(routes!(schemas::list_of_type))
         .routes(routes!(schemas::get, schemas::put, schemas::delete))
+        .routes(routes!(references::get))
         .routes(routes!(upgrades::get, upgrades::put, upgrades::delete))
         .routes(routes!(check::check))
         .routes(routes!(plugins::list))

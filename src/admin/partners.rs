@@ -18,13 +18,16 @@ use crate::{
     event::PartnerName,
     limits::ATTRIBUTE_BYTES,
     problem::{Problem, ProblemBody},
-    registry::model::{Change, Digest, Partner, RateLimit, envelope::Envelope},
+    registry::model::{Change, Digest, Enrichment, Partner, RateLimit, envelope::Envelope},
 };
 
 /// Characters of any description.
 pub const DESCRIPTION_CHARACTERS_MAX: usize = 2000;
 const ORIGINS_MAX: usize = 100;
 const CERTIFICATES_MAX: usize = 100;
+const ENRICHMENTS_MAX: usize = 2;
+/// What a day's count can hold.
+const EVENTS_PER_DAY_MAX: u64 = 1_000_000_000_000;
 
 /// A partner with its name.
 #[derive(Serialize, ToSchema)]
@@ -138,6 +141,8 @@ fn read(value: &serde_json::Value) -> Result<Partner, Problem> {
         "rate_limit",
         "origins",
         "client_certificates",
+        "enrich",
+        "truncate_ip",
     ];
     if let Some(members) = Input::root(value, &faults).members(&names) {
         let description = members.get("description").text(DESCRIPTION_CHARACTERS_MAX);
@@ -164,13 +169,18 @@ fn read(value: &serde_json::Value) -> Result<Partner, Problem> {
         for digest in members.get("client_certificates").elements(CERTIFICATES_MAX) {
             partner.client_certificates.extend(digest.parsed::<Digest>());
         }
+        for added in members.get("enrich").elements(ENRICHMENTS_MAX) {
+            let added: Option<Enrichment> = added.choice(&["client_ip", "user_agent"]);
+            partner.enrich.extend(added);
+        }
+        partner.truncate_ip = members.get("truncate_ip").boolean().unwrap_or_default();
     }
     faults.into_result()?;
     Ok(partner)
 }
 
 fn rate_limit(input: &Input<'_>) -> Option<RateLimit> {
-    let members = input.members(&["events_per_s", "bytes_per_s", "burst"])?;
+    let members = input.members(&["events_per_s", "bytes_per_s", "burst", "events_per_day"])?;
     let small = |name| {
         let number = members.get(name).integer(1..=u64::from(u32::MAX));
         number.and_then(|number| u32::try_from(number).ok())
@@ -179,6 +189,7 @@ fn rate_limit(input: &Input<'_>) -> Option<RateLimit> {
         events_per_s: small("events_per_s"),
         bytes_per_s: members.get("bytes_per_s").integer(1..=u64::MAX),
         burst: small("burst"),
+        events_per_day: members.get("events_per_day").integer(1..=EVENTS_PER_DAY_MAX),
     })
 }
 

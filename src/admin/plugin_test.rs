@@ -184,6 +184,8 @@ fn one(element: &Input<'_>, data: Option<Bytes>, depth: u32) -> Option<Decoded> 
             time: text("time").unwrap_or_else(|| received.to_string()),
             subject: text("subject"),
             app_version: text("appversion"),
+            client_ip: None,
+            user_agent: None,
         }),
         partner,
         data: document,

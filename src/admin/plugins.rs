@@ -20,12 +20,13 @@ use super::{
 use crate::{
     event::PluginName,
     pipeline::ShadowReport,
-    problem::{Code, Problem, ProblemBody},
+    problem::{Code, Fault, Problem, ProblemBody},
     registry::{
         model::{Change, Digest, Plugin, PluginVersion, RolledBack},
         now,
     },
     transform,
+    validate::{Texts, check::Candidate},
 };
 
 /// How a plugin's active version fares on this node.
@@ -280,7 +281,7 @@ fn of_digest(plugin: &Plugin, digest: Digest) -> Option<&PluginVersion> {
 async fn accept(admin: &AdminState, by: &str, component: Bytes) -> Result<PluginVersion, Problem> {
     let facts = (admin.actions.compile)(component.clone()).await?;
     if let Some(schema) = transform::config_schema(&component)?
-        && let Err(faults) = (admin.actions.check_schema)(&schema)
+        && let Some(faults) = faults_of(admin, schema).await
     {
         return Err(Problem::new(
             Code::ComponentInvalid,
@@ -298,4 +299,14 @@ async fn accept(admin: &AdminState, by: &str, component: Bytes) -> Result<Plugin
         created: now(),
         by: by.to_owned(),
     })
+}
+
+/// What keeps a configuration's schema from being used; it is compiled in a child process, as every upload is.
+async fn faults_of(admin: &AdminState, schema: String) -> Option<Vec<Fault>> {
+    let candidate = Candidate {
+        text: schema.into(),
+        texts: Texts::default(),
+    };
+    let faults = (admin.actions.check_schemas)(vec![candidate]).await;
+    faults.into_iter().next().filter(|faults| !faults.is_empty())
 }

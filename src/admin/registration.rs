@@ -1,22 +1,20 @@
-//! What a registration comes to: which schemas a new one is compared with, and whether it is taken.
-
-use std::sync::Arc;
+//! Whether a registration is taken, and what is answered to it.
 
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    compatibility::{Comparison, Neighbour, Reports, Verdict, enforced},
+    AdminState,
+    compatibility::{Comparison, Verdict},
     precondition::Precondition,
+    review::{Findings, Pair, Plan, Planned, find},
 };
 use crate::{
-    event::{AppVersion, EventType},
+    event::EventType,
     problem::{Code, Problem},
-    registry::model::{Change, Compatibility, Digest, Schema, SchemaKey, State, Versioned},
+    registry::model::{Change, Digest, KeyedSchema, Schema, SchemaKey, State},
 };
-
-pub type Known = Arc<Versioned<(SchemaKey, Schema)>>;
 
 /// A schema that was registered.
 #[derive(Serialize, ToSchema)]
@@ -32,28 +30,85 @@ pub struct RegisteredSchema {
     compatibility: Vec<Comparison>,
 }
 
+/// A schema that refers to what was registered, and so accepts something else now.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct DependentSchema {
+    #[serde(rename = "type")]
+    #[schema(value_type = String)]
+    event_type: EventType,
+    since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    /// With what it accepted before, and with its neighbours where its type enforces a compatibility.
+    compatibility: Vec<Comparison>,
+}
+
+/// What was registered, and what that does to others.
+#[derive(Serialize, ToSchema)]
+pub struct Registration {
+    #[serde(flatten)]
+    registered: RegisteredSchema,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dependents: Vec<DependentSchema>,
+}
+
+/// Schemas that were registered at once, in the order in which they were given.
+#[derive(Serialize, ToSchema)]
+pub struct Registrations {
+    schemas: Vec<RegisteredSchema>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dependents: Vec<DependentSchema>,
+}
+
 /// A schema that somebody wants registered.
 pub struct Proposal {
     pub key: SchemaKey,
     pub schema: Schema,
     /// The schema's text, parsed.
     pub value: Value,
-    pub force: bool,
+}
+
+impl Proposal {
+    /// Whether the same is registered already, in whatever spelling.
+    pub fn is_registered(&self, state: &State) -> bool {
+        find(&state.schemas, &self.key).is_some_and(|known| {
+            serde_json::from_str::<Value>(&known.value.1.text).is_ok_and(|text| text == self.value)
+        })
+    }
 }
 
 /// What is answered to a registration.
-pub struct Registered {
+pub struct Decided {
+    /// Whether all of them are new.
     pub created: bool,
-    /// The entry that last changed the schema, where it is the same already.
+    /// The entry that last changed the schema, where all of them are registered already.
     pub unchanged: Option<u64>,
-    pub view: RegisteredSchema,
+    pub schemas: Vec<RegisteredSchema>,
+    pub dependents: Vec<DependentSchema>,
+}
+
+impl Decided {
+    pub fn one(self) -> Option<Registration> {
+        let registered = self.schemas.into_iter().next()?;
+        Some(Registration {
+            registered,
+            dependents: self.dependents,
+        })
+    }
+
+    pub fn all(self) -> Registrations {
+        Registrations {
+            schemas: self.schemas,
+            dependents: self.dependents,
+        }
+    }
 }
 
 /// Why a registration was not decided.
 pub enum Undecided {
     Refused(Problem),
-    /// The registry holds other neighbours than those that the text was compared with.
-    NeighboursChanged,
+    /// The registry holds something else than what the findings are about.
+    RegistryChanged,
 }
 
 impl From<Problem> for Undecided {
@@ -62,159 +117,194 @@ impl From<Problem> for Undecided {
     }
 }
 
-/// What stands in the way of a text, and by which code it is refused.
-fn code(verdict: Verdict) -> Code {
-    match verdict {
-        Verdict::No => Code::SchemaIncompatible,
-        _ => Code::CompatibilityUnknown,
+/// The change to be written, none where all is registered already.
+///
+/// # Errors
+///
+/// 409 where what is enforced is not proved, 412 where the precondition does not hold.
+pub fn decide(
+    admin: &AdminState,
+    state: &State,
+    proposals: &[Proposal],
+    precondition: &Precondition,
+    findings: &Findings,
+    force: bool,
+) -> Result<(Option<Change>, Decided), Undecided> {
+    let plan = Plan::of(admin, state, proposals)?;
+    if let [only] = &plan.registered[..] {
+        precondition.check(only.sequence)?;
     }
-}
-
-impl Proposal {
-    /// The text that this one replaces, or the versions right before and right after, of the same source.
-    pub fn neighbours(&self, state: &State) -> Vec<Neighbour> {
-        let of_type = state.schemas.get(&self.key.event_type);
-        if let Some(known) = of_type.and_then(|of_type| of_type.find(&self.key)) {
-            return vec![Neighbour {
-                known: Arc::clone(known),
-                is_earlier: true,
-            }];
-        }
-        let since = AppVersion::parse(&self.key.since);
-        let mut before: Option<&Known> = None;
-        let mut after: Option<&Known> = None;
-        let version = |known: &Known| AppVersion::parse(&known.value.0.since);
-        for known in of_type.iter().flat_map(|of_type| &of_type.schemas) {
-            if known.value.0.source != self.key.source {
-                continue;
-            }
-            if version(known) < since {
-                before = before
-                    .filter(|best| version(best) > version(known))
-                    .or(Some(known));
-            } else {
-                after = after
-                    .filter(|best| version(best) < version(known))
-                    .or(Some(known));
-            }
-        }
-        let neighbour = |known: &Known, is_earlier| Neighbour {
-            known: Arc::clone(known),
-            is_earlier,
-        };
-        before
-            .map(|known| neighbour(known, true))
-            .into_iter()
-            .chain(after.map(|known| neighbour(known, false)))
-            .collect()
+    if !plan.is_answered(findings) {
+        return Err(Undecided::RegistryChanged);
     }
-
-    /// How it compares with its neighbours; none where one of them was not compared.
-    pub fn comparisons(&self, state: &State, reports: &Reports) -> Option<Vec<Comparison>> {
-        self.neighbours(state)
+    let judged = judge(&plan, findings);
+    let forced = judged.is_err();
+    if !force {
+        judged?;
+    }
+    let decided = Decided {
+        created: plan.registered.iter().all(|planned| planned.sequence.is_none()),
+        unchanged: plan
+            .registered
             .iter()
-            .map(|neighbour| {
-                let report = reports.of(neighbour)?;
-                Some(Comparison::new(neighbour.known.value.0.since.clone(), report))
+            .all(|planned| planned.is_unchanged)
+            .then(|| {
+                plan.registered
+                    .iter()
+                    .filter_map(|planned| planned.sequence)
+                    .max()
             })
-            .collect()
-    }
-
-    /// Whether the text may be registered; 409 where what is enforced does not hold.
-    pub fn judge(&self, state: &State, comparisons: &[Comparison]) -> Result<(), Problem> {
-        let SchemaKey {
-            event_type, since, ..
-        } = &self.key;
-        let of_type = state.schemas.get(event_type);
-        let replaced = of_type.and_then(|of_type| of_type.find(&self.key));
-        let (enforced, replaced) = match replaced {
-            Some(known) => (Compatibility::Backward, Some(&known.value.0.since)),
-            None => (enforced(state, event_type), None),
-        };
-        let broken = comparisons
+            .flatten(),
+        schemas: plan
+            .registered
             .iter()
-            .filter_map(|comparison| Some((comparison, comparison.breaks(enforced)?)))
-            .min_by_key(|(_, verdict)| *verdict == Verdict::Unknown);
-        let Some((comparison, verdict)) = broken else {
-            return Ok(());
-        };
-        let enforced = format!("{enforced:?}").to_lowercase();
-        let detail = match (replaced, verdict) {
-            (Some(since), Verdict::No) => format!(
-                "{event_type}@{since} would refuse what it accepts now; register the text for a later version, or \
-                 give force=true as an operator"
-            ),
-            (Some(since), _) => format!(
-                "{event_type}@{since} is registered with another text, and it is not proved that the new one accepts \
-                 all that the old one accepts; register it for a later version, or give force=true as an operator"
-            ),
-            (None, Verdict::No) => format!(
-                "the type enforces {enforced} compatibility, and {since} does not have it with {event_type}@{}; mend \
-                 the text, or give force=true as an operator to register it all the same",
-                comparison.with
-            ),
-            (None, _) => format!(
-                "the type enforces {enforced} compatibility, and it is not proved with {event_type}@{}; give \
-                 force=true as an operator to register it all the same",
-                comparison.with
-            ),
-        };
-        let mut problem = Problem::new(code(verdict), detail);
-        problem.compatibility = serde_json::to_value(comparisons).ok().map(Box::new);
-        Err(problem)
-    }
+            .map(|planned| view(planned, findings))
+            .collect(),
+        dependents: dependents(&plan, findings),
+    };
+    let changed = plan
+        .registered
+        .into_iter()
+        .filter(|planned| !planned.is_unchanged);
+    let mut schemas: Vec<KeyedSchema> = changed
+        .map(|planned| KeyedSchema {
+            key: planned.whole.key,
+            schema: planned.whole.schema,
+        })
+        .collect();
+    let change = match schemas.len() {
+        0 => None,
+        1 => schemas
+            .pop()
+            .map(|KeyedSchema { key, schema }| Change::PutSchema { key, schema, forced }),
+        _ => Some(Change::PutSchemas { schemas, forced }),
+    };
+    Ok((change, decided))
+}
 
-    /// The change to be written, none where the same is registered already.
-    ///
-    /// # Errors
-    ///
-    /// 409 where what is enforced is not proved, 412 where the precondition does not hold.
-    pub fn decide(
-        &self,
-        state: &State,
-        precondition: &Precondition,
-        reports: &Reports,
-    ) -> Result<(Option<Change>, Registered), Undecided> {
-        let of_type = state.schemas.get(&self.key.event_type);
-        let known = of_type.and_then(|of_type| of_type.find(&self.key));
-        precondition.check(known.map(|known| known.sequence))?;
-        let comparisons = self
-            .comparisons(state, reports)
-            .ok_or(Undecided::NeighboursChanged)?;
-        if let Some(known) = known {
-            let (key, schema) = &known.value;
-            let same = serde_json::from_str::<Value>(&schema.text).is_ok_and(|text| text == self.value);
-            if same {
-                let registered = Registered {
-                    created: false,
-                    unchanged: Some(known.sequence),
-                    view: view(key, schema, comparisons),
-                };
-                return Ok((None, registered));
-            }
-        }
-        let judged = self.judge(state, &comparisons);
-        let forced = judged.is_err();
-        if !self.force {
-            judged?;
-        }
-        let key = known.map_or(&self.key, |known| &known.value.0).clone();
-        let registered = Registered {
-            created: known.is_none(),
-            unchanged: None,
-            view: view(&key, &self.schema, comparisons),
+/// Whether it may be registered without force.
+///
+/// # Errors
+///
+/// 409 where what is enforced does not hold, for a schema itself or for one that refers to it; 422 where an upgrade
+/// would not do any more.
+pub fn judge(plan: &Plan, findings: &Findings) -> Result<(), Problem> {
+    let broken = |planned: &Planned| {
+        let broken = planned
+            .pairs
+            .iter()
+            .filter_map(|pair| {
+                let comparison = Comparison::new(pair.with.clone(), findings.report(pair)?);
+                Some((
+                    pair.is_replacement,
+                    pair.enforced,
+                    comparison.breaks(pair.enforced)?,
+                    comparison.with,
+                ))
+            })
+            .min_by_key(|(_, _, verdict, _)| *verdict == Verdict::Unknown);
+        broken.map(|broken| (planned.whole.key.clone(), broken, comparisons(planned, findings)))
+    };
+    let own = plan
+        .registered
+        .iter()
+        .find_map(broken)
+        .map(|broken| (broken, false));
+    let others = || {
+        plan.dependents
+            .iter()
+            .find_map(broken)
+            .map(|broken| (broken, true))
+    };
+    if let Some(((key, (is_replacement, enforced, verdict, with), comparisons), is_dependent)) =
+        own.or_else(others)
+    {
+        let enforced = format!("{enforced:?}").to_lowercase();
+        let what = broken_promise(&key, &with, &enforced, (is_dependent, is_replacement, verdict));
+        let code = match verdict {
+            Verdict::No => Code::SchemaIncompatible,
+            _ => Code::CompatibilityUnknown,
         };
-        let schema = self.schema.clone();
-        Ok((Some(Change::PutSchema { key, schema, forced }), registered))
+        let mut problem = Problem::new(code, what);
+        problem.compatibility = serde_json::to_value(comparisons).ok().map(Box::new);
+        return Err(problem);
+    }
+    if let Some((key, problem)) = plan.broken_upgrade(findings) {
+        let detail = format!(
+            "the upgrade to {}@{} would not do any more: {}",
+            key.event_type, key.since, problem.detail
+        );
+        return Err(Problem::new(Code::UpgradeRefused, detail).with_errors(problem.errors.clone()));
+    }
+    Ok(())
+}
+
+/// What would not hold any more, and what to do: `is_dependent`, whether it is the text that replaces another, and what
+/// was found.
+fn broken_promise(
+    key: &SchemaKey,
+    with: &str,
+    enforced: &str,
+    (is_dependent, is_replacement, verdict): (bool, bool, Verdict),
+) -> String {
+    let name = format!("{}@{}", key.event_type, key.since);
+    match (is_dependent, is_replacement, verdict) {
+        (false, true, Verdict::No) => format!(
+            "{name} would refuse what it accepts now; register the text for a later version, or give force=true \
+             as an operator"
+        ),
+        (false, true, _) => format!(
+            "{name} is registered with another text, and it is not proved that the new one accepts all that the \
+             old one accepts; register it for a later version, or give force=true as an operator"
+        ),
+        (false, false, Verdict::No) => format!(
+            "the type enforces {enforced} compatibility, and {} does not have it with {}@{with}; mend the text, \
+             or give force=true as an operator to register it all the same",
+            key.since, key.event_type
+        ),
+        (false, false, _) => format!(
+            "the type enforces {enforced} compatibility, and it is not proved with {}@{with}; give force=true as \
+             an operator to register it all the same",
+            key.event_type
+        ),
+        (true, true, Verdict::No) => format!(
+            "{name} refers to it, and would refuse what it accepts now; register the text for a later version, \
+             or give force=true as an operator"
+        ),
+        (true, false, Verdict::No) => format!(
+            "{name} refers to it, and would lose the {enforced} compatibility with {}@{with} that its type \
+             enforces; give force=true as an operator to register it all the same",
+            key.event_type
+        ),
+        (true, _, _) => format!(
+            "{name} refers to it, and its {enforced} compatibility with {with} is not proved; give force=true as \
+             an operator to register it all the same"
+        ),
     }
 }
 
-fn view(key: &SchemaKey, schema: &Schema, compatibility: Vec<Comparison>) -> RegisteredSchema {
+pub fn comparisons(planned: &Planned, findings: &Findings) -> Vec<Comparison> {
+    let comparison = |pair: &Pair| Some(Comparison::new(pair.with.clone(), findings.report(pair)?));
+    planned.pairs.iter().filter_map(comparison).collect()
+}
+
+pub fn dependents(plan: &Plan, findings: &Findings) -> Vec<DependentSchema> {
+    let view = |planned: &Planned| DependentSchema {
+        event_type: planned.whole.key.event_type.clone(),
+        since: planned.whole.key.since.clone(),
+        source: planned.whole.key.source.clone(),
+        compatibility: comparisons(planned, findings),
+    };
+    plan.dependents.iter().map(view).collect()
+}
+
+fn view(planned: &Planned, findings: &Findings) -> RegisteredSchema {
+    let key = &planned.whole.key;
     RegisteredSchema {
         event_type: key.event_type.clone(),
         since: key.since.clone(),
         source: key.source.clone(),
-        digest: schema.digest,
-        compatibility,
+        digest: planned.whole.schema.digest,
+        compatibility: comparisons(planned, findings),
     }
 }

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,20 +19,23 @@ use super::{
     answer::{Answer, etag, json, no_content, not_found, put_status, resource},
     body::{Names, named, parse, read},
     caller::{Caller, Publisher, Viewer},
-    compatibility::compare,
     falls::{Deletion, deletion},
+    input::{Faults, Input},
     listing::{Listing, Page, Query, page_of},
     precondition::Precondition,
-    registration::{Known, Proposal, RegisteredSchema, Undecided},
+    references::{SchemaName, referrers},
+    registration::{Decided, Proposal, Registration, Registrations, Undecided, decide},
+    review::{Findings, Known, Plan},
 };
 use crate::{
     event::{AppVersion, EventType},
-    limits::ATTRIBUTE_BYTES,
+    limits::{ATTRIBUTE_BYTES, ByteSize, SCHEMAS_AT_ONCE},
     problem::{Code, Problem, ProblemBody},
     registry::{
         model::{Change, Digest, Role, Schema, SchemaKey, State, TypeSchemas, Upgrade},
         now,
     },
+    validate::References,
 };
 
 const SINCE_CHARACTERS_MAX: usize = 100;
@@ -53,6 +57,9 @@ pub struct SchemaView {
     /// How events of the version before are brought to this one's form, where that was declared.
     #[serde(skip_serializing_if = "Option::is_none")]
     upgrade: Option<Upgrade>,
+    /// The schemas that refer to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    referred_by: Vec<SchemaName>,
 }
 
 /// Order of schemas in lists: type, source (those for any source first), version.
@@ -92,6 +99,7 @@ impl Cursor {
 /// A page of these types' schemas; the types come in the order of their names.
 fn listing<'s>(
     page: &Page,
+    references: &References,
     types: impl Iterator<Item = &'s Arc<TypeSchemas>>,
 ) -> Result<Listing<SchemaView>, Problem> {
     let after = page.after.as_deref().map(Cursor::decode).transpose()?;
@@ -117,6 +125,11 @@ fn listing<'s>(
             created: schema.created,
             by: schema.by.clone(),
             upgrade: of_type.upgrade(key).map(|known| known.value.1.clone()),
+            referred_by: references
+                .referrers(key)
+                .into_iter()
+                .map(SchemaName::from)
+                .collect(),
         };
         (cursor.encode(), view)
     })))
@@ -129,7 +142,7 @@ fn listing<'s>(
 pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     let page = page_of(query)?;
     let state = admin.registry.state();
-    listing(&page, state.schemas.values())?.answer()
+    listing(&page, &admin.references(&state), state.schemas.values())?.answer()
 }
 
 /// List the schemas of a type, by source and version.
@@ -144,7 +157,12 @@ pub async fn list_of_type(
 ) -> Answer {
     let page = page_of(query)?;
     let state = admin.registry.state();
-    listing(&page, state.schemas.get(name.as_str()).into_iter())?.answer()
+    listing(
+        &page,
+        &admin.references(&state),
+        state.schemas.get(name.as_str()).into_iter(),
+    )?
+    .answer()
 }
 
 /// A schema's text, as it was registered.
@@ -192,10 +210,11 @@ pub(super) fn find<'s>(
 /// Delete a schema.
 ///
 /// Events that it was for are then checked by the version before it, or wait in quarantine: `dry_run` says which app
-/// versions that are, and deletes nothing.
+/// versions that are, and deletes nothing. A schema that others refer to is deleted only with `force` (role operator):
+/// events of those wait in quarantine then, until it is there again.
 #[utoipa::path(delete, path = "/v1/schemas/{type}/{since}", tag = "schemas", operation_id = "delete_schema",
     params(("type" = String, Path), ("since" = String, Path), ("source" = Option<String>, Query),
-        ("dry_run" = Option<bool>, Query), ("If-Match" = Option<String>, Header)),
+        ("dry_run" = Option<bool>, Query), ("force" = Option<bool>, Query), ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = Deletion), (status = 204), (status = "4XX", body = ProblemBody)))]
 pub async fn delete(
     caller: Caller<Publisher>,
@@ -204,22 +223,42 @@ pub async fn delete(
     query: Query,
     precondition: Precondition,
 ) -> Answer {
-    query.allow(&["source", "dry_run"]);
+    query.allow(&["source", "dry_run", "force"]);
     let source = query.text("source");
-    let dry_run = query.flag("dry_run");
+    let (dry_run, force) = (query.flag("dry_run"), query.flag("force"));
     query.finish()?;
+    if force {
+        caller.require(Role::Operator, "force")?;
+    }
     if dry_run {
         let state = admin.registry.state();
         let known = find(&state, &event_type, &since, source)?;
         return json(StatusCode::OK, &deletion(&admin, &state, &known.value.0));
     }
+    let looking = admin.clone();
     admin
         .registry
         .commit(&caller.name, move |state| {
             let known = find(state, &event_type, &since, source.clone())?;
             precondition.check(Some(known.sequence))?;
             let key = known.value.0.clone();
-            Ok((Some(Change::DeleteSchema { key }), ()))
+            let referrers = referrers(&looking, state, &key);
+            if !force && !referrers.is_empty() {
+                let names: Vec<String> = referrers.iter().map(SchemaName::label).collect();
+                return Err(Problem::new(
+                    Code::SchemaReferenced,
+                    format!(
+                        "{} to it, and could not be used without it; delete or change that first, or give force=true \
+                         as an operator: their events then wait in quarantine until it is there again",
+                        match &names[..] {
+                            [one] => format!("{one} refers"),
+                            several => format!("{} refer", several.join(", ")),
+                        }
+                    ),
+                ));
+            }
+            let forced = !referrers.is_empty();
+            Ok((Some(Change::DeleteSchema { key, forced }), ()))
         })
         .await?;
     no_content()
@@ -227,12 +266,13 @@ pub async fn delete(
 
 /// Register a schema for a type from an app version on.
 ///
-/// The body is the JSON Schema. `force` (role operator) takes it although it was not proved to be compatible.
+/// The body is the JSON Schema. `force` (role operator) takes it although it was not proved to be compatible, or
+/// although schemas that refer to it would not be any more.
 #[utoipa::path(put, path = "/v1/schemas/{type}/{since}", tag = "schemas", operation_id = "put_schema",
     params(("type" = String, Path), ("since" = String, Path), ("source" = Option<String>, Query),
         ("force" = Option<bool>, Query), ("If-Match" = Option<String>, Header)),
     request_body(content = Value, content_type = "application/schema+json"),
-    responses((status = 200, body = RegisteredSchema), (status = 201, body = RegisteredSchema),
+    responses((status = 200, body = Registration), (status = 201, body = Registration),
         (status = "4XX", body = ProblemBody)))]
 pub async fn put(
     caller: Caller<Publisher>,
@@ -249,57 +289,152 @@ pub async fn put(
     if force {
         caller.require(Role::Operator, "force")?;
     }
-    let proposal = Arc::new(propose(&admin, &caller.name, (event_type, since, source), body, force).await?);
+    let proposal = propose(&admin, &caller.name, (event_type, since, source), body).await?;
+    let (decided, sequence) = register(&admin, &caller.name, vec![proposal], precondition, force).await?;
+    let status = put_status(decided.created);
+    let registration = decided
+        .one()
+        .ok_or_else(|| not_found("schema", "that was registered"))?;
+    resource(status, sequence, &registration)
+}
+
+/// One of several schemas that are to be registered at once.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "it documents the body, which is read with every fault at once"
+)]
+pub struct SchemaText {
+    #[serde(rename = "type")]
+    event_type: String,
+    since: String,
+    source: Option<String>,
+    /// The JSON Schema, as text: it is kept to the byte.
+    text: String,
+}
+
+/// Schemas that are to be registered at once.
+#[derive(Deserialize, ToSchema)]
+#[expect(
+    dead_code,
+    reason = "it documents the body, which is read with every fault at once"
+)]
+pub struct SchemaTexts {
+    schemas: Vec<SchemaText>,
+}
+
+/// Register several schemas at once.
+///
+/// All of them or none: for schemas that refer to each other, of which none could come first.
+#[utoipa::path(post, path = "/v1/schemas", tag = "schemas", operation_id = "put_schemas",
+    params(("force" = Option<bool>, Query)),
+    request_body = SchemaTexts,
+    responses((status = 200, body = Registrations), (status = "4XX", body = ProblemBody)))]
+pub async fn put_many(
+    caller: Caller<Publisher>,
+    Extract(admin): Extract<AdminState>,
+    query: Query,
+    body: Body,
+) -> Answer {
+    query.allow(&["force"]);
+    let force = query.flag("force");
+    query.finish()?;
+    if force {
+        caller.require(Role::Operator, "force")?;
+    }
+    let body = parse(&read(body, SCHEMAS_AT_ONCE_BYTES).await?)?;
+    let faults = Faults::default();
+    let mut proposals: Vec<Proposal> = Vec::new();
+    if let Some(members) = Input::root(&body, &faults).members(&["schemas"]) {
+        for input in members.get("schemas").required().elements(SCHEMAS_AT_ONCE) {
+            let Some(members) = input.members(&["type", "since", "source", "text"]) else {
+                continue;
+            };
+            let text =
+                |name: &str, bytes_max| members.get(name).required().text(bytes_max).map(str::to_owned);
+            let (event_type, since) = (text("type", ATTRIBUTE_BYTES), text("since", ATTRIBUTE_BYTES));
+            let schema = text("text", admin.limits.schema_bytes.as_usize());
+            let source = members.get("source").text(ATTRIBUTE_BYTES).map(str::to_owned);
+            let (Some(event_type), Some(since), Some(schema)) = (event_type, since, schema) else {
+                continue;
+            };
+            let proposed =
+                key(&event_type, &since, source).and_then(|key| proposal(&caller.name, key, schema.into()));
+            match proposed {
+                Ok(proposal) if proposals.iter().any(|known| known.key == proposal.key) => {
+                    input.fault("the same schema stands twice in the list");
+                }
+                Ok(proposal) => proposals.push(proposal),
+                Err(problem) => input.fault(problem.detail),
+            }
+        }
+    }
+    faults.into_result()?;
+    let (decided, sequence) =
+        register(&admin, &caller.name, proposals, Precondition::default(), force).await?;
+    resource(StatusCode::OK, sequence, &decided.all())
+}
+
+/// Of all schemas that are registered at once.
+const SCHEMAS_AT_ONCE_BYTES: ByteSize = ByteSize(16 << 20);
+/// How often a registration is looked at again because the registry has changed meanwhile.
+const ATTEMPTS: u32 = 5;
+
+/// Finds out what a registration comes to, and decides it; also gives the entry that last changed what it is about.
+async fn register(
+    admin: &AdminState,
+    by: &str,
+    proposals: Vec<Proposal>,
+    precondition: Precondition,
+    force: bool,
+) -> Result<(Decided, u64), Problem> {
+    let proposals = Arc::new(proposals);
+    let mut findings = Findings::default();
     for _ in 0..ATTEMPTS {
         let state = admin.registry.state();
-        let reports = compare(
-            &admin,
-            &proposal.key.event_type,
-            &proposal.value,
-            &proposal.neighbours(&state),
-        )
-        .await;
-        let (proposal, precondition) = (Arc::clone(&proposal), precondition.clone());
+        let plan = Plan::of(admin, &state, &proposals)?;
+        plan.find_out(admin, &mut findings).await?;
+        let (looking, proposals, precondition) =
+            (admin.clone(), Arc::clone(&proposals), precondition.clone());
+        let found = findings.clone();
         let committed = admin
             .registry
-            .commit(&caller.name, move |state| {
-                match proposal.decide(state, &precondition, &reports) {
-                    Ok((change, registered)) => Ok((change, Some(registered))),
-                    Err(Undecided::NeighboursChanged) => Ok((None, None)),
+            .commit(by, move |state| {
+                match decide(&looking, state, &proposals, &precondition, &found, force) {
+                    Ok((change, decided)) => Ok((change, Some(decided))),
+                    Err(Undecided::RegistryChanged) => Ok((None, None)),
                     Err(Undecided::Refused(problem)) => Err(problem),
                 }
             })
             .await?;
-        if let Some(registered) = committed.outcome {
-            let sequence = registered.unchanged.unwrap_or(committed.state.sequence);
-            return resource(put_status(registered.created), sequence, &registered.view);
+        if let Some(decided) = committed.outcome {
+            let sequence = decided.unchanged.unwrap_or(committed.state.sequence);
+            return Ok((decided, sequence));
         }
     }
     Err(Problem::new(
         Code::Conflict,
-        "the type's schemas change faster than they can be compared; send it again",
-    )
-    .into())
+        "the registry's schemas change faster than this one can be compared with them; send it again",
+    ))
 }
 
-/// How often a registration is compared again because its neighbours have changed meanwhile.
-const ATTEMPTS: u32 = 5;
-
-/// Reads and checks a schema that somebody wants registered.
+/// Reads a schema that somebody wants registered.
 pub(super) async fn propose(
     admin: &AdminState,
     by: &str,
     (event_type, since, source): (String, String, Option<String>),
     body: Body,
-    force: bool,
 ) -> Result<Proposal, Problem> {
     let key = key(&event_type, &since, source)?;
     let bytes = read(body, admin.limits.schema_bytes).await?;
-    let value = parse(&bytes)?;
-    // What was parsed is UTF-8, so nothing is replaced here.
-    let text: Arc<str> = String::from_utf8_lossy(&bytes).into();
-    check(admin, text.clone()).await?;
+    // What is not UTF-8 is refused as no JSON.
+    proposal(by, key, String::from_utf8_lossy(&bytes).into())
+}
+
+fn proposal(by: &str, key: SchemaKey, text: Arc<str>) -> Result<Proposal, Problem> {
     Ok(Proposal {
+        value: parse(&Bytes::copy_from_slice(text.as_bytes()))?,
         schema: Schema {
             digest: Digest::of(text.as_bytes()),
             text,
@@ -307,8 +442,6 @@ pub(super) async fn propose(
             by: by.to_owned(),
         },
         key,
-        value,
-        force,
     })
 }
 
@@ -330,24 +463,5 @@ fn key(event_type: &str, since: &str, source: Option<String>) -> Result<SchemaKe
         event_type: named(event_type)?,
         source,
         since: since.to_owned(),
-    })
-}
-
-/// Compiling a large schema takes long; not on a thread that serves others.
-async fn check(admin: &AdminState, text: Arc<str>) -> Result<(), Problem> {
-    let check = admin.actions.check_schema.clone();
-    let checked = tokio::task::spawn_blocking(move || check(&text))
-        .await
-        .map_err(|error| {
-            tracing::error!(%error, "the check of a schema broke off");
-            Problem::new(Code::SchemaInvalid, "the schema cannot be compiled")
-        })?;
-    checked.map_err(|faults| {
-        let first = faults.first().map(|fault| fault.message.as_str());
-        let detail = format!(
-            "the schema cannot be used: {}",
-            first.unwrap_or("it does not compile")
-        );
-        Problem::new(Code::SchemaInvalid, detail).with_errors(faults)
     })
 }

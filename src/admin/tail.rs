@@ -135,8 +135,9 @@ fn ran(event: &Passed, plugin: &str) -> bool {
         .any(|label| label == plugin || label.rsplit_once('@').is_some_and(|(name, _)| name == plugin))
 }
 
-/// Watch events and their records as they pass this node, as server-sent events of the type `event`. Who reads too slowly
-/// misses some: `missed` says how many.
+/// Watch events and their records as they pass this node, as server-sent events.
+///
+/// Each is an `event`. Who reads too slowly misses some: `missed` says how many.
 #[utoipa::path(get, path = "/v1/tail", tag = "recent", operation_id = "tail", 
     params(("partner" = Option<String>, Query), ("type" = Option<String>, Query),
         ("status" = Option<String>, Query, description = "`accepted`, `duplicate`, `quarantined` or `rejected`"),
@@ -144,7 +145,7 @@ fn ran(event: &Passed, plugin: &str) -> bool {
         ("plugin" = Option<String>, Query, description = "NAME, or NAME@VERSION, of a plugin that made one of its records"),
         ("where" = Option<String>, Query, description = "`POINTER=VALUE`: the data has this value there; a text without quotation marks")),
     responses((status = 200, body = TailEvent, content_type = "text/event-stream"),
-        (status = "4XX", body = ProblemBody), (status = 503, body = ProblemBody)))]
+        (status = "4XX", body = ProblemBody)))]
 pub async fn tail(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     query.allow(&["partner", "type", "status", "code", "plugin", "where"]);
     let filter = TailFilter::read(&query);

@@ -17,7 +17,7 @@ use super::{
     listing::Query,
     precondition::{Precondition, Put},
     recent::mask_of,
-    registration::Known,
+    review::{Known, Whole},
     schemas::find,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     limits::{ATTRIBUTE_BYTES, DEPTH_CEILING, UPGRADE_RECENT_EVENTS, UPGRADE_STEPS},
     problem::{Code, Fault, Problem, ProblemBody},
     recent::{RecentFilter, masked},
-    registry::model::{Change, State, Upgrade, UpgradeStep},
+    registry::model::{Change, SchemaKey, State, Upgrade, UpgradeStep},
     validate::{Compiled, Counterexample, check_step, check_upgrade},
 };
 
@@ -88,16 +88,12 @@ pub async fn put(
     loop {
         let state = admin.registry.fresh_state().await?;
         let (older, newer) = pair(&state, &event_type, &since, source.clone())?;
-        let recent = recent(&admin, &state, &older, &newer);
-        let mask = mask_of(&state, &older.value.0.event_type).to_vec();
-        let checked = check(
-            Arc::clone(&older),
-            Arc::clone(&newer),
-            upgrade.clone(),
-            recent,
-            mask,
-        )
-        .await?;
+        let references = admin.references(&state);
+        let whole = |known: &Known| {
+            Whole::of(known, &references).map_err(|faults| super::review::unusable(faults, ""))
+        };
+        let (old, new) = (whole(&older)?, whole(&newer)?);
+        let checked = try_out(&admin, &old, &new, upgrade.clone()).await?;
         let (wanted, precondition) = (upgrade.clone(), precondition.clone());
         let (older_then, newer_then) = (Arc::clone(&older), Arc::clone(&newer));
         let (event_type, since, source) = (event_type.clone(), since.clone(), source.clone());
@@ -295,18 +291,27 @@ fn step(input: &Input<'_>) -> Option<UpgradeStep> {
     })
 }
 
+/// Tries an upgrade on recent and made-up events of the older schema; gives how many there were.
+pub(super) async fn try_out(
+    admin: &AdminState,
+    older: &Whole,
+    newer: &Whole,
+    upgrade: Upgrade,
+) -> Result<usize, Problem> {
+    let state = admin.registry.state();
+    let recent = recent(admin, &state, &older.key, &newer.key);
+    let mask = mask_of(&state, &older.key.event_type).to_vec();
+    check(older.clone(), newer.clone(), upgrade, recent, mask).await
+}
+
 /// The last events that the older schema was for.
-fn recent(admin: &AdminState, state: &State, older: &Known, newer: &Known) -> Vec<Document> {
-    let key = &older.value.0;
+fn recent(admin: &AdminState, state: &State, key: &SchemaKey, newer: &SchemaKey) -> Vec<Document> {
     let filter = RecentFilter {
         event_type: Some(key.event_type.to_string()),
         source: key.source.clone(),
         ..RecentFilter::default()
     };
-    let (from, to) = (
-        AppVersion::parse(&key.since),
-        AppVersion::parse(&newer.value.0.since),
-    );
+    let (from, to) = (AppVersion::parse(&key.since), AppVersion::parse(&newer.since));
     let has_own = |source: &str| {
         let of_type = state.schemas.get(&key.event_type);
         of_type.is_some_and(|of_type| {
@@ -334,15 +339,16 @@ fn recent(admin: &AdminState, state: &State, older: &Known, newer: &Known) -> Ve
 
 /// Trying takes longer than a thread that serves others may be held.
 async fn check(
-    older: Known,
-    newer: Known,
+    older: Whole,
+    newer: Whole,
     upgrade: Upgrade,
     recent: Vec<Document>,
     mask: Vec<String>,
 ) -> Result<usize, Problem> {
     let tried = tokio::task::spawn_blocking(move || {
-        let compiled = |known: &Known| {
-            Compiled::new(&known.value.1.text).map_err(|cause| Problem::new(Code::SchemaInvalid, cause))
+        let compiled = |whole: &Whole| {
+            Compiled::with(&whole.schema.text, &whole.texts)
+                .map_err(|cause| Problem::new(Code::SchemaInvalid, cause))
         };
         let (older, newer) = (compiled(&older)?, compiled(&newer)?);
         check_upgrade(&older, &newer, &upgrade, recent).map_err(|found| refusal(*found, &mask))

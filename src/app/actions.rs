@@ -1,6 +1,6 @@
 //! What the admin API has the other modules do.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use futures::FutureExt as _;
 
@@ -11,7 +11,7 @@ use crate::{
     problem::{Code, Problem},
     quarantine::{Quarantine, WholeItem},
     transform::Transformer,
-    validate::{self, compatibility},
+    validate::{check, compatibility},
 };
 
 impl Gateway {
@@ -23,6 +23,7 @@ impl Gateway {
             tap: Arc::clone(self.pipeline.tap()),
             sealer: self.sealer.clone(),
             actions: Arc::new(self.actions(settings)),
+            references: Arc::default(),
         }
     }
 
@@ -49,15 +50,20 @@ impl Gateway {
                     .map(|destination| destination.name().clone())
                     .collect()
             }),
-            check_schema: Arc::new(move |text| validate::check_schema(text, schema_bytes_max)),
+            check_schemas: Arc::new(move |candidates| {
+                async move {
+                    match own_program() {
+                        Some(program) => check::check_apart(&program, candidates, schema_bytes_max).await,
+                        None => check::not_run(candidates.len()),
+                    }
+                }
+                .boxed()
+            }),
             compare: Arc::new(|pairs| {
                 async move {
-                    match std::env::current_exe() {
-                        Ok(program) => compatibility::child::compare_apart(&program, &pairs).await,
-                        Err(error) => {
-                            tracing::error!(%error, "the program's own path is not known");
-                            compatibility::child::not_run(pairs.len())
-                        }
+                    match own_program() {
+                        Some(program) => compatibility::child::compare_apart(&program, &pairs).await,
+                        None => compatibility::child::not_run(pairs.len()),
                     }
                 }
                 .boxed()
@@ -112,6 +118,13 @@ impl Gateway {
             metrics: Arc::new(move || telemetry.prometheus_text()),
         }
     }
+}
+
+/// The binary that this process runs.
+fn own_program() -> Option<PathBuf> {
+    std::env::current_exe()
+        .inspect_err(|error| tracing::error!(%error, "the program's own path is not known"))
+        .ok()
 }
 
 async fn try_out(transformer: Arc<Transformer>, preparation: Preparation) -> Result<(), Problem> {

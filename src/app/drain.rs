@@ -18,6 +18,7 @@ use crate::{
     problem::Code,
     quarantine::Filter,
     registry::model::{Plugin, State, TypeEntry, Versioned},
+    validate::References,
 };
 
 /// More types than this at once are replayed by what was wrong alone: each filter is a search of its own.
@@ -84,9 +85,11 @@ impl Drain {
 
     /// Replays what the step from `before` to `after` may have made processable. The first step is the start's: then
     /// all that waits, where changes were missed.
-    pub fn changed(&self, before: &State, after: &State) {
+    ///
+    /// `references` are those of `before`.
+    pub fn changed(&self, before: &State, after: &State, references: &References) {
         let filters = if self.has_begun.swap(true, Ordering::Relaxed) {
-            affected(before, after)
+            affected(before, after, references)
         } else if self.done == Some(after.sequence) {
             Vec::new()
         } else {
@@ -169,14 +172,8 @@ fn of_code(code: Code) -> Filter {
     }
 }
 
-fn affected(before: &State, after: &State) -> Vec<Filter> {
+fn affected(before: &State, after: &State, references: &References) -> Vec<Filter> {
     let mut filters = Vec::new();
-    let is_new = |event_type, schemas| {
-        before
-            .schemas
-            .get(event_type)
-            .is_none_or(|known| !Arc::ptr_eq(known, schemas))
-    };
     for (event_type, entry) in &after.types {
         let unreadable = |entry: &Versioned<TypeEntry>| entry.value.unreadable_version;
         let before = before.types.get(event_type).map(|entry| unreadable(entry));
@@ -187,11 +184,13 @@ fn affected(before: &State, after: &State) -> Vec<Filter> {
             });
         }
     }
-    let types: BTreeSet<String> = after
-        .schemas
+    // With those of which a schema refers to what has changed.
+    let types: BTreeSet<String> = references
+        .update(&after.schemas)
+        .1
         .iter()
-        .filter(|(event_type, schemas)| is_new(*event_type, *schemas))
-        .map(|(event_type, _)| event_type.to_string())
+        .filter(|event_type| after.schemas.contains_key(*event_type))
+        .map(ToString::to_string)
         .collect();
     if types.len() > TYPES_AT_ONCE {
         filters.extend(OF_SCHEMAS.map(of_code));

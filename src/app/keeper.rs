@@ -1,4 +1,4 @@
-//! Looks after the quarantine: figures for metrics, retention, and what can be removed from the store.
+//! Looks after the quarantine (figures for metrics, retention, what can be removed from the store) and the quotas' file.
 
 use std::{
     collections::HashSet,
@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::{
     config::QuarantineSettings,
+    pipeline::Quotas,
     quarantine::{Figures, Quarantine, Retention, Swept},
     registry::{Registry, model::Change},
 };
@@ -19,6 +20,8 @@ use crate::{
 const FIGURES_INTERVAL: Duration = Duration::from_secs(10);
 /// … and the store is tidied, and retention held, this often.
 const TIDY_INTERVAL: Duration = Duration::from_secs(60);
+/// Counts of a day are written this often: a crash forgets no more than these.
+const QUOTAS_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two warnings of what is to be dropped.
 const WARNING_INTERVAL: Duration = Duration::from_hours(1);
 /// Whose doing the audit trail calls it.
@@ -100,5 +103,28 @@ async fn hold(quarantine: &Quarantine, registry: &Registry, retention: &Retentio
                 return;
             }
         }
+    }
+}
+
+/// Writes the counts as long as somebody counts.
+pub(super) fn keep_quotas(quotas: &Arc<Quotas>) {
+    let weak = Arc::downgrade(quotas);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(QUOTAS_INTERVAL).await;
+            let Some(quotas) = weak.upgrade() else { return };
+            if tokio::task::spawn_blocking(move || write_quotas(&quotas))
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    });
+}
+
+pub(super) fn write_quotas(quotas: &Quotas) {
+    if let Err(error) = quotas.save() {
+        tracing::warn!(%error, "the quotas' counts of today are kept in memory only");
     }
 }

@@ -23,10 +23,10 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     admin::AdminServer,
-    config::Settings,
+    config::{self, ServerSettings, Settings},
     deliver::{Destinations, RefusedHandler},
-    listener::{self, Listener, Tls, TlsFiles},
-    pipeline::{Pipeline, Tables, WebhookIds},
+    listener::{self, Lines, Listener, Proxies, Tls, TlsFiles},
+    pipeline::{Memory, Pipeline, Quotas, Tables, WebhookIds},
     quarantine::{Kept, Quarantine},
     recent::Recent,
     registry::{Registry, seal::Sealer},
@@ -78,6 +78,8 @@ async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     let telemetry = Telemetry::new(settings.telemetry.label_sets);
     data_settings.numbers = Arc::clone(telemetry.http());
     data_settings.tls = tls(&settings)?;
+    data_settings.proxies = proxies(&settings.server);
+    let line_listener = lines(&settings.server, &data_settings)?;
     let data_listener = match sockets.data {
         Some(socket) => Listener::take_over(socket, data_settings),
         None => Listener::bind(settings.server.listen, data_settings),
@@ -101,6 +103,10 @@ async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
         .local_addr()
         .map_err(|error| AppError(error.to_string()))?;
     tracing::info!(data = %data_listener.local_addr(), admin = %admin_address, "headworks is ready");
+    let lines = line_listener.map(|lines| {
+        tracing::info!(lines = %lines.local_addr(), "events are taken as lines too");
+        tokio::spawn(lines.serve(Arc::clone(&gateway.pipeline), stopped(data_stopping.clone())))
+    });
     let data = tokio::spawn(data_listener.serve(Arc::clone(&gateway.pipeline), stopped(data_stopping)));
     let admin = tokio::spawn(AdminServer::serve(
         admin_listener,
@@ -119,6 +125,9 @@ async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     // A receiver is gone only where its server has ended already.
     let _ = stop_data.send(true);
     let _ = tokio::time::timeout(timeout, data).await;
+    if let Some(lines) = lines {
+        let _ = tokio::time::timeout(timeout, lines).await;
+    }
     gateway.pipeline.stop();
     let _ = stop_admin.send(true);
     let _ = tokio::time::timeout(Duration::from_secs(1), admin).await;
@@ -128,6 +137,27 @@ async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
         .await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn lines(server: &ServerSettings, data: &listener::Settings) -> Result<Option<Lines>, AppError> {
+    let Some(lines) = server.lines else {
+        return Ok(None);
+    };
+    let settings = listener::Settings {
+        tls: data.tls.clone().filter(|_| lines.tls),
+        ..data.clone()
+    };
+    Lines::bind(lines.listen, settings)
+        .map(Some)
+        .map_err(|error| failed(format_args!("server.lines.listen = {}", lines.listen))(error.to_string()))
+}
+
+fn proxies(server: &ServerSettings) -> Proxies {
+    let header = match server.proxies.header {
+        config::ForwardedHeader::XForwardedFor => listener::ForwardedHeader::XForwardedFor,
+        config::ForwardedHeader::Forwarded => listener::ForwardedHeader::Forwarded,
+    };
+    Proxies::new(&server.proxies.trusted, header, server.proxies.proxy_protocol)
 }
 
 async fn admin_socket(settings: &Settings, socket: Option<std::net::TcpListener>) -> io::Result<TcpListener> {
@@ -176,6 +206,7 @@ struct Gateway {
     telemetry: Arc<Telemetry>,
     drain: drain::Drain,
     sealer: Sealer,
+    quotas: Arc<Quotas>,
     /// Taken at shutdown.
     exporting: Mutex<Option<Exporting>>,
 }
@@ -200,7 +231,11 @@ impl Gateway {
             compiler,
         })
         .map_err(|problem| failed("plugins")(problem.detail))?;
-        let pipeline = start_pipeline(settings, store, &telemetry).await?;
+        let quotas =
+            Quotas::open(&settings.data_dir).map_err(|error| failed("the quotas")(error.to_string()))?;
+        let quotas = Arc::new(quotas);
+        keeper::keep_quotas(&quotas);
+        let pipeline = start_pipeline(settings, store, &telemetry, Arc::clone(&quotas)).await?;
         let mark = settings.data_dir.join("spool/replayed");
         let drain = drain::Drain::start(Arc::clone(&pipeline), mark);
         let sealer = sealer(settings)?;
@@ -226,12 +261,14 @@ impl Gateway {
             telemetry,
             drain,
             sealer,
+            quotas,
             exporting: Mutex::new(exporting),
         })
     }
 
     async fn shutdown(&self, timeout: Duration) {
         self.drain.stop();
+        keeper::write_quotas(&self.quotas);
         self.pipeline.destinations().shutdown(timeout).await;
         self.pipeline.quarantine().close().await;
         let exporting = self.exporting.lock().take();
@@ -278,6 +315,7 @@ async fn start_pipeline(
     settings: &Settings,
     store: Store,
     telemetry: &Arc<Telemetry>,
+    quotas: Arc<Quotas>,
 ) -> Result<Arc<Pipeline>, AppError> {
     let folder = settings.data_dir.join("spool");
     let budget = Budget::new(settings.spool.max_bytes.0);
@@ -320,7 +358,7 @@ async fn start_pipeline(
         destinations,
         quarantine,
         start_recent(settings),
-        webhook_ids,
+        Memory { webhook_ids, quotas },
         settings.limits.clone(),
         Arc::clone(telemetry),
     ))
@@ -396,7 +434,7 @@ async fn follow(
                 )
                 .await;
                 pipeline.install(tables);
-                drain.changed(&previous.state, &state);
+                drain.changed(&previous.state, &state, previous.schemas.references());
             }
             .boxed()
         })

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::{
     admin::{Check, Readiness},
     deliver::DestinationState,
+    limits::SPOOL_HEADROOM_BYTES,
     pipeline::Pipeline,
     registry::Registry,
 };
@@ -57,8 +58,8 @@ pub(super) fn of(pipeline: &Pipeline, registry: &Registry, place: &Place) -> Rea
     }
 }
 
-/// Below this much room a spool cannot begin its next segment.
-const ROOM_BYTES: u64 = 64 << 20;
+/// Below this much room the next records may not fit. Segments grow as they are written: a small disk is not a full one.
+const ROOM_BYTES: u64 = 2 * SPOOL_HEADROOM_BYTES;
 
 /// Where records and quarantined events go that their destination does not take.
 pub(super) struct Place {

@@ -89,6 +89,8 @@ pub struct Keys {
     origins: HashSet<String>,
     /// Some publishable key allows all.
     any_origin: bool,
+    /// Whose clients bring a certificate; none where several partners list it.
+    by_certificate: HashMap<[u8; 32], Option<PartnerName>>,
 }
 
 #[derive(Debug)]
@@ -128,6 +130,18 @@ impl Keys {
             by_id: HashMap::with_capacity(state.keys.len()),
             ..Keys::default()
         };
+        for (name, partner) in &state.partners {
+            for certificate in &partner.value.client_certificates {
+                let known = keys.by_certificate.entry(certificate.0);
+                known
+                    .and_modify(|owner| {
+                        if owner.as_ref() != Some(name) {
+                            *owner = None;
+                        }
+                    })
+                    .or_insert_with(|| Some(name.clone()));
+            }
+        }
         for key in state.keys.values().map(|key| &key.value) {
             let Some(owner) = state.partners.get(&key.partner) else {
                 continue;
@@ -192,6 +206,30 @@ impl Keys {
             is_in_url: false,
         };
         self.identify_presented(&presented, caller)
+    }
+
+    /// Whose the certificate is that the caller proved to hold, where it stands for a key.
+    pub fn identify_certificate(&self, caller: &Caller) -> Result<Identity, Problem> {
+        let owner = caller
+            .certificate
+            .and_then(|certificate| self.by_certificate.get(&certificate));
+        match owner {
+            Some(Some(partner)) => Ok(Identity {
+                partner: partner.clone(),
+                key_id: "certificate".into(),
+                kind: KeyKind::Secret,
+                scope: Arc::from([]),
+                webhook_id: None,
+            }),
+            Some(None) => Err(Problem::new(
+                Code::KeyForbidden,
+                "several partners list this client certificate; begin with a line \"AUTH hw_…\"",
+            )),
+            None => Err(Problem::new(
+                Code::KeyInvalid,
+                "no partner lists this client certificate; begin with a line \"AUTH hw_…\"",
+            )),
+        }
     }
 
     fn identify_presented(&self, presented: &Presented, caller: &Caller) -> Result<Identity, Problem> {

@@ -244,6 +244,9 @@ pub enum SchemaCommand {
     Delete {
         #[command(flatten)]
         schema: SchemaName,
+        /// Delete it although other schemas refer to it (role operator).
+        #[arg(long)]
+        force: bool,
     },
     /// Write another registry's schemas in the layout that `apply` reads, and say what could not be taken.
     Import {

@@ -8,13 +8,13 @@ use super::failure::Failure;
 use crate::{
     config::{
         ConfigError, ConfigErrors,
-        section::{Faults, Section, ValueFault, choice, text, whole_number},
+        section::{Faults, Section, ValueFault, boolean, choice, text, whole_number},
         tree::{self, Node, Value},
     },
     event::PluginName,
     registry::model::{
-        Compatibility, Digest, DigestError, Form, Partner, Policy, RateLimit, Route, RouteMatch, RouteTarget,
-        TypeEntry, UnreadableVersion,
+        Compatibility, Digest, DigestError, Enrichment, Form, Partner, Policy, RateLimit, Route, RouteMatch,
+        RouteTarget, TypeEntry, UnreadableVersion,
     },
 };
 
@@ -22,6 +22,10 @@ use crate::{
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 const POLICIES: [(&str, Policy); 2] = [("quarantine", Policy::Quarantine), ("reject", Policy::Reject)];
+const ENRICHMENTS: [(&str, Enrichment); 2] = [
+    ("client_ip", Enrichment::ClientIp),
+    ("user_agent", Enrichment::UserAgent),
+];
 const COMPATIBILITIES: [(&str, Compatibility); 4] = [
     ("none", Compatibility::None),
     ("backward", Compatibility::Backward),
@@ -91,12 +95,15 @@ pub fn partner(root: &Node, faults: &mut Faults) -> Partner {
         client_certificates: section
             .read("client_certificates", faults, digests)
             .unwrap_or_default(),
+        enrich: section.read("enrich", faults, enrichments).unwrap_or_default(),
+        truncate_ip: section.read("truncate_ip", faults, boolean).unwrap_or_default(),
     };
     let mut limits = section.section("rate_limit", faults);
     let rate_limit = partner.rate_limit.map(|_| RateLimit {
         events_per_s: positive(&mut limits, "events_per_s", faults),
         bytes_per_s: positive(&mut limits, "bytes_per_s", faults),
         burst: positive(&mut limits, "burst", faults),
+        events_per_day: positive(&mut limits, "events_per_day", faults),
     });
     limits.finish(faults);
     section.finish(faults);
@@ -232,6 +239,14 @@ fn digests(node: &Node) -> Result<Vec<Digest>, ValueFault> {
                 .map_err(|error: DigestError| (format!("[{index}] {error}"), None))
         })
         .collect()
+}
+
+fn enrichments(node: &Node) -> Result<Vec<Enrichment>, ValueFault> {
+    let Value::Array(items) = &node.value else {
+        let message = format!("is {}, and must be a list of strings", node.value.kind());
+        return Err((message, None));
+    };
+    items.iter().map(|item| choice(item, &ENRICHMENTS)).collect()
 }
 
 fn texts(node: &Node) -> Result<Vec<String>, ValueFault> {

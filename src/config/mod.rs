@@ -5,6 +5,7 @@ mod error;
 mod overrides;
 mod read;
 pub(crate) mod section;
+mod server;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
@@ -18,6 +19,7 @@ use std::{
 
 pub use destination::FIXED_OPTIONS;
 pub use error::{ConfigError, ConfigErrors, Place};
+use ipnet::IpNet;
 
 use crate::{
     event::DestinationName,
@@ -75,6 +77,33 @@ pub struct ServerSettings {
     pub shutdown_delay_s: u32,
     /// Of the data port; absent: plain HTTP.
     pub tls: Option<TlsSettings>,
+    pub proxies: ProxySettings,
+    pub lines: Option<LineSettings>,
+}
+
+/// Proxies that are believed when they say whose a request is.
+#[derive(Clone, Debug, Default)]
+pub struct ProxySettings {
+    pub trusted: Vec<IpNet>,
+    /// Which header they write.
+    pub header: ForwardedHeader,
+    /// They begin each connection with the PROXY protocol, version 2.
+    pub proxy_protocol: bool,
+}
+
+/// The port for events as lines.
+#[derive(Clone, Copy, Debug)]
+pub struct LineSettings {
+    pub listen: SocketAddr,
+    /// With the certificate of `server.tls`.
+    pub tls: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    #[default]
+    XForwardedFor,
+    Forwarded,
 }
 
 /// PEM files.

@@ -1,15 +1,16 @@
 //! The tree's values, section by section, into [`Settings`].
 
-use std::{collections::BTreeMap, net::SocketAddr, ops::Range, path::PathBuf};
+use std::{collections::BTreeMap, ops::Range, path::PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    KeySettings, PluginSettings, QuarantineSettings, RecentSettings, Secret, ServerSettings, Settings,
-    SpoolSettings, StoreSettings, TelemetrySettings, TlsSettings, destination,
-    error::{ConfigError, ConfigErrors, Place},
+    KeySettings, PluginSettings, QuarantineSettings, RecentSettings, Secret, Settings, SpoolSettings,
+    StoreSettings, TelemetrySettings, destination,
+    error::{ConfigError, ConfigErrors},
     overrides,
     section::{Faults, Section, ValueFault, choice, closest, shown, text, whole_number},
+    server,
     tree::{self, Node, Value},
 };
 use crate::{
@@ -18,10 +19,6 @@ use crate::{
 };
 
 const DATA_DIR: &str = "data";
-const LISTEN: SocketAddr = loopback(8080);
-const ADMIN_LISTEN: SocketAddr = loopback(8081);
-/// Below the 30 s after which Kubernetes kills.
-const SHUTDOWN_TIMEOUT_S: u32 = 25;
 const SPOOL_BYTES: ByteSize = ByteSize(10 << 30);
 /// Below this a spool cannot hold what one segment and one large request need.
 const SPOOL_BYTES_MIN: ByteSize = ByteSize(64 << 20);
@@ -42,10 +39,6 @@ const LABEL_SETS_MAX: u64 = 100_000;
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const LOG_LEVEL: &str = "info";
-
-const fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
-}
 
 /// The settings that `text`, the contents of `file`, and `environment` make.
 pub fn settings(
@@ -107,7 +100,7 @@ pub fn whole(root: &Node, environment: &BTreeMap<String, String>, faults: &mut F
             .text("data_dir", faults)
             .unwrap_or_else(|| DATA_DIR.to_owned()),
     );
-    let server = server(section.section("server", faults), faults);
+    let server = server::server(section.section("server", faults), faults);
     let store = store(section.section("store", faults), &data_dir, environment, faults);
     let spool = spool(section.section("spool", faults), faults);
     let quarantine = quarantine(section.section("quarantine", faults), faults);
@@ -131,103 +124,6 @@ pub fn whole(root: &Node, environment: &BTreeMap<String, String>, faults: &mut F
         destinations,
         telemetry,
     }
-}
-
-fn server(mut section: Section<'_>, faults: &mut Faults) -> ServerSettings {
-    let listen = section
-        .read("listen", faults, |node| address(node, LISTEN))
-        .unwrap_or(LISTEN);
-    let admin_listen = section
-        .read("admin_listen", faults, |node| address(node, ADMIN_LISTEN))
-        .unwrap_or(ADMIN_LISTEN);
-    if collide(listen, admin_listen) {
-        let key = if section.has("admin_listen") {
-            "admin_listen"
-        } else {
-            "listen"
-        };
-        faults.push(
-            ConfigError::new(
-                section.place_of(key).clone(),
-                section.path(key),
-                format!("events and the admin API cannot both listen on {admin_listen}"),
-            )
-            .suggesting("give one of them another port"),
-        );
-    }
-    let shutdown_timeout_s = section.count("shutdown_timeout_s", SHUTDOWN_TIMEOUT_S, faults);
-    let shutdown_delay_s = section.count("shutdown_delay_s", 0, faults);
-    let tls = tls(&mut section, faults);
-    section.finish(faults);
-    ServerSettings {
-        listen,
-        admin_listen,
-        shutdown_timeout_s,
-        shutdown_delay_s,
-        tls,
-    }
-}
-
-fn tls(server: &mut Section<'_>, faults: &mut Faults) -> Option<TlsSettings> {
-    let path = server.path("tls");
-    let node = server.get("tls")?;
-    let mut section = Section::of(node, path.clone(), path, faults)?;
-    let certificate = section.text("certificate", faults);
-    let key = section.text("key", faults);
-    let client_ca = section.text("client_ca", faults);
-    section.require(
-        "certificate",
-        "name the file with the certificate and its chain, in PEM",
-        faults,
-    );
-    section.require(
-        "key",
-        "name the file with the certificate's private key, in PEM",
-        faults,
-    );
-    section.finish(faults);
-    Some(TlsSettings {
-        certificate: certificate?.into(),
-        key: key?.into(),
-        client_ca: client_ca.map(PathBuf::from),
-    })
-}
-
-fn collide(one: SocketAddr, two: SocketAddr) -> bool {
-    one.port() != 0
-        && one.port() == two.port()
-        && (one.ip() == two.ip() || one.ip().is_unspecified() || two.ip().is_unspecified())
-}
-
-fn address(node: &Node, default: SocketAddr) -> Result<SocketAddr, ValueFault> {
-    let port = default.port();
-    if let (Value::Integer(number), Place::File { .. }) = (&node.value, &node.place) {
-        let meant = u16::try_from(*number).unwrap_or(port);
-        let suggestion = format!("did you mean \"127.0.0.1:{meant}\"?");
-        return Err((
-            "is an integer, and must be an address".to_owned(),
-            Some(suggestion),
-        ));
-    }
-    let text = text(node)?;
-    text.parse().map_err(|_| {
-        let meant = if let Some(rest) = text.strip_prefix("localhost:") {
-            format!("127.0.0.1:{rest}")
-        } else if text.starts_with(':') {
-            format!("0.0.0.0{text}")
-        } else if text.parse::<std::net::Ipv6Addr>().is_ok() {
-            format!("[{text}]:{port}")
-        } else if text.parse::<u16>().is_ok() {
-            format!("127.0.0.1:{text}")
-        } else {
-            format!("{text}:{port}")
-        };
-        let suggestion = match meant.parse::<SocketAddr>() {
-            Ok(_) => format!("did you mean \"{meant}\"?"),
-            Err(_) => format!("write an IP address and a port, such as \"{default}\""),
-        };
-        (format!("{:?} is no address", shown(text)), Some(suggestion))
-    })
 }
 
 fn store(

@@ -305,6 +305,8 @@ impl<'c> Defaults<'c> {
                 time: first(own.time, &self.given.time).unwrap_or_else(|| self.received.clone()),
                 subject: first(own.subject, &self.given.subject),
                 app_version: first(own.app_version, &self.given.app_version),
+                client_ip: self.context.client_ip.clone(),
+                user_agent: self.context.user_agent.clone(),
             },
             traceparent: first(own.traceparent, &self.given.traceparent),
         })

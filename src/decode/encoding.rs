@@ -14,7 +14,7 @@ use http::{HeaderMap, header};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use crate::{
-    limits::{ByteSize, ZSTD_WINDOW_LOG_MAX},
+    limits::{ByteSize, DECOMPRESSED_BYTES_FREE, DECOMPRESSION_RATIO, ZSTD_WINDOW_LOG_MAX},
     problem::{Code, Problem},
 };
 
@@ -73,11 +73,31 @@ fn too_large(limit: ByteSize) -> Problem {
     )
 }
 
-/// The body as it was before it was compressed, at most `limit` of it.
+/// The body as it was before it was compressed, at most `limit` of it, and in proportion to what was sent.
 pub(super) fn decompress(encoding: Encoding, body: Bytes, limit: ByteSize) -> Result<Bytes, Problem> {
-    if body.is_empty() {
+    if body.is_empty() || encoding == Encoding::Identity {
         return Ok(body);
     }
+    let by_ratio = (body.len() as u64)
+        .saturating_mul(DECOMPRESSION_RATIO)
+        .max(DECOMPRESSED_BYTES_FREE);
+    if by_ratio >= limit.0 {
+        return undo(encoding, body, limit);
+    }
+    undo(encoding, body, ByteSize(by_ratio)).map_err(|problem| match problem.code {
+        Code::BodyTooLarge => Problem::new(
+            Code::BodyTooLarge,
+            format!(
+                "a body becomes at most {DECOMPRESSION_RATIO} times larger by decompression, or {}; send less of the same \
+                 at once, or less compressed",
+                ByteSize(DECOMPRESSED_BYTES_FREE)
+            ),
+        ),
+        _ => problem,
+    })
+}
+
+fn undo(encoding: Encoding, body: Bytes, limit: ByteSize) -> Result<Bytes, Problem> {
     let plain = match encoding {
         Encoding::Identity => return Ok(body),
         Encoding::Gzip => gunzip(&body, limit)?,

@@ -224,6 +224,11 @@ fn around(envelope: &Envelope) -> u32 {
 }
 
 impl Opened {
+    /// What it holds.
+    pub fn bytes(&self) -> usize {
+        self.document.root().raw().len()
+    }
+
     /// Whether it was opened as `envelope` says.
     pub fn is_by(&self, envelope: &Envelope) -> bool {
         *self.envelope == *envelope

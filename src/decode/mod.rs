@@ -37,6 +37,10 @@ pub struct Context<'a> {
     pub limits: &'a Limits,
     /// The `time` of events that bring none.
     pub received: Timestamp,
+    /// Added to every event.
+    pub client_ip: Option<Arc<str>>,
+    /// Likewise.
+    pub user_agent: Option<Arc<str>>,
     pub hints: &'a dyn Hints,
 }
 
@@ -55,6 +59,18 @@ pub fn decode(head: Head, body: Bytes, context: &Context<'_>) -> Result<Batch, P
     }
     let body = encoding::decompress(head.encoding, body, context.limits.body_bytes)?;
     framing::frame(head, &body, context)
+}
+
+impl Head {
+    /// The body as it was before it was compressed; [`decode`] takes it as it is from here on.
+    ///
+    /// # Errors
+    ///
+    /// Where it is no whole stream of its coding, or too large.
+    pub fn decompress(&mut self, body: Bytes, limits: &Limits) -> Result<Bytes, Problem> {
+        let encoding = std::mem::replace(&mut self.encoding, encoding::Encoding::Identity);
+        encoding::decompress(encoding, body, limits.body_bytes)
+    }
 }
 
 /// An enveloped request as far as it can be read before the sender is known.

@@ -93,6 +93,8 @@ impl Sent {
             default_source: "/partners/acme".into(),
             limits: &self.limits,
             received: Timestamp::from_millisecond(1_779_006_600_250).expect("in range"),
+            client_ip: None,
+            user_agent: None,
             hints: &OneSchema(self.schema.clone()),
         };
         decode(self.head()?, Bytes::from(self.body.clone()), &context)

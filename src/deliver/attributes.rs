@@ -93,6 +93,11 @@ pub(super) fn write_json_line(line: &mut Vec<u8>, record: &Record) {
     }
     for (index, (name, value)) in record.headers.iter().enumerate() {
         let first = !record.headers[..index].iter().any(|(earlier, _)| earlier == name);
+        let name = match name.as_str() {
+            "hw_client_ip" => "hwclientip",
+            "hw_user_agent" => "hwuseragent",
+            name => name,
+        };
         if first && is_extension(name) {
             member(name, value);
         }

@@ -130,6 +130,8 @@ pub(super) fn decode(entry: &Bytes) -> Result<Record, DecodeError> {
     let flags = reader.byte()?;
     let about = RecordAttributes {
         attributes: Arc::new(Attributes {
+            client_ip: None,
+            user_agent: None,
             id: reader.text()?.into(),
             source: reader.text()?,
             event_type: reader.parsed("event type")?,

@@ -11,6 +11,8 @@ pub(super) fn record(topic: &str, id: &str, value: &str) -> Record {
     Record {
         about: Arc::new(RecordAttributes {
             attributes: Arc::new(Attributes {
+                client_ip: None,
+                user_agent: None,
                 id: id.into(),
                 source: "/partners/shop".to_owned(),
                 event_type: "order.placed".parse().expect("a type"),
@@ -101,6 +103,8 @@ proptest! {
         let mut record = record("t", "i", "");
         record.about = Arc::new(RecordAttributes {
             attributes: Arc::new(Attributes {
+                client_ip: None,
+                user_agent: None,
                 id: id.into(),
                 source,
                 time,

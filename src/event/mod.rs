@@ -32,6 +32,12 @@ pub struct Attributes {
     /// As sent.
     #[serde(rename = "appversion", skip_serializing_if = "Option::is_none")]
     pub app_version: Option<String>,
+    /// Whose request it came in, where the partner's setting adds it. In a record it stands among the headers.
+    #[serde(rename = "hwclientip", default, skip_serializing_if = "Option::is_none")]
+    pub client_ip: Option<Arc<str>>,
+    /// Likewise.
+    #[serde(rename = "hwuseragent", default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<Arc<str>>,
 }
 
 /// An event that was read from a request, with all its attributes; its data is not yet checked.

@@ -1,9 +1,8 @@
-//! Reads a request's body: bounded in size, pace and in what all bodies together may hold.
+//! Reads a request's body: bounded in size, pace and in what its sender may hold.
 
 use std::{
     future::poll_fn,
     pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,61 +12,11 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
+use super::Admitted;
 use crate::{
-    limits::{BODIES_IN_FLIGHT_BYTES, ByteSize, Limits},
+    limits::{ByteSize, Limits},
     problem::{Code, Problem},
 };
-
-/// What the bodies of all requests in flight hold together.
-#[derive(Debug)]
-pub(super) struct Budget {
-    held: AtomicU64,
-    bytes: u64,
-}
-
-impl Budget {
-    pub(super) fn new(limits: &Limits) -> Budget {
-        Budget {
-            held: AtomicU64::new(0),
-            bytes: BODIES_IN_FLIGHT_BYTES.max(limits.body_bytes.0),
-        }
-    }
-
-    pub(super) fn reservation(&self) -> Reservation<'_> {
-        Reservation {
-            budget: self,
-            bytes: 0,
-        }
-    }
-}
-
-/// One body's part of the [`Budget`], given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Reservation<'a> {
-    budget: &'a Budget,
-    bytes: u64,
-}
-
-impl Reservation<'_> {
-    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        let bytes = bytes as u64;
-        let before = self.budget.held.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-        if before + bytes > self.budget.bytes {
-            return Err(Problem::new(
-                Code::Overloaded,
-                "too many large bodies are on their way; send this again later",
-            ));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Reservation<'_> {
-    fn drop(&mut self) {
-        self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
 
 /// How slowly a body may come.
 #[derive(Clone, Copy, Debug)]
@@ -155,12 +104,14 @@ pub(super) fn too_large(limit: ByteSize) -> Problem {
     )
 }
 
-/// Refuses by the declared length, before anything is read.
-pub(super) fn check_declared(body: &Incoming, limits: &Limits) -> Result<(), Problem> {
-    if body.size_hint().lower() > limits.body_bytes.0 {
+/// Refuses by the declared length, before anything is read; what is declared is held from now on.
+fn check_declared(body: &Incoming, limits: &Limits, admission: &mut impl Admitted) -> Result<u64, Problem> {
+    let declared = body.size_hint().lower();
+    if declared > limits.body_bytes.0 {
         return Err(too_large(limits.body_bytes));
     }
-    Ok(())
+    admission.hold(declared)?;
+    Ok(declared)
 }
 
 /// The whole body; a body that came in one piece is not copied.
@@ -168,16 +119,22 @@ pub(super) async fn collect(
     body: &mut Incoming,
     limits: &Limits,
     pace: Pace,
-    reservation: &mut Reservation<'_>,
+    admission: &mut impl Admitted,
 ) -> Result<Bytes, Problem> {
+    let mut held = check_declared(body, limits, admission)?;
+    let mut hold = |bytes: usize| {
+        let more = (bytes as u64).saturating_sub(held);
+        held = held.max(bytes as u64);
+        if bytes as u64 > limits.body_bytes.0 {
+            return Err(too_large(limits.body_bytes));
+        }
+        if more == 0 { Ok(()) } else { admission.hold(more) }
+    };
     let mut clock = None;
     let Some(first) = next_data(body, pace, &mut clock).await? else {
         return Ok(Bytes::new());
     };
-    reservation.grow(first.len())?;
-    if first.len() as u64 > limits.body_bytes.0 {
-        return Err(too_large(limits.body_bytes));
-    }
+    hold(first.len())?;
     let Some(second) = next_data(body, pace, &mut clock).await? else {
         return Ok(first);
     };
@@ -186,10 +143,7 @@ pub(super) async fn collect(
     drop(first);
     let mut next = Some(second);
     while let Some(data) = next {
-        reservation.grow(data.len())?;
-        if (whole.len() + data.len()) as u64 > limits.body_bytes.0 {
-            return Err(too_large(limits.body_bytes));
-        }
+        hold(whole.len() + data.len())?;
         whole.extend_from_slice(&data);
         next = next_data(body, pace, &mut clock).await?;
     }

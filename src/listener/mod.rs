@@ -4,8 +4,10 @@
 mod addresses;
 mod body;
 mod guard;
+mod lines;
 mod options;
 mod pressure;
+mod proxy;
 mod respond;
 mod serve;
 mod socket;
@@ -14,26 +16,42 @@ mod stream;
 mod tests;
 mod tls;
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpSocket};
 
+pub use lines::{ByCertificate, Lines};
+pub use proxy::{ForwardedHeader, Proxies};
 pub use tls::{Tls, TlsError, TlsFiles};
 
 use crate::{
-    event::Answer,
+    event::{Answer, PartnerName},
     limits::{Limits, QUEUE_TIME_MS},
     problem::Problem,
     telemetry::{HttpNumbers, Telemetry},
 };
 
 /// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     pub address: SocketAddr,
     /// SHA-256 of the certificate that it proved to hold.
     pub certificate: Option<[u8; 32]>,
+    proxies: Proxies,
+}
+
+impl Peer {
+    /// Whose request this is: what trusted proxies say of it, else the peer itself.
+    pub fn client(&self, headers: &http::HeaderMap) -> IpAddr {
+        self.proxies.client(self.address.ip(), headers)
+    }
 }
 
 /// Whether a webhook sender may deliver here.
@@ -44,9 +62,15 @@ pub enum Consent {
     PerMinute(u64),
 }
 
+/// A request that was let in by its head.
+pub trait Admitted: Send + 'static {
+    /// Before so many more bytes of its body are held.
+    fn hold(&mut self, bytes: u64) -> Result<(), Problem>;
+}
+
 /// What stands behind the listener.
 pub trait Ingest: Send + Sync + 'static {
-    type Admission: Send + 'static;
+    type Admission: Admitted;
     /// Before the body is read: refuses what is already certain. A [`Problem`] with `allow` answers `OPTIONS` with 204.
     fn admit(&self, head: &http::request::Parts, peer: &Peer) -> Result<Self::Admission, Problem>;
     /// The whole request; the body as sent, still compressed, within `limits.body_bytes`.
@@ -55,6 +79,9 @@ pub trait Ingest: Send + Sync + 'static {
         admission: Self::Admission,
         body: Bytes,
     ) -> impl Future<Output = Result<Answer, Problem>> + Send;
+    /// Whose a connection for lines is, before it sends anything. A [`ByCertificate`] among the head's extensions says
+    /// that the certificate stands for a key.
+    fn sender(&self, head: &http::request::Parts, peer: &Peer) -> Result<PartnerName, Problem>;
     /// Whether some live key may be used by pages of this origin: they may read their answers.
     fn allows_origin(&self, origin: &str) -> bool;
     /// What a webhook sender's question by `OPTIONS` is answered.
@@ -82,6 +109,7 @@ pub struct Settings {
     pub queue_time: Duration,
     /// Absent: plain HTTP.
     pub tls: Option<Arc<Tls>>,
+    pub proxies: Proxies,
     pub numbers: Arc<HttpNumbers>,
 }
 
@@ -96,9 +124,20 @@ impl Settings {
             is_handed_over: false,
             queue_time: Duration::from_millis(QUEUE_TIME_MS),
             tls: None,
+            proxies: Proxies::default(),
             numbers: Arc::clone(Telemetry::default().http()),
         }
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A bound data port.
@@ -111,13 +150,7 @@ pub struct Listener {
 impl Listener {
     /// Binds the port, inside a tokio runtime; connections wait in the backlog until [`Listener::serve`].
     pub fn bind(address: SocketAddr, settings: Settings) -> io::Result<Listener> {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4(),
-            SocketAddr::V6(_) => TcpSocket::new_v6(),
-        }?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        let socket = socket.listen(BACKLOG)?;
+        let socket = bind(address)?;
         Ok(Listener {
             address: socket.local_addr()?,
             socket,

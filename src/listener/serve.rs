@@ -31,17 +31,18 @@ use tokio::{
 };
 
 use super::{
-    Ingest, Peer, Settings, Tls,
+    Ingest, Peer, Proxies, Settings, Tls,
     addresses::{Addresses, Place},
-    body::{self, Budget, Pace},
+    body::{self, Pace},
     options,
     pressure::Pressure,
+    proxy,
     respond::{self, Reply, RequestId},
     socket::{Exchange, Patience, Socket},
     stream::Stream,
 };
 use crate::{
-    event::Answer,
+    event::{Answer, EventResult, Outcome},
     limits::Limits,
     problem::{Code, Problem},
     telemetry::HttpNumbers,
@@ -64,20 +65,21 @@ const READ_AHEAD_BYTES: usize = 128 << 10;
 /// Colon, space and line end of a header field.
 const FIELD_BYTES: usize = 4;
 /// How long connections have to see that their time is over.
-const ABORT_TIME: Duration = Duration::from_secs(1);
+pub(super) const ABORT_TIME: Duration = Duration::from_secs(1);
 
 struct Server<I> {
     ingest: Arc<I>,
     limits: Limits,
     patience: Patience,
     pace: Pace,
-    budget: Budget,
     protocol: auto::Builder<TokioExecutor>,
     /// Where ALPN has chosen it.
     http2: auto::Builder<TokioExecutor>,
     stop: Stop,
     tls: Option<Arc<Tls>>,
     pressure: Pressure,
+    addresses: Addresses,
+    proxies: Proxies,
     numbers: Arc<HttpNumbers>,
 }
 
@@ -120,6 +122,14 @@ fn protocol(settings: &Settings) -> auto::Builder<TokioExecutor> {
     builder
 }
 
+fn pace(settings: &Settings) -> Pace {
+    Pace {
+        idle: Duration::from_secs(settings.limits.body_idle_s.into()),
+        bytes_per_s: settings.limits.body_min_bytes_per_s,
+        window: settings.rate_window,
+    }
+}
+
 pub(super) async fn run<I: Ingest>(
     socket: TcpListener,
     settings: Settings,
@@ -137,12 +147,9 @@ pub(super) async fn run<I: Ingest>(
             keep_alive: settings.keep_alive,
             uri_bytes: limits.uri_bytes.0,
         },
-        pace: Pace {
-            idle: Duration::from_secs(limits.body_idle_s.into()),
-            bytes_per_s: limits.body_min_bytes_per_s,
-            window: settings.rate_window,
-        },
-        budget: Budget::new(&limits),
+        pace: pace(&settings),
+        addresses: Addresses::new(limits.connections_per_address),
+        proxies: settings.proxies.clone(),
         limits,
         stop: Stop::default(),
         tls: settings.tls.clone(),
@@ -151,15 +158,18 @@ pub(super) async fn run<I: Ingest>(
     });
     let measuring = server.pressure.measure(settings.queue_time);
     let summing_up = tokio::spawn(sum_up(Arc::clone(&server.numbers)));
-    let addresses = Addresses::new(server.limits.connections_per_address);
     let following = settings.tls.map(|tls| tokio::spawn(tls.follow()));
     let slots = Arc::new(Semaphore::new(connections as usize));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let begin = |stream: TcpStream, peer: SocketAddr| {
-        let place = addresses.take(peer.ip());
-        let slot = place.and_then(|place| Some((Arc::clone(&slots).try_acquire_owned().ok()?, place)));
-        if let Some(slot) = slot {
-            tokio::spawn(connection(Arc::clone(&server), stream, peer, slot));
+        let slot = Arc::clone(&slots).try_acquire_owned().ok();
+        let is_introduced = server.proxies.introduces(peer.ip());
+        let place = (!is_introduced).then(|| server.addresses.take(peer.ip()));
+        if let Some(slot) = slot
+            && place.as_ref().is_none_or(Option::is_some)
+        {
+            let place = place.flatten();
+            tokio::spawn(connection(Arc::clone(&server), stream, peer, slot, place));
         } else if let Ok(slot) = Arc::clone(&refusals).try_acquire_owned() {
             tokio::spawn(refuse(stream, slot));
         }
@@ -259,11 +269,27 @@ async fn refuse(mut stream: TcpStream, _slot: OwnedSemaphorePermit) {
 
 async fn connection<I: Ingest>(
     server: Arc<Server<I>>,
-    stream: TcpStream,
-    address: SocketAddr,
-    _slot: (OwnedSemaphorePermit, Place),
+    mut stream: TcpStream,
+    mut address: SocketAddr,
+    _slot: OwnedSemaphorePermit,
+    mut _place: Option<Place>,
 ) {
     let _open = server.numbers.connection();
+    if _place.is_none() {
+        match timeout(server.patience.header, proxy::introduction(&mut stream)).await {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(client))) => address = client,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a trusted proxy did not introduce a connection");
+                return;
+            }
+            Err(_) => return,
+        }
+        _place = server.addresses.take(address.ip());
+        if _place.is_none() {
+            return;
+        }
+    }
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
@@ -273,6 +299,7 @@ async fn connection<I: Ingest>(
     let peer = Peer {
         address,
         certificate: stream.certificate(),
+        proxies: server.proxies.clone(),
     };
     let protocol = if stream.is_http2() {
         &server.http2
@@ -283,7 +310,9 @@ async fn connection<I: Ingest>(
     let socket = Socket::new(stream, Arc::clone(&exchange), server.patience);
     let service = {
         let server = Arc::clone(&server);
-        service_fn(move |request| respond_to(Arc::clone(&server), Arc::clone(&exchange), peer, request))
+        service_fn(move |request| {
+            respond_to(Arc::clone(&server), Arc::clone(&exchange), peer.clone(), request)
+        })
     };
     let mut connection = pin!(protocol.serve_connection(TokioIo::new(socket), service));
     let mut draining = pin!(server.stop.draining.notified());
@@ -356,20 +385,19 @@ async fn respond_to<I: Ingest>(
             ))
         });
     let mut reply = match outcome {
-        Ok(answer) => respond::answer(&answer, id),
+        Ok(answer) => {
+            if let Some(code) = refused_whole(&answer) {
+                note_refusal(&server.numbers, id, code, &peer);
+            }
+            respond::answer(&answer, id)
+        }
         Err(Problem {
             code: Code::MethodNotAllowed,
             allow: Some(allow),
             ..
         }) if head.method == Method::OPTIONS => options::answer(&*server.ingest, &head, &peer, allow, id),
         Err(problem) => {
-            server.numbers.refused(problem.code);
-            tracing::debug!(
-                request_id = %id,
-                code = problem.code.as_str(),
-                peer = %peer.address.ip(),
-                "a request was refused"
-            );
+            note_refusal(&server.numbers, id, problem.code, &peer);
             respond::problem(&problem, id)
         }
     };
@@ -399,6 +427,28 @@ async fn respond_to<I: Ingest>(
     Ok(reply)
 }
 
+/// The first code, where every event was rejected.
+fn refused_whole(answer: &Answer) -> Option<Code> {
+    let mut results = answer.results.iter();
+    if !results.all(EventResult::is_rejected) {
+        return None;
+    }
+    match &answer.results.first()?.outcome {
+        Outcome::Rejected(reason) => Some(reason.code),
+        _ => None,
+    }
+}
+
+fn note_refusal(numbers: &HttpNumbers, id: RequestId, code: Code, peer: &Peer) {
+    numbers.refused(code);
+    tracing::debug!(
+        request_id = %id,
+        code = code.as_str(),
+        peer = %peer.address.ip(),
+        "a request was refused"
+    );
+}
+
 async fn process<I: Ingest>(
     server: &Server<I>,
     peer: &Peer,
@@ -408,13 +458,11 @@ async fn process<I: Ingest>(
 ) -> Result<Answer, Problem> {
     check_head(head, &server.limits)?;
     server.pressure.check()?;
-    let admission = server.ingest.admit(head, peer)?;
-    let mut reservation = server.budget.reservation();
+    let mut admission = server.ingest.admit(head, peer)?;
     let bytes = if head.method == Method::GET {
         Bytes::new()
     } else {
-        body::check_declared(body, &server.limits)?;
-        let bytes = body::collect(body, &server.limits, server.pace, &mut reservation).await?;
+        let bytes = body::collect(body, &server.limits, server.pace, &mut admission).await?;
         *read = Some(bytes.len());
         bytes
     };

@@ -26,9 +26,9 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Consent, Ingest, Listener, Peer, Settings};
+use super::{Admitted, Consent, Ingest, Listener, Peer, Settings};
 use crate::{
-    event::{Answer, EventResult, Outcome, Reason, Violation},
+    event::{Answer, EventResult, Outcome, PartnerName, Reason, Violation},
     limits::Limits,
     problem::{Code, Problem},
 };
@@ -39,15 +39,21 @@ struct Probe {
     requests: AtomicUsize,
 }
 
-struct Admitted {
+struct Admission {
     single: bool,
     every_result: bool,
 }
 
-impl Ingest for Probe {
-    type Admission = Admitted;
+impl Admitted for Admission {
+    fn hold(&mut self, _: u64) -> Result<(), Problem> {
+        Ok(())
+    }
+}
 
-    fn admit(&self, head: &Parts, peer: &Peer) -> Result<Admitted, Problem> {
+impl Ingest for Probe {
+    type Admission = Admission;
+
+    fn admit(&self, head: &Parts, peer: &Peer) -> Result<Admission, Problem> {
         assert!(peer.address.ip().is_loopback());
         let path = head.uri.path();
         if path.starts_with("/refuse/") {
@@ -58,13 +64,13 @@ impl Ingest for Probe {
         if head.method != Method::POST && head.method != Method::GET {
             return Err(Problem::method_not_allowed("GET, POST, OPTIONS"));
         }
-        Ok(Admitted {
+        Ok(Admission {
             single: path == "/one",
             every_result: head.headers.contains_key("prefer"),
         })
     }
 
-    async fn ingest(&self, admission: Admitted, body: Bytes) -> Result<Answer, Problem> {
+    async fn ingest(&self, admission: Admission, body: Bytes) -> Result<Answer, Problem> {
         self.requests.fetch_add(1, Ordering::SeqCst);
         let text = String::from_utf8_lossy(&body).into_owned();
         if let Some(milliseconds) = text.strip_prefix("sleep ") {
@@ -89,6 +95,10 @@ impl Ingest for Probe {
             instead: None,
             results,
         })
+    }
+
+    fn sender(&self, _: &Parts, _: &Peer) -> Result<PartnerName, Problem> {
+        Ok("probe".parse().expect("a name"))
     }
 
     fn allows_origin(&self, origin: &str) -> bool {

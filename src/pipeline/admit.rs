@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, request::Parts};
+use http::{Method, header, request::Parts};
 
 use super::{
     Pipeline, Tables,
+    enrich::{Added, SentFrom},
     envelopes::{Served, has_key_in_body},
+    shares::Hold,
 };
 use crate::{
     authenticate::{Caller, Identity, Places, Signed, key_id},
     decode::{self, Head, Opened},
     event::{Instead, PartnerName},
-    listener::{Consent, Peer},
+    listener::{Admitted, ByCertificate, Consent, Peer},
     problem::{Code, Problem},
     registry::model::envelope::{Envelope, Signature},
     telemetry::Observation,
@@ -27,6 +29,10 @@ const KEY_PATH: &str = "/k/";
 pub struct Admission {
     pub(super) tables: Arc<Tables>,
     sender: Sender,
+    hold: Hold,
+    /// Bytes of the body that were charged before it came.
+    charged_bytes: usize,
+    sent_from: Option<SentFrom>,
     pub(super) every_result: bool,
     pub(super) dry_run: bool,
     /// Where this request is looked at closely.
@@ -47,6 +53,7 @@ pub(super) struct Known {
     pub content: Content,
     /// What its answer is, where the sender does not read ours.
     pub instead: Option<Instead>,
+    pub added: Added,
 }
 
 pub(super) enum Content {
@@ -124,7 +131,7 @@ impl Pipeline {
                             path: address.key,
                             declared: Vec::new(),
                         };
-                        Sender::Known(tables.keys.identify(head, &caller, &places)?, read)
+                        Sender::Known(identify(&tables, head, &caller, &places)?, read)
                     }
                 }
             }
@@ -134,12 +141,29 @@ impl Pipeline {
             Sender::Known(_, head) | Sender::Signed(_, head) => (head.every_result, head.dry_run),
             Sender::InBody(..) => (false, false),
         };
-        if let Sender::Known(identity, _) = &sender {
-            tables.rates.check(&identity.partner)?;
-        }
+        let mut charged_bytes = 0;
+        let hold = match &sender {
+            Sender::Known(identity, _) => {
+                let partner = &identity.partner;
+                tables.rates.check(partner)?;
+                let hold = tables.shares.take(Some(partner))?;
+                // Charged before the body comes: those that come at once do not all find the same room.
+                charged_bytes = declared_bytes(head);
+                tables.rates.charge(partner, 1, charged_bytes);
+                hold
+            }
+            Sender::Signed(..) | Sender::InBody(..) => tables.shares.take(None)?,
+        };
+        let partner = match &sender {
+            Sender::Known(identity, _) => Some(&identity.partner),
+            Sender::Signed(..) | Sender::InBody(..) => None,
+        };
         Ok(Admission {
+            sent_from: SentFrom::read(head, peer, &tables, partner),
             tables,
             sender,
+            hold,
+            charged_bytes,
             every_result,
             dry_run,
             observation: self.telemetry.observation(|| {
@@ -273,30 +297,77 @@ fn signed(head: &Parts, caller: Caller, tables: &Tables, path: &str, id: &str) -
     Ok(Sender::Signed(Box::new(signed), Box::new(head)))
 }
 
+/// By key, or by the certificate where a connection for lines is known by that.
+pub(super) fn identify(
+    tables: &Tables,
+    head: &Parts,
+    caller: &Caller,
+    places: &Places<'_>,
+) -> Result<Identity, Problem> {
+    if head.extensions.get::<ByCertificate>().is_some() {
+        return tables.keys.identify_certificate(caller);
+    }
+    tables.keys.identify(head, caller, places)
+}
+
+/// By `Content-Length`; a body in chunks says nothing before it comes.
+fn declared_bytes(head: &Parts) -> usize {
+    let value = head.headers.get(header::CONTENT_LENGTH);
+    let text = value.and_then(|value| value.to_str().ok());
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+impl Admitted for Admission {
+    fn hold(&mut self, bytes: u64) -> Result<(), Problem> {
+        self.hold.grow(bytes)
+    }
+}
+
 impl Admission {
     /// Whose request this is, now that its body is there.
     pub(super) fn settle(
         self,
         body: &Bytes,
         limits: &crate::limits::Limits,
-    ) -> Result<(Arc<Tables>, Known), Problem> {
-        let Admission { tables, sender, .. } = self;
+    ) -> Result<(Arc<Tables>, Known, Hold), Problem> {
+        let Admission {
+            tables,
+            sender,
+            mut hold,
+            charged_bytes,
+            sent_from,
+            ..
+        } = self;
+        let added = |partner: &PartnerName| {
+            let sent_from = sent_from.as_ref();
+            sent_from.map_or_else(Added::default, |from| from.added(tables.enrich(partner)))
+        };
+        let settle = |hold, partner: &PartnerName| {
+            tables.rates.check(partner)?;
+            let hold = tables.shares.settle(hold, partner)?;
+            tables.rates.charge(partner, 1, body.len());
+            Ok::<Hold, Problem>(hold)
+        };
         let (identity, head) = match sender {
-            Sender::Known(identity, head) => (identity, head),
+            Sender::Known(identity, head) => {
+                // What cannot be read costs its bytes as well.
+                let rest = body.len().saturating_sub(charged_bytes);
+                tables.rates.charge(&identity.partner, 0, rest);
+                (identity, head)
+            }
             Sender::Signed(signed, head) => {
                 let identity = signed.verify(body)?;
-                tables.rates.check(&identity.partner)?;
+                hold = settle(hold, &identity.partner)?;
                 (identity, head)
             }
             Sender::InBody(caller, heads) => {
-                let known = in_body(&tables, &caller, heads, body, limits)?;
-                tables.rates.check(&known.identity.partner)?;
-                tables.rates.charge(&known.identity.partner, 1, body.len());
-                return Ok((tables, known));
+                let mut known = in_body(&tables, &caller, heads, body, limits)?;
+                known.added = added(&known.identity.partner);
+                hold = settle(hold, &known.identity.partner)?;
+                hold.grow(known.grown_bytes(body))?;
+                return Ok((tables, known, hold));
             }
         };
-        // What cannot be read costs its bytes as well.
-        tables.rates.charge(&identity.partner, 1, body.len());
         let wants_image = head.wants_image;
         let (content, served) = if head.is_enveloped() {
             let opened = decode::open(*head, body, limits)?;
@@ -309,11 +380,23 @@ impl Admission {
         };
         let instead = if wants_image { Some(pixel()) } else { served };
         let known = Known {
+            added: added(&identity.partner),
             identity,
             content,
             instead,
         };
-        Ok((tables, known))
+        hold.grow(known.grown_bytes(body))?;
+        Ok((tables, known, hold))
+    }
+}
+
+impl Known {
+    /// What an opened envelope holds more than the body that it came in.
+    fn grown_bytes(&self, body: &Bytes) -> u64 {
+        match &self.content {
+            Content::Plain(_) => 0,
+            Content::Enveloped(opened) => opened.bytes().saturating_sub(body.len()) as u64,
+        }
     }
 }
 
@@ -350,6 +433,7 @@ fn in_body(
             continue;
         }
         return Ok(Known {
+            added: Added::default(),
             instead: served.instead.clone(),
             identity,
             content: Content::Enveloped(Box::new(opened)),

@@ -337,6 +337,8 @@ mod tests {
                 time: "2026-01-01T00:00:00Z".to_owned(),
                 subject: None,
                 app_version: None,
+                client_ip: None,
+                user_agent: None,
             }),
             data: Document::parse(Bytes::from_static(b"{}"), 8).expect("it is JSON"),
             received: jiff::Timestamp::UNIX_EPOCH,

@@ -18,11 +18,14 @@ mod counting;
 mod difference;
 mod dry_run;
 mod duplicates;
+mod enrich;
 mod envelopes;
+mod quotas;
 mod rates;
 mod replay;
 mod runs;
 mod shadow;
+mod shares;
 mod steps;
 mod tables;
 mod trial;
@@ -41,24 +44,28 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 pub use admit::Admission;
-use admit::{Content, Known};
+use admit::{Content, Known, identify};
 use counting::Tallies;
 pub use difference::Difference;
 use duplicates::Duplicates;
+use enrich::Added;
+pub use quotas::Quotas;
+use rates::Rates;
 pub use runs::Replay;
 use runs::Runs;
 use shadow::Shadows;
 pub use shadow::{Sample, ShadowReport};
+use shares::{Hold, Shares};
 use steps::{Step, Way};
 pub use tables::Tables;
 pub use trial::{PluginTrial, TrialReport, TrialRoute, Tried};
 pub use webhook_ids::WebhookIds;
 
 use crate::{
-    authenticate::Identity,
+    authenticate::{Caller, Identity, Places},
     decode::{self, Context},
     deliver::{Acknowledgement, Delivery, Destinations},
-    event::{Answer, Batch, Decoded, DestinationName, EventResult, Outcome, Reason, Undecoded},
+    event::{Answer, Batch, Decoded, DestinationName, EventResult, Outcome, PartnerName, Reason, Undecoded},
     limits::Limits,
     listener::{Consent, Ingest, Peer},
     problem::{Code, Problem},
@@ -70,6 +77,12 @@ use crate::{
 
 /// A batch gives the worker to other requests after this long.
 const SLICE: Duration = Duration::from_millis(2);
+
+/// What is remembered of requests across a restart.
+pub struct Memory {
+    pub webhook_ids: WebhookIds,
+    pub quotas: Arc<Quotas>,
+}
 
 /// The gateway's data side.
 pub struct Pipeline {
@@ -100,10 +113,13 @@ impl Pipeline {
         destinations: Destinations,
         quarantine: Arc<Quarantine>,
         recent: Arc<Recent>,
-        webhook_ids: WebhookIds,
+        memory: Memory,
         limits: Limits,
         telemetry: Arc<Telemetry>,
     ) -> Arc<Pipeline> {
+        let Memory { webhook_ids, quotas } = memory;
+        let compiler = Compiler::new(limits.compiled_schema_bytes.0);
+        let tables = Tables::empty(compiler, Rates::new(quotas), Shares::new(&limits));
         let destination_numbers = destinations
             .iter()
             .map(|destination| telemetry.destination(destination.name().as_str()))
@@ -111,7 +127,7 @@ impl Pipeline {
         let duplicates = Arc::new(Duplicates::new());
         duplicates::fill(&duplicates, destinations.take_known());
         Arc::new(Pipeline {
-            tables: ArcSwap::from_pointee(Tables::empty(Compiler::new(limits.compiled_schema_bytes.0))),
+            tables: ArcSwap::from_pointee(tables),
             destinations,
             quarantine,
             duplicates,
@@ -299,18 +315,20 @@ impl Ingest for Pipeline {
         }
         let (every_result, dry_run) = (admission.every_result, admission.dry_run);
         let started = Instant::now();
-        let (tables, known) = admission.settle(&body, &self.limits)?;
+        let (tables, known, mut hold) = admission.settle(&body, &self.limits)?;
         let Known {
             identity,
             content,
             mut instead,
+            added,
         } = known;
         if let Content::Enveloped(opened) = &content
             && let Some(text) = opened.challenge()
         {
             return Ok(Answer::echo(text));
         }
-        let batch = self.decode(&tables, &identity, content, body)?;
+        // It lives as long as this request.
+        let batch = self.decode(&tables, &identity, content, body, added, &mut hold)?;
         if let Some(observation) = &observation {
             observation.stage(Stage::Decode, started);
         }
@@ -347,6 +365,11 @@ impl Ingest for Pipeline {
             instead,
             results,
         })
+    }
+
+    fn sender(&self, head: &http::request::Parts, peer: &Peer) -> Result<PartnerName, Problem> {
+        let caller = Caller::new(head, peer.certificate);
+        identify(&self.tables(), head, &caller, &Places::default()).map(|identity| identity.partner)
     }
 
     fn allows_origin(&self, origin: &str) -> bool {
@@ -426,6 +449,8 @@ impl Pipeline {
         identity: &Identity,
         content: Content,
         body: Bytes,
+        added: Added,
+        hold: &mut Hold,
     ) -> Result<Batch, Problem> {
         let partner = &identity.partner;
         let context = Context {
@@ -433,10 +458,17 @@ impl Pipeline {
             default_source: tables.default_source(partner),
             limits: &self.limits,
             received: Timestamp::now(),
+            client_ip: added.client_ip,
+            user_agent: added.user_agent,
             hints: tables,
         };
         let mut batch = match content {
-            Content::Plain(head) => decode::decode(*head, body, &context)?,
+            Content::Plain(mut head) => {
+                let sent = body.len();
+                let body = head.decompress(body, &self.limits)?;
+                hold.grow(body.len().saturating_sub(sent) as u64)?;
+                decode::decode(*head, body, &context)?
+            }
             Content::Enveloped(opened) => opened.decode(&context)?,
         };
         tables

@@ -2,7 +2,7 @@
 //!
 //! A request is taken whole or refused before its body is read, so what it costs is only known after it was let in: it
 //! is let in while there is room, charged in full, and the partner waits until its debt is paid. On average exactly the
-//! limit passes, and no request is ever too large to pass at all.
+//! limit passes, and no request is ever too large to pass at all. A quota of a day is kept likewise.
 
 use std::{
     collections::HashMap,
@@ -13,6 +13,7 @@ use std::{
     time::Instant,
 };
 
+use super::quotas::{DAY_S, Day, Quotas, today};
 use crate::{
     event::PartnerName,
     problem::{Code, Problem, RateState},
@@ -94,17 +95,60 @@ impl Bucket {
     }
 }
 
+/// So many events a day, by UTC.
+#[derive(Debug)]
+struct Quota {
+    events: u64,
+    day: Arc<Day>,
+}
+
+impl Quota {
+    fn check(&self) -> Result<(), Problem> {
+        let (day, left_s) = today();
+        if self.day.used(day) < self.events {
+            return Ok(());
+        }
+        let mut problem = Problem::new(
+            Code::RateLimited,
+            format!(
+                "the partner may send {} events a day, by UTC, and has sent them; nothing of this request was taken: send \
+                 it again in {left_s} s",
+                self.events
+            ),
+        );
+        problem.retry_after_s = Some(left_s);
+        problem.rate = Some(Box::new(RateState {
+            name: "events-per-day",
+            quota: self.events,
+            window_s: DAY_S.into(),
+            reset_s: left_s,
+        }));
+        Err(problem)
+    }
+}
+
 #[derive(Debug)]
 struct Rate {
     limit: RateLimit,
     buckets: [Option<Bucket>; 2],
+    quota: Option<Quota>,
 }
 
 /// The limits of all partners that have one.
 #[derive(Debug, Default)]
-pub struct Rates(HashMap<PartnerName, Arc<Rate>>);
+pub struct Rates {
+    partners: HashMap<PartnerName, Arc<Rate>>,
+    quotas: Arc<Quotas>,
+}
 
 impl Rates {
+    pub(super) fn new(quotas: Arc<Quotas>) -> Rates {
+        Rates {
+            partners: HashMap::new(),
+            quotas,
+        }
+    }
+
     /// A limit that has not changed goes on with what was charged to it.
     pub(super) fn build(state: &State, previous: &Rates) -> Rates {
         let mut rates = HashMap::new();
@@ -112,39 +156,48 @@ impl Rates {
             let Some(limit) = &partner.value.rate_limit else {
                 continue;
             };
-            let rate = match previous.0.get(name) {
+            let rate = match previous.partners.get(name) {
                 Some(known) if known.limit == *limit => Arc::clone(known),
-                _ => Arc::new(Rate::new(limit)),
+                _ => Arc::new(Rate::new(limit, name, &previous.quotas)),
             };
             rates.insert(name.clone(), rate);
         }
-        Rates(rates)
+        Rates {
+            partners: rates,
+            quotas: Arc::clone(&previous.quotas),
+        }
     }
 
     /// 429 where the partner must wait.
     pub(super) fn check(&self, partner: &PartnerName) -> Result<(), Problem> {
-        match self.0.get(partner) {
-            None => Ok(()),
-            Some(rate) => rate.buckets.iter().flatten().try_for_each(Bucket::check),
-        }
+        let Some(rate) = self.partners.get(partner) else {
+            return Ok(());
+        };
+        rate.quota.iter().try_for_each(Quota::check)?;
+        rate.buckets.iter().flatten().try_for_each(Bucket::check)
     }
 
     pub(super) fn charge(&self, partner: &PartnerName, events: usize, bytes: usize) {
-        let Some(rate) = self.0.get(partner) else { return };
+        let Some(rate) = self.partners.get(partner) else {
+            return;
+        };
         for (bucket, units) in rate.buckets.iter().zip([events, bytes]) {
             if let Some(bucket) = bucket {
                 bucket.charge(bucket.now(), units as u64);
             }
         }
+        if let Some(quota) = &rate.quota {
+            quota.day.charge(today().0, events as u64);
+        }
     }
 
     pub(super) fn events_per_s(&self, partner: &PartnerName) -> Option<u32> {
-        self.0.get(partner)?.limit.events_per_s
+        self.partners.get(partner)?.limit.events_per_s
     }
 }
 
 impl Rate {
-    fn new(limit: &RateLimit) -> Rate {
+    fn new(limit: &RateLimit, partner: &PartnerName, quotas: &Quotas) -> Rate {
         let events = limit.events_per_s.map(|per_s| {
             let burst = limit.burst.unwrap_or(per_s);
             Bucket::new("events", per_s.into(), burst.into())
@@ -160,6 +213,10 @@ impl Rate {
         Rate {
             limit: limit.clone(),
             buckets: [events, bytes],
+            quota: limit.events_per_day.map(|events| Quota {
+                events,
+                day: quotas.day(partner),
+            }),
         }
     }
 }
@@ -226,5 +283,36 @@ mod tests {
         assert!(Rates::build(&state(1), &first).check(&name).is_err());
         assert!(Rates::build(&state(2), &first).check(&name).is_ok());
         assert!(first.check(&"other".parse().expect("a name")).is_ok());
+    }
+
+    #[test]
+    fn a_quota_counts_on_when_it_changes() {
+        use crate::registry::model::{Partner, Versioned};
+        let name: PartnerName = "acme".parse().expect("a name");
+        let state = |events_per_day| {
+            let limit = RateLimit {
+                events_per_day: Some(events_per_day),
+                ..RateLimit::default()
+            };
+            let value = Partner {
+                rate_limit: Some(limit),
+                ..Partner::default()
+            };
+            let mut state = State::default();
+            let partner = Arc::new(Versioned { sequence: 1, value });
+            state.partners.insert(name.clone(), partner);
+            state
+        };
+        let first = Rates::build(&state(10), &Rates::default());
+        first.charge(&name, 9, 0);
+        assert!(first.check(&name).is_ok());
+        first.charge(&name, 3, 0);
+        let problem = first.check(&name).expect_err("used up");
+        assert!(problem.retry_after_s.is_some_and(|seconds| seconds <= DAY_S));
+        let raised = Rates::build(&state(13), &first);
+        assert!(raised.check(&name).is_ok());
+        raised.charge(&name, 1, 0);
+        assert!(raised.check(&name).is_err());
+        assert!(Rates::build(&State::default(), &raised).check(&name).is_ok());
     }
 }

@@ -7,6 +7,7 @@ use super::{
     bindings::{Binding, Version},
     counting::{Counted, Tallies},
     duplicates::Fingerprint,
+    enrich,
 };
 use crate::{
     deliver::{Acknowledgement, Delivery, Destination, Ticket},
@@ -361,7 +362,7 @@ impl Pipeline {
         };
         let topic = output.topic.map(Arc::from);
         let key = output.key.map(Arc::from);
-        let headers = Arc::from(output.headers);
+        let headers = enrich::headers(output.headers, &about.attributes);
         let wanted = output.destination.as_deref();
         let mut found = false;
         for target in &route.targets {

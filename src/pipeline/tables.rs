@@ -5,9 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     bindings::{Binder, Binding, Bindings},
+    enrich::Wanted,
     envelopes::Envelopes,
     rates::Rates,
     shadow::ShadowReport,
+    shares::Shares,
 };
 use crate::{
     authenticate::Keys,
@@ -33,21 +35,27 @@ pub struct Tables {
     pub routes: Routes,
     pub(super) envelopes: Envelopes,
     pub(super) rates: Rates,
+    pub(super) shares: Shares,
     partners: HashMap<PartnerName, PartnerEntry>,
+    /// Of some partner.
+    pub(super) some_enrich: bool,
     bindings: Bindings,
 }
 
 struct PartnerEntry {
     policy: Policy,
     default_source: Arc<str>,
+    enrich: Wanted,
     times: TimesPage,
 }
 
 impl Tables {
     /// The tables of an empty registry.
-    pub fn empty(compiler: Compiler) -> Tables {
+    pub(super) fn empty(compiler: Compiler, rates: Rates, shares: Shares) -> Tables {
         Tables {
             schemas: Schemas::new(compiler),
+            rates,
+            shares,
             ..Tables::default()
         }
     }
@@ -61,13 +69,14 @@ impl Tables {
         sealer: &Sealer,
         telemetry: &Telemetry,
     ) -> Tables {
-        let partners = state
+        let partners: HashMap<PartnerName, PartnerEntry> = state
             .partners
             .iter()
             .map(|(name, partner)| {
                 let partner = &partner.value;
                 let entry = PartnerEntry {
                     policy: partner.policy,
+                    enrich: Wanted::of(partner),
                     default_source: match &partner.source {
                         Some(source) => source.as_str().into(),
                         None => fallback_source(name),
@@ -90,8 +99,10 @@ impl Tables {
             keys: Keys::build(&state, &previous.keys, |key| open(sealer, key)),
             envelopes: Envelopes::build(&state),
             rates: Rates::build(&state, &previous.rates),
+            shares: Shares::build(&state, &previous.shares),
             schemas,
             routes: Routes::build(&state),
+            some_enrich: partners.values().any(|entry| entry.enrich.is_any()),
             partners,
             bindings,
             state,
@@ -108,6 +119,12 @@ impl Tables {
     pub(super) fn mask(&self, event_type: &EventType) -> &[String] {
         let entry = self.state.types.get(event_type);
         entry.map_or(&[], |entry| entry.value.mask.as_slice())
+    }
+
+    pub(super) fn enrich(&self, partner: &PartnerName) -> Wanted {
+        self.partners
+            .get(partner)
+            .map_or_else(Wanted::default, |entry| entry.enrich)
     }
 
     /// What the partner's requests are timed by.

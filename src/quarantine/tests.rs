@@ -20,6 +20,8 @@ fn kept(id: &str, code: Code) -> Kept {
     let event = Decoded {
         partner: "haneul-app".parse().unwrap(),
         attributes: Arc::new(Attributes {
+            client_ip: None,
+            user_agent: None,
             id: id.into(),
             source: "/app".to_owned(),
             event_type: "app.opened".parse().unwrap(),

@@ -146,7 +146,9 @@ fn bytes_of(event: &RecentEvent) -> u64 {
         + attributes.source.len()
         + attributes.time.len()
         + attributes.subject.as_ref().map_or(0, String::len)
-        + attributes.app_version.as_ref().map_or(0, String::len);
+        + attributes.app_version.as_ref().map_or(0, String::len)
+        + attributes.client_ip.as_ref().map_or(0, |text| text.len())
+        + attributes.user_agent.as_ref().map_or(0, |text| text.len());
     event.data.len() as u64 + strings as u64 + EVENT_OVERHEAD_BYTES
 }
 

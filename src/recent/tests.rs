@@ -43,6 +43,8 @@ fn event(sent: &Sent<'_>) -> Decoded {
     Decoded {
         partner: sent.partner.parse().unwrap(),
         attributes: Attributes {
+            client_ip: None,
+            user_agent: None,
             id: sent.id.clone().into(),
             source: "/app".to_owned(),
             event_type: "app.opened".parse().unwrap(),

@@ -90,8 +90,14 @@ impl Log {
         let Some(mut entry) = self.bare_entry(sequence).await? else {
             return Ok(None);
         };
-        if let Change::PutSchema { schema, .. } = &mut entry.change {
-            schema.text = self.text(schema.digest).await?;
+        match &mut entry.change {
+            Change::PutSchema { schema, .. } => schema.text = self.text(schema.digest).await?,
+            Change::PutSchemas { schemas, .. } => {
+                for keyed in schemas {
+                    keyed.schema.text = self.text(keyed.schema.digest).await?;
+                }
+            }
+            _ => {}
         }
         Ok(Some(entry))
     }
@@ -129,9 +135,13 @@ impl Log {
 
     /// Writes the entry, unless another has its place. After an error it may be there or not.
     pub(super) async fn append(&self, entry: &Entry) -> Result<bool, RegistryError> {
-        if let Change::PutSchema { schema, .. } = &entry.change {
-            self.put_blob(Bytes::copy_from_slice(schema.text.as_bytes()))
-                .await?;
+        let texts: Vec<&Arc<str>> = match &entry.change {
+            Change::PutSchema { schema, .. } => vec![&schema.text],
+            Change::PutSchemas { schemas, .. } => schemas.iter().map(|keyed| &keyed.schema.text).collect(),
+            _ => Vec::new(),
+        };
+        for text in texts {
+            self.put_blob(Bytes::copy_from_slice(text.as_bytes())).await?;
         }
         let bytes = encode(&Attempt {
             entry,

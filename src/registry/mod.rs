@@ -22,6 +22,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
+pub use self::state::put_schema;
 use self::{
     log::Log,
     model::{Change, Digest, Entry, State},

@@ -35,6 +35,17 @@ pub struct RateLimit {
     pub bytes_per_s: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<u32>,
+    /// By UTC; each node counts what it takes itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_per_day: Option<u64>,
+}
+
+/// What of a request's sender is added to each of its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Enrichment {
+    ClientIp,
+    UserAgent,
 }
 
 /// Who sends: a tenant.
@@ -59,6 +70,12 @@ pub struct Partner {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub client_certificates: Vec<Digest>,
+    /// What of the request's sender is added to each event, as `hwclientip` and `hwuseragent`; empty: nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub enrich: Vec<Enrichment>,
+    /// Of a client's address only its network is added: 24 bits of IPv4, 48 of IPv6.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub truncate_ip: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -187,6 +204,13 @@ pub struct Schema {
     pub text: Arc<str>,
     pub created: Timestamp,
     pub by: String,
+}
+
+/// One of several schemas that are registered at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyedSchema {
+    pub key: SchemaKey,
+    pub schema: Schema,
 }
 
 /// How an event of the version before is brought to the form of the version that this belongs to.
@@ -386,8 +410,16 @@ pub enum Change {
         #[serde(default)]
         forced: bool,
     },
+    /// Schemas that refer to each other: none of them could come first.
+    PutSchemas {
+        schemas: Vec<KeyedSchema>,
+        #[serde(default)]
+        forced: bool,
+    },
     DeleteSchema {
         key: SchemaKey,
+        #[serde(default)]
+        forced: bool,
     },
     /// `key` is of the newer version.
     PutUpgrade {

@@ -1,10 +1,12 @@
 //! How an entry of the log changes the state. Pure: replaying the same log gives the same state everywhere, so an
 //! entry that finds nothing to change is no error.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::model::{Change, Entry, Plugin, Schema, SchemaKey, State, TypeSchemas, Upgrade, Versioned};
-use crate::event::PluginName;
+use super::model::{
+    Change, Entry, KeyedSchema, Plugin, Schema, SchemaKey, State, TypeSchemas, Upgrade, Versioned,
+};
+use crate::event::{EventType, PluginName};
 
 impl State {
     /// The state after `entry`; what it does not touch is shared with this one.
@@ -38,8 +40,13 @@ impl State {
             Change::PutType { event_type, entry } => {
                 self.types.insert(event_type, versioned(sequence, entry));
             }
-            Change::PutSchema { key, schema, .. } => self.put_schema(sequence, key, schema),
-            Change::DeleteSchema { key } => self.delete_schema(&key),
+            Change::PutSchema { key, schema, .. } => put_schema(&mut self.schemas, sequence, key, schema),
+            Change::PutSchemas { schemas, .. } => {
+                for KeyedSchema { key, schema } in schemas {
+                    put_schema(&mut self.schemas, sequence, key, schema);
+                }
+            }
+            Change::DeleteSchema { key, .. } => self.delete_schema(&key),
             Change::PutUpgrade { key, upgrade } => self.put_upgrade(sequence, key, upgrade),
             Change::DeleteUpgrade { key } => {
                 if let Some(of_type) = self.schemas.get_mut(&key.event_type)
@@ -65,16 +72,6 @@ impl State {
             | Change::ShadowPlugin { .. }
             | Change::RollBackPlugin { .. } => self.change_plugin(entry),
             Change::Note { .. } => {}
-        }
-    }
-
-    fn put_schema(&mut self, sequence: u64, key: SchemaKey, schema: Schema) {
-        let of_type = Arc::make_mut(self.schemas.entry(key.event_type.clone()).or_default());
-        let known = of_type.position(&key);
-        let entry = versioned(sequence, (key, schema));
-        match known.and_then(|index| of_type.schemas.get_mut(index)) {
-            Some(place) => *place = entry,
-            None => of_type.schemas.push(entry),
         }
     }
 
@@ -139,6 +136,22 @@ impl State {
             .unwrap_or_default();
         edit(&mut plugin);
         self.plugins.insert(name.clone(), versioned(sequence, plugin));
+    }
+}
+
+/// Also how it is found out what a registration would come to.
+pub fn put_schema(
+    schemas: &mut BTreeMap<EventType, Arc<TypeSchemas>>,
+    sequence: u64,
+    key: SchemaKey,
+    schema: Schema,
+) {
+    let of_type = Arc::make_mut(schemas.entry(key.event_type.clone()).or_default());
+    let known = of_type.position(&key);
+    let entry = versioned(sequence, (key, schema));
+    match known.and_then(|index| of_type.schemas.get_mut(index)) {
+        Some(place) => *place = entry,
+        None => of_type.schemas.push(entry),
     }
 }
 

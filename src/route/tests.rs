@@ -25,6 +25,8 @@ fn event(event_type: &str) -> Decoded {
     Decoded {
         partner: "haneul-app".parse().unwrap(),
         attributes: Arc::new(Attributes {
+            client_ip: None,
+            user_agent: None,
             id: "e-1".into(),
             source: "/app/ios".to_owned(),
             event_type: event_type.parse().unwrap(),

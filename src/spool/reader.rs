@@ -146,7 +146,10 @@ fn read_files(shared: &Shared, after: Sequence, max_bytes: usize) -> io::Result<
             break;
         }
     }
-    *shared.position.lock() = position;
+    let mut kept = shared.position.lock();
+    // Its file would take room for as long as it is open, though it is removed.
+    *kept = position.filter(|position| shared.holds(position.segment));
+    drop(kept);
     Ok(entries)
 }
 
@@ -188,6 +191,22 @@ pub(super) fn count(shared: &Shared, after: Sequence, to: Sequence) -> Pending {
 }
 
 impl Shared {
+    fn holds(&self, segment: u64) -> bool {
+        let state = self.state.lock();
+        state.segments.iter().any(|held| held.id == segment)
+    }
+
+    /// Closes what the last read has left open, where it is no longer part of the spool.
+    pub(super) fn close_removed(&self) {
+        let mut position = self.position.lock();
+        if position
+            .as_ref()
+            .is_some_and(|position| !self.holds(position.segment))
+        {
+            *position = None;
+        }
+    }
+
     /// None where the segment was removed: all of it is delivered.
     fn scanner(&self, segment: &Segment) -> io::Result<Option<Scanner>> {
         match self.storage.open(&self.directory.join(segment.name())) {

@@ -376,6 +376,7 @@ impl Writer {
         if removed.is_empty() {
             return;
         }
+        self.shared.close_removed();
         for (segment, shares) in &removed {
             let path = self.shared.directory.join(segment.name());
             match self.shared.storage.remove(&path) {

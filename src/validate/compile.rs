@@ -10,6 +10,7 @@ use bytes::Bytes;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
+use super::{references::Texts, weigh::weigh};
 use crate::{
     event::Violation,
     json::{Document, TapeJson},
@@ -30,6 +31,7 @@ pub(super) const DRAFTS: [&str; 5] = [
 pub struct Compiled {
     validator: Validator<TapeJson>,
     text: Arc<str>,
+    texts: Texts,
     /// Few schemas are ever read as JSON, and the tree is larger than all else.
     schema: OnceLock<Option<Arc<Value>>>,
 }
@@ -42,12 +44,22 @@ impl Compiled {
     /// The first fault, as a sentence. Registration has refused such a text: this node is older than the one that
     /// took it, or the store's content has changed.
     pub fn new(text: &Arc<str>) -> Result<Compiled, String> {
+        Compiled::with(text, &Texts::default())
+    }
+
+    /// [`Compiled::new`] of a schema with all that its references lead to.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn with(text: &Arc<str>, texts: &Texts) -> Result<Compiled, String> {
+        let sentence = |fault: Fault| format!("{}: {}", fault.pointer, fault.message);
         let schema = parse(text).map_err(|fault| fault.message)?;
-        let validator = build(&schema, &Library::new())
-            .map_err(|fault| format!("{}: {}", fault.pointer, fault.message))?;
+        let library = texts.library().map_err(sentence)?;
         Ok(Compiled {
-            validator,
+            validator: build(&schema, &library).map_err(sentence)?,
             text: Arc::clone(text),
+            texts: texts.clone(),
             schema: OnceLock::new(),
         })
     }
@@ -55,6 +67,15 @@ impl Compiled {
     /// The schema as JSON. It was read before, so none is never given.
     pub fn schema(&self) -> Option<Arc<Value>> {
         self.schema.get_or_init(|| schema_value(&self.text)).clone()
+    }
+
+    /// The schema as JSON, with what it refers to among its own definitions: for looking at, not for validating.
+    pub(super) fn whole_schema(&self) -> Option<Arc<Value>> {
+        let schema = self.schema()?;
+        match self.texts.library() {
+            Ok(library) if !library.is_empty() => Some(Arc::new(bundle(&schema, &library))),
+            _ => Some(schema),
+        }
     }
 
     /// None where `data` is valid; else the first violations, up to [`VIOLATIONS_LISTED`].
@@ -77,13 +98,14 @@ impl Compiled {
     }
 }
 
-/// Every fault of a schema's text that would keep it from being used; registration refuses it with these.
+/// Every fault of a schema's text that would keep it from being used; registration refuses it with these. Takes as long
+/// as the schema pleases: [`check::check_apart`](super::check::check_apart) bounds it.
 ///
 /// # Errors
 ///
 /// Faults with pointers into the schema: not JSON, too large, too deep, an unknown `$schema`, against its metaschema,
-/// a reference that leads out of it, a pattern that no engine takes.
-pub fn check_schema(text: &str, schema_bytes_max: usize) -> Result<(), Vec<Fault>> {
+/// a reference that leads nowhere, a pattern that no engine takes, references that multiply each other.
+pub fn check_schema(text: &str, texts: &Texts, schema_bytes_max: usize) -> Result<(), Vec<Fault>> {
     if text.len() > schema_bytes_max {
         return Err(vec![fault(
             "",
@@ -108,9 +130,9 @@ pub fn check_schema(text: &str, schema_bytes_max: usize) -> Result<(), Vec<Fault
     if !faults.is_empty() {
         return Err(faults);
     }
-    build(&schema, &Library::new())
-        .map(|_| ())
-        .map_err(|fault| vec![fault])
+    let library = texts.library().map_err(|fault| vec![fault])?;
+    weigh(&schema, &library)?;
+    build(&schema, &library).map(drop).map_err(|fault| vec![fault])
 }
 
 /// A registered schema's text as JSON.
@@ -118,7 +140,7 @@ pub(super) fn schema_value(text: &str) -> Option<Arc<Value>> {
     parse(text).ok().map(Arc::new)
 }
 
-fn parse(text: &str) -> Result<Value, Fault> {
+pub(super) fn parse(text: &str) -> Result<Value, Fault> {
     let document = Document::parse(Bytes::copy_from_slice(text.as_bytes()), SCHEMA_DEPTH)
         .map_err(|error| fault("", error.to_string()))?;
     let schema = document.root().to_value();
@@ -137,7 +159,7 @@ fn parse(text: &str) -> Result<Value, Fault> {
 }
 
 /// Schemas by the URIs that others refer to them by.
-pub(super) type Library = BTreeMap<String, Arc<Value>>;
+pub type Library = BTreeMap<String, Arc<Value>>;
 
 pub(super) fn build(schema: &Value, library: &Library) -> Result<Validator<TapeJson>, Fault> {
     let registry = registry(library)?;
@@ -159,7 +181,8 @@ pub(super) fn build(schema: &Value, library: &Library) -> Result<Validator<TapeJ
         .map_err(|error| {
             let advice = match error.kind() {
                 jsonschema::error::ValidationErrorKind::Referencing(_) => {
-                    ": a reference may lead only into the schema itself; nothing is fetched from anywhere"
+                    ": a reference leads into the schema itself or to a registered one; nothing is fetched from \
+                     anywhere"
                 }
                 _ => "",
             };
@@ -179,6 +202,49 @@ fn registry(library: &Library) -> Result<jsonschema::Registry<'_>, Fault> {
     registry.prepare().map_err(unusable)
 }
 
+/// Where [`bundle`] puts what is referred to.
+const BUNDLED: &str = "headworks-referred";
+
+/// References that say another document's URI lead into the schema itself now.
+fn bundle(schema: &Value, library: &Library) -> Value {
+    fn lead(value: &mut Value, at: &str, library: &Library) {
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    match value {
+                        Value::String(reference) if name == "$ref" => {
+                            let (uri, fragment) = reference.split_once('#').unwrap_or((reference, ""));
+                            let place = match uri {
+                                "" => at.to_owned(),
+                                uri => match library.keys().position(|known| known == uri) {
+                                    Some(place) => format!("/{BUNDLED}/{place}"),
+                                    None => continue,
+                                },
+                            };
+                            *reference = format!("#{place}{fragment}");
+                        }
+                        _ => lead(value, at, library),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| lead(item, at, library)),
+            _ => {}
+        }
+    }
+    let mut whole = schema.clone();
+    lead(&mut whole, "", library);
+    let mut bundled = Vec::new();
+    for (place, other) in library.values().enumerate() {
+        let mut other = other.as_ref().clone();
+        lead(&mut other, &format!("/{BUNDLED}/{place}"), library);
+        bundled.push(other);
+    }
+    if let Value::Object(members) = &mut whole {
+        members.insert(BUNDLED.to_owned(), Value::Array(bundled));
+    }
+    whole
+}
+
 /// Nothing is fetched from anywhere.
 struct Offline;
 
@@ -191,7 +257,7 @@ impl jsonschema::Retrieve for Offline {
     }
 }
 
-fn fault(pointer: &str, message: String) -> Fault {
+pub(super) fn fault(pointer: &str, message: String) -> Fault {
     Fault {
         pointer: pointer.to_owned(),
         message,

@@ -16,9 +16,10 @@ use moka::{notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::compile::Compiled;
+use super::{compile::Compiled, references::Texts};
 use crate::{
     limits::{COMPILED_SCHEMA_BYTES_BASE, COMPILED_SCHEMA_BYTES_FACTOR, Limits},
+    problem::Fault,
     registry::model::{Digest, Schema},
 };
 
@@ -31,9 +32,13 @@ const USES_PER_NOTE: u32 = 64;
 /// The background stops before the bound: what it compiles must not drive out what events use.
 const BACKGROUND_SHARE_PERCENT: u64 = 90;
 
-/// One schema's text and, where it was needed of late, its compiled form. Schemas with the same text share one.
+/// One schema's text and, where it was needed of late, its compiled form. Schemas with the same text share one, where
+/// their references lead to the same texts too.
 pub struct Slot {
     text: Arc<str>,
+    /// What it refers to, or why that is not there.
+    texts: Result<Texts, String>,
+    /// Of the text and of all that it refers to.
     digest: Digest,
     form: ArcSwapOption<Form>,
     /// Whoever compiles, on its thread.
@@ -68,7 +73,8 @@ impl Slot {
 
     /// In KiB. The text's length is what is known of a compiled form's size.
     fn weight(&self) -> u32 {
-        let bytes = COMPILED_SCHEMA_BYTES_BASE + self.text.len() * COMPILED_SCHEMA_BYTES_FACTOR;
+        let referred = self.texts.as_ref().map_or(0, Texts::len);
+        let bytes = COMPILED_SCHEMA_BYTES_BASE + (self.text.len() + referred) * COMPILED_SCHEMA_BYTES_FACTOR;
         u32::try_from(bytes / 1024).unwrap_or(u32::MAX).max(1)
     }
 }
@@ -121,9 +127,17 @@ impl Compiler {
     }
 
     /// The slot of this schema's text; an empty one where no table has it yet.
-    pub(super) fn slot(&self, schema: &Schema) -> Arc<Slot> {
+    pub(super) fn slot(&self, schema: &Schema, texts: Result<Texts, Vec<Fault>>) -> Arc<Slot> {
+        let texts = texts.map_err(|faults| {
+            let sentences: Vec<String> = faults.into_iter().map(|fault| fault.message).collect();
+            sentences.join("; ")
+        });
+        let digest = match &texts {
+            Ok(texts) => texts.digest(schema.digest),
+            Err(cause) => Digest::of(format!("{} {cause}", schema.digest).as_bytes()),
+        };
         let mut slots = self.slots.lock();
-        if let Some(slot) = slots.get(&schema.digest).and_then(Weak::upgrade) {
+        if let Some(slot) = slots.get(&digest).and_then(Weak::upgrade) {
             return slot;
         }
         // Slots that are gone leave their names behind; swept when the map would grow.
@@ -133,13 +147,14 @@ impl Compiler {
         self.missing.fetch_add(1, Ordering::Relaxed);
         let slot = Arc::new(Slot {
             text: Arc::clone(&schema.text),
-            digest: schema.digest,
+            texts,
+            digest,
             form: ArcSwapOption::empty(),
             compiling: Mutex::new(()),
             turn: tokio::sync::Mutex::new(()),
             missing: Arc::clone(&self.missing),
         });
-        slots.insert(schema.digest, Arc::downgrade(&slot));
+        slots.insert(digest, Arc::downgrade(&slot));
         slot
     }
 
@@ -180,7 +195,10 @@ impl Compiler {
             if let Some(form) = slot.form.load_full() {
                 return form;
             }
-            let form = Arc::new(Compiled::new(&slot.text));
+            let form = Arc::new(match &slot.texts {
+                Ok(texts) => Compiled::with(&slot.text, texts),
+                Err(cause) => Err(cause.clone()),
+            });
             self.compilations.fetch_add(1, Ordering::Relaxed);
             // In this order: a form that the cache does not hold would never go.
             slot.put(Some(Arc::clone(&form)));

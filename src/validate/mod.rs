@@ -1,17 +1,20 @@
 //! Compiled schemas, resolution by app version, and the check itself.
 
+pub mod check;
 pub mod compatibility;
 mod compile;
 mod compiler;
+mod references;
 mod resolve;
 mod sample;
 mod upgrade;
+mod weigh;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -19,6 +22,7 @@ use std::{
 pub use compile::{Compiled, check_schema};
 pub use compiler::Compiler;
 use compiler::{Form, Slot};
+pub use references::{Outline, References, SCHEME, Texts, uri_of};
 use resolve::TypeTable;
 pub use resolve::{Resolution, ResolvedSchema, Version};
 pub use upgrade::{Counterexample, check_step, check_upgrade};
@@ -40,6 +44,7 @@ const WARM_TIME: Duration = Duration::from_millis(250);
 pub struct Schemas {
     types: Arc<HashMap<EventType, Arc<TypeTable>>>,
     made_from: Arc<State>,
+    references: Arc<References>,
     compiler: Arc<Compiler>,
 }
 
@@ -67,9 +72,11 @@ impl Schemas {
     /// [`Schemas::build`], with what is new to be compiled by [`Fresh::compile`].
     pub fn change(state: &Arc<State>, previous: &Schemas) -> (Schemas, Fresh) {
         let before = &previous.made_from;
-        let changed = changed_keys(&before.schemas, &state.schemas)
-            .into_iter()
-            .chain(changed_keys(&before.types, &state.types));
+        let (references, affected) = previous.references.update(&state.schemas);
+        let changed: BTreeSet<&EventType> = affected
+            .iter()
+            .chain(changed_keys(&before.types, &state.types))
+            .collect();
         let mut types = Arc::clone(&previous.types);
         let mut fresh: Vec<(usize, Weak<Slot>)> = Vec::new();
         for event_type in changed {
@@ -79,10 +86,11 @@ impl Schemas {
             };
             let entry = state.types.get(event_type);
             let known = types.get(event_type);
-            if known.is_some_and(|known| known.is_of(schemas, entry)) {
+            if !affected.contains(event_type) && known.is_some_and(|known| known.is_of(schemas, entry)) {
                 continue;
             }
-            let table = Arc::new(TypeTable::build(event_type, schemas, entry, &previous.compiler));
+            let table = TypeTable::build(event_type, schemas, entry, &references, &previous.compiler);
+            let table = Arc::new(table);
             let missing = table.slots().filter(|(_, slot)| slot.ready().is_none());
             fresh.extend(missing.map(|(place, slot)| (place, Arc::downgrade(slot))));
             Arc::make_mut(&mut types).insert(event_type.clone(), table);
@@ -91,6 +99,7 @@ impl Schemas {
         let schemas = Schemas {
             types,
             made_from: Arc::clone(state),
+            references: Arc::new(references),
             compiler: Arc::clone(&previous.compiler),
         };
         let fresh = Fresh {
@@ -99,6 +108,11 @@ impl Schemas {
             is_start: before.sequence == 0,
         };
         (schemas, fresh)
+    }
+
+    /// What refers to what.
+    pub fn references(&self) -> &Arc<References> {
+        &self.references
     }
 
     /// Compiled forms that there are and are not now.

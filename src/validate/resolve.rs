@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     compile::schema_value,
     compiler::{Compiler, Slot},
+    references::References,
 };
 use crate::{
     event::{AppVersion, EventType},
@@ -94,6 +95,7 @@ impl TypeTable {
         event_type: &EventType,
         schemas: &Arc<TypeSchemas>,
         entry: Option<&Arc<Versioned<TypeEntry>>>,
+        references: &References,
         compiler: &Compiler,
     ) -> TypeTable {
         let mut table = TypeTable {
@@ -116,7 +118,7 @@ impl TypeTable {
                 version,
                 since: key.since.as_str().into(),
                 label: format!("{event_type}@{}", key.since).into(),
-                slot: compiler.slot(schema),
+                slot: compiler.slot(schema, references.texts(key)),
                 upgrade: schemas.upgrade(key).cloned(),
             };
             match &key.source {

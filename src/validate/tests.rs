@@ -1,4 +1,5 @@
 mod compiled;
+mod hostile;
 mod upgrades;
 
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::{Resolution, Schemas, check_schema};
+use super::{Resolution, Schemas, Texts};
 use crate::{
     event::{Attributes, Decoded},
     json::Document,
@@ -17,6 +18,10 @@ use crate::{
 };
 
 const MIB: usize = 1 << 20;
+
+fn check_schema(text: &str, bytes_max: usize) -> Result<(), Vec<crate::problem::Fault>> {
+    super::check_schema(text, &Texts::default(), bytes_max)
+}
 
 fn state(schemas: &[(&str, Option<&str>, &str)]) -> Arc<State> {
     let mut state = State::default();
@@ -48,6 +53,8 @@ fn event(app_version: Option<&str>, data: &str) -> Decoded {
     Decoded {
         partner: "haneul-app".parse().unwrap(),
         attributes: Arc::new(Attributes {
+            client_ip: None,
+            user_agent: None,
             id: "1".into(),
             source: "/app".to_owned(),
             event_type: "app.opened".parse().unwrap(),

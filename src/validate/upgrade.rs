@@ -265,7 +265,7 @@ pub fn check_upgrade(
         try_one(newer, steps, &event, true)?;
         checked += 1;
     }
-    let schema = older.schema().unwrap_or_default();
+    let schema = older.whole_schema().unwrap_or_default();
     let mut sampler = Sampler::new(&schema);
     for index in 0..UPGRADE_INSTANCES {
         let Ok(event) = Document::from_value(&sampler.value(index)) else {

@@ -39,6 +39,8 @@ pub fn record(topic: &str, key: Option<&str>, id: &str, value: impl Into<Bytes>)
     Record {
         about: Arc::new(RecordAttributes {
             attributes: Arc::new(Attributes {
+                client_ip: None,
+                user_agent: None,
                 id: id.into(),
                 source: "/partners/shop".to_owned(),
                 event_type: "order.placed".parse().expect("a type"),

@@ -19,6 +19,7 @@ mod operations;
 mod plugins;
 mod quarantine;
 mod real_input;
+mod references;
 mod repository;
 mod restart;
 mod schema_check;

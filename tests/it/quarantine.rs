@@ -266,4 +266,28 @@ async fn retention_drops_nothing_without_a_word() {
         10,
         "a warning comes before anything is dropped"
     );
+    // Retention is held once a minute.
+    let begun = Instant::now();
+    while metric("headworks_quarantine_dropped").await != Some(10.0) {
+        assert!(begun.elapsed().as_secs() < 180, "what is dropped is counted");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(waiting(&gateway).await, 0);
+    let changes = gateway
+        .admin("GET", "/v1/changes?limit=1000", None)
+        .await
+        .expect(200);
+    let expired: Vec<&Value> = changes["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|change| change["action"] == "quarantine.expire")
+        .collect();
+    let [expired] = expired[..] else {
+        panic!("the audit trail says it once: {changes}")
+    };
+    assert_eq!(
+        (&expired["by"], &expired["detail"]["too_many"]),
+        (&json!("retention"), &json!(10))
+    );
 }

@@ -112,7 +112,12 @@ async fn writers_never_fork_the_log_of_a_folder() {
     writers_never_fork(&store, if is_long() { 2000 } else { 400 }).await;
 }
 
-// Not against moto: under load it was seen to let two writers of one moment both have written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_never_fork_the_log_of_a_bucket() {
+    let s3 = S3::start(Kind::Moto).await;
+    writers_never_fork(&s3.store("log"), if is_long() { 2000 } else { 200 }).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_never_fork_the_log_of_a_bucket_of_minio() {
     if is_long() {

@@ -457,7 +457,7 @@ async fn nothing_that_is_secret_is_written_to_the_log() {
     gateway.terminate().await;
     let log = gateway.log();
     assert!(
-        log.contains("\"code\":\"key-invalid\""),
+        log.contains("\"code\":\"key-conflict\""),
         "refusals have a line each at debug: {log}"
     );
     for secret in [key.as_str(), token.as_str(), "planted-", "-4e1a"] {

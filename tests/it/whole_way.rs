@@ -78,6 +78,8 @@ fn newest_file(gateway: &Gateway, topic: &str) -> std::path::PathBuf {
         .expect("the topic has a folder")
         .flatten()
         .map(|entry| entry.path())
+        // Beside the days stands a link to the newest file.
+        .filter(|path| path.is_dir())
         .max()
         .expect("the topic has a day");
     std::fs::read_dir(day)

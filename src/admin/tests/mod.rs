@@ -9,6 +9,7 @@ mod quarantine;
 mod recent;
 mod resources;
 mod routes;
+mod schema_references;
 mod schemas;
 mod upgrades;
 
@@ -163,6 +164,7 @@ impl Api {
             recent: recent.clone(),
             sealer: sealer.clone(),
             actions: Arc::new(actions(&calls, &readiness, &quarantine)),
+            references: Arc::default(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
@@ -186,6 +188,11 @@ impl Api {
             directory,
             _stop: stop,
         }
+    }
+
+    fn store(&self) -> Store {
+        let url = format!("file:{}/store", self.directory.path().display());
+        Store::open(&url).expect("the store opens")
     }
 
     fn token(&self, role: Role) -> &str {
@@ -332,7 +339,9 @@ fn actions(
             let names = ["events", "files"].map(|name| name.parse::<DestinationName>().expect("a name"));
             names.into_iter().collect()
         }),
-        check_schema: Arc::new(|text| validate::check_schema(text, 20_000)),
+        check_schemas: Arc::new(|candidates| {
+            std::future::ready(validate::check::check_here(&candidates, 20_000)).boxed()
+        }),
         compare: Arc::new(|pairs| std::future::ready(pairs.iter().map(compared).collect()).boxed()),
         compile: Arc::new(move |component| {
             compiles.lock().compiled += 1;

@@ -19,6 +19,8 @@ fn kept(number: usize, event_type: &str, code: Code) -> Kept {
     let event = Decoded {
         partner: "shop".parse().expect("a name"),
         attributes: Arc::new(Attributes {
+            client_ip: None,
+            user_agent: None,
             id: format!("event-{number}").into(),
             source: "/shop".to_owned(),
             event_type: event_type.parse().expect("a type"),

@@ -17,6 +17,8 @@ pub(super) fn pass(api: &Api, number: usize, version: &str, outcome: &Outcome) {
     let event = Decoded {
         partner: "shop".parse().expect("a name"),
         attributes: Attributes {
+            client_ip: None,
+            user_agent: None,
             id: format!("event-{number}").into(),
             source: "/shop".to_owned(),
             event_type: "order.paid".parse().expect("a type"),

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
 use super::{
     Components,
+    folder::LocalSchema,
     plan::{Plan, Step},
 };
 use crate::{
@@ -123,6 +126,21 @@ async fn take(step: &Step, components: &Components, client: &Client) -> Result<(
                 .put(&schema_path(&schema.key), &source(&schema.key), body)
                 .await?;
         }
+        Step::PutSchemas { schemas, .. } => {
+            let schemas: Vec<_> = schemas
+                .iter()
+                .map(|LocalSchema { key, text }| {
+                    let SchemaKey {
+                        event_type,
+                        source,
+                        since,
+                    } = key;
+                    json!({ "type": event_type, "since": since, "source": source, "text": text })
+                })
+                .collect();
+            let body = Sent::json(&json!({ "schemas": schemas }))?;
+            client.post_with(&["schemas"], &[], body).await?;
+        }
         Step::PutUpgrade { upgrade, .. } => {
             let body = Sent::json(&upgrade.upgrade)?;
             client
@@ -148,8 +166,10 @@ async fn take(step: &Step, components: &Components, client: &Client) -> Result<(
         Step::DeleteRoute(name) => {
             client.delete(&["routes", name.as_str()], &[]).await?;
         }
-        Step::DeleteSchema(key) => {
-            client.delete(&schema_path(key), &source(key)).await?;
+        Step::DeleteSchema { key, force } => {
+            let mut query = source(key);
+            query.extend(force.then_some(("force", "true")));
+            client.delete(&schema_path(key), &query).await?;
         }
         Step::DeletePartner(name) => {
             client.delete(&["partners", name.as_str()], &[]).await?;

@@ -10,12 +10,12 @@ use percent_encoding::percent_decode_str;
 
 use super::upgrades::{self, UpgradeFile};
 use crate::{
-    cli::resources,
+    cli::{resources, schema_files::referring::references},
     config::{ConfigError, ConfigErrors, Place, bounded_text, section::Faults, tree::Node},
     event::{AppVersion, EventType, PartnerName, PluginName, RouteName},
     limits::Limits,
     registry::model::{Partner, Route, SchemaKey, TypeEntry, Upgrade},
-    validate::check_schema,
+    validate::{Outline, References, Texts, check_schema},
 };
 
 /// The API takes no larger resource.
@@ -27,6 +27,8 @@ pub struct Folder {
     pub partners: Option<BTreeMap<PartnerName, Partner>>,
     pub types: Option<BTreeMap<EventType, TypeEntry>>,
     pub schemas: Option<Vec<LocalSchema>>,
+    /// Between `schemas`.
+    pub references: References,
     /// Each by the key of its schema, which is among `schemas`.
     pub upgrades: Vec<LocalUpgrade>,
     pub routes: Option<BTreeMap<RouteName, Route>>,
@@ -62,11 +64,23 @@ pub enum PluginSource {
 pub fn read(directory: &Path) -> Result<Folder, ConfigErrors> {
     let mut reader = Reader::default();
     let (schemas, upgrades) = reader.schemas(&directory.join("schemas"));
+    let of_schemas = schemas
+        .iter()
+        .flatten()
+        .map(|schema| (&schema.key, schema.text.as_str()));
+    let references = references(of_schemas);
+    reader.check_referring(&references);
     let folder = Folder {
         partners: reader.resources(&directory.join("partners"), resources::partner),
         types: reader.resources(&directory.join("types"), resources::type_entry),
-        upgrades: upgrades::checked(&mut reader, schemas.as_deref().unwrap_or_default(), upgrades),
+        upgrades: upgrades::checked(
+            &mut reader,
+            schemas.as_deref().unwrap_or_default(),
+            &references,
+            upgrades,
+        ),
         schemas,
+        references,
         routes: reader.resources(&directory.join("routes"), resources::route),
         plugins: reader.plugins(&directory.join("plugins")),
     };
@@ -89,6 +103,8 @@ pub fn read(directory: &Path) -> Result<Folder, ConfigErrors> {
 #[derive(Default)]
 pub(super) struct Reader {
     errors: Vec<ConfigError>,
+    /// Schemas that refer to others: checked when all are read.
+    referring: Vec<(SchemaKey, PathBuf, String)>,
 }
 
 /// The fault that was just noted.
@@ -201,7 +217,7 @@ impl Reader {
                     continue;
                 }
                 let key = self.schema_key(&path, event_type, stem);
-                let text = self.schema_text(&path);
+                let text = self.schema_text(&path, key.as_ref());
                 let (Some(key), Some(text)) = (key, text) else {
                     continue;
                 };
@@ -258,16 +274,34 @@ impl Reader {
         })
     }
 
-    fn schema_text(&mut self, path: &Path) -> Option<String> {
+    fn schema_text(&mut self, path: &Path, key: Option<&SchemaKey>) -> Option<String> {
         let bytes_max = Limits::default().schema_bytes;
         let text = self.text(path, bytes_max.0)?;
-        match check_schema(&text, bytes_max.as_usize()) {
-            Ok(()) => Some(text),
-            Err(faults) => {
-                for fault in faults {
-                    self.fault(path, &fault.pointer, fault.message);
-                }
-                None
+        if !Outline::of(&text).refers.is_empty() {
+            self.referring
+                .extend(key.map(|key| (key.clone(), path.to_owned(), text.clone())));
+            return Some(text);
+        }
+        self.check_schema(path, &text, &Texts::default()).then_some(text)
+    }
+
+    fn check_schema(&mut self, path: &Path, text: &str, texts: &Texts) -> bool {
+        let bytes_max = Limits::default().schema_bytes;
+        let faults = check_schema(text, texts, bytes_max.as_usize())
+            .err()
+            .unwrap_or_default();
+        let is_good = faults.is_empty();
+        for fault in faults {
+            self.fault(path, &fault.pointer, fault.message);
+        }
+        is_good
+    }
+
+    /// Where a reference leads to nothing in the folder, the gateway says whether it leads to what it has.
+    fn check_referring(&mut self, references: &References) {
+        for (key, path, text) in std::mem::take(&mut self.referring) {
+            if let Ok(texts) = references.texts(&key) {
+                self.check_schema(&path, &text, &texts);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod execute;
 mod folder;
+mod order;
 mod plan;
 mod registry;
 #[cfg(test)]
@@ -102,6 +103,7 @@ fn wanted(folder: Folder, components: &Components) -> Wanted {
         partners: folder.partners,
         types: folder.types,
         schemas: folder.schemas,
+        references: folder.references,
         upgrades: folder.upgrades,
         routes: folder.routes,
         plugins: components

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::folder::{LocalSchema, LocalUpgrade, same_schema};
+use super::{
+    folder::{LocalSchema, LocalUpgrade, same_schema},
+    order,
+};
 use crate::{
     event::{EventType, PartnerName, PluginName, RouteName},
     registry::model::{Digest, Partner, Route, SchemaKey, TypeEntry, Upgrade},
+    validate::References,
 };
 
 /// What the registry should hold; an absent kind is left alone.
@@ -14,6 +18,8 @@ pub struct Wanted {
     pub partners: Option<BTreeMap<PartnerName, Partner>>,
     pub types: Option<BTreeMap<EventType, TypeEntry>>,
     pub schemas: Option<Vec<LocalSchema>>,
+    /// Between `schemas`.
+    pub references: References,
     pub upgrades: Vec<LocalUpgrade>,
     pub routes: Option<BTreeMap<RouteName, Route>>,
     pub plugins: BTreeMap<PluginName, Digest>,
@@ -25,6 +31,8 @@ pub struct Current {
     pub partners: BTreeMap<PartnerName, Partner>,
     pub types: BTreeMap<EventType, TypeEntry>,
     pub schemas: Vec<(SchemaKey, Digest)>,
+    /// The schemas that refer to one; of those that some refer to.
+    pub referred_by: Vec<(SchemaKey, Vec<SchemaKey>)>,
     pub upgrades: Vec<(SchemaKey, Upgrade)>,
     pub routes: BTreeMap<RouteName, Route>,
     pub plugins: BTreeMap<PluginName, CurrentPlugin>,
@@ -53,6 +61,11 @@ pub enum Step {
         schema: LocalSchema,
         is_new: bool,
     },
+    /// They refer to each other: all at once.
+    PutSchemas {
+        schemas: Vec<LocalSchema>,
+        is_new: bool,
+    },
     /// After all schemas: it is tried on two of them.
     PutUpgrade {
         upgrade: LocalUpgrade,
@@ -74,7 +87,11 @@ pub enum Step {
         is_new: bool,
     },
     DeleteRoute(RouteName),
-    DeleteSchema(SchemaKey),
+    /// Those that refer to each other go with force, one after the other.
+    DeleteSchema {
+        key: SchemaKey,
+        force: bool,
+    },
     DeleteUpgrade(SchemaKey),
     /// A type's entry cannot be deleted; one with the defaults says the same as none.
     ResetType(EventType),
@@ -96,11 +113,12 @@ impl Step {
             Step::PutPartner { is_new: true, .. }
             | Step::PutType { is_new: true, .. }
             | Step::PutSchema { is_new: true, .. }
+            | Step::PutSchemas { is_new: true, .. }
             | Step::PutUpgrade { is_new: true, .. }
             | Step::PushPlugin { is_new: true, .. }
             | Step::PutRoute { is_new: true, .. } => "create",
             Step::DeleteRoute(_)
-            | Step::DeleteSchema(_)
+            | Step::DeleteSchema { .. }
             | Step::DeleteUpgrade(_)
             | Step::ResetType(_)
             | Step::DeletePartner(_) => "delete",
@@ -112,7 +130,8 @@ impl Step {
         match self {
             Step::PutPartner { .. } | Step::DeletePartner(_) => "partner",
             Step::PutType { .. } | Step::ResetType(_) => "type",
-            Step::PutSchema { .. } | Step::DeleteSchema(_) => "schema",
+            Step::PutSchema { .. } | Step::DeleteSchema { .. } => "schema",
+            Step::PutSchemas { .. } => "schemas",
             Step::PutUpgrade { .. } | Step::DeleteUpgrade(_) => "upgrade",
             Step::PushPlugin { .. } | Step::ActivatePlugin { .. } => "plugin",
             Step::PutRoute { .. } | Step::DeleteRoute(_) => "route",
@@ -124,7 +143,11 @@ impl Step {
             Step::PutPartner { name, .. } | Step::DeletePartner(name) => name.to_string(),
             Step::PutType { name, .. } | Step::ResetType(name) => name.to_string(),
             Step::PutSchema { schema, .. } => label(&schema.key),
-            Step::DeleteSchema(key) | Step::DeleteUpgrade(key) => label(key),
+            Step::PutSchemas { schemas, .. } => {
+                let names: Vec<String> = schemas.iter().map(|schema| label(&schema.key)).collect();
+                names.join(" and ")
+            }
+            Step::DeleteSchema { key, .. } | Step::DeleteUpgrade(key) => label(key),
             Step::PutUpgrade { upgrade, .. } => label(&upgrade.key),
             Step::PushPlugin { name, .. } => name.to_string(),
             Step::ActivatePlugin { name, version } => format!("{name}@{version}"),
@@ -154,7 +177,7 @@ pub fn plan(wanted: Wanted, current: &Current) -> Plan {
         Step::PutType { name, entry, is_new }
     });
     let has_schemas = wanted.schemas.is_some();
-    let absent_schemas = plan.compare_schemas(wanted.schemas, &current.schemas);
+    let absent_schemas = plan.compare_schemas(wanted.schemas, &wanted.references, &current.schemas);
     let absent_upgrades = plan.compare_upgrades(wanted.upgrades, &current.upgrades);
     plan.compare_plugins(wanted.plugins, &current.plugins);
     let absent_routes = plan.compare(wanted.routes, &current.routes, |name, route, is_new| {
@@ -170,8 +193,10 @@ pub fn plan(wanted: Wanted, current: &Current) -> Plan {
         |key: &SchemaKey| has_schemas && !absent_schemas.iter().any(|absent| same_schema(absent, key));
     plan.deletions
         .extend(absent_upgrades.into_iter().filter(stays).map(Step::DeleteUpgrade));
+    let absent_schemas = order::deletions(absent_schemas, &current.referred_by);
+    let deletions = absent_schemas.into_iter();
     plan.deletions
-        .extend(absent_schemas.into_iter().map(Step::DeleteSchema));
+        .extend(deletions.map(|(key, force)| Step::DeleteSchema { key, force }));
     plan.deletions
         .extend(absent_types.into_iter().filter(is_set).map(Step::ResetType));
     plan.deletions
@@ -207,6 +232,7 @@ impl Plan {
     fn compare_schemas(
         &mut self,
         wanted: Option<Vec<LocalSchema>>,
+        references: &References,
         current: &[(SchemaKey, Digest)],
     ) -> Vec<SchemaKey> {
         let Some(wanted) = wanted else {
@@ -232,17 +258,29 @@ impl Plan {
         for known in current {
             by_type.entry(&known.0.event_type).or_default().push(known);
         }
-        for schema in wanted {
+        let known = |schema: &LocalSchema| {
             let of_type = by_type.get(&schema.key.event_type).into_iter().flatten();
-            let known = of_type.into_iter().find(|(key, _)| same_schema(key, &schema.key));
-            if known.is_some_and(|(_, digest)| *digest == Digest::of(schema.text.as_bytes())) {
-                self.unchanged += 1;
-            } else {
-                self.changes.push(Step::PutSchema {
-                    schema,
-                    is_new: known.is_none(),
-                });
-            }
+            of_type.into_iter().find(|(key, _)| same_schema(key, &schema.key))
+        };
+        let all = wanted.len();
+        let mut changed = wanted;
+        changed.retain(|schema| {
+            known(schema).is_none_or(|(_, digest)| *digest != Digest::of(schema.text.as_bytes()))
+        });
+        self.unchanged += all - changed.len();
+        for mut group in order::groups(changed, references) {
+            let is_new = group.iter().all(|schema| known(schema).is_none());
+            self.changes.push(match (group.pop(), group.is_empty()) {
+                (None, _) => continue,
+                (Some(schema), true) => Step::PutSchema { schema, is_new },
+                (Some(schema), false) => {
+                    group.push(schema);
+                    Step::PutSchemas {
+                        schemas: group,
+                        is_new,
+                    }
+                }
+            });
         }
         absent
     }

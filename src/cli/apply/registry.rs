@@ -21,6 +21,8 @@ struct ListedSchema {
     key: SchemaKey,
     digest: Digest,
     upgrade: Option<Upgrade>,
+    #[serde(default)]
+    referred_by: Vec<SchemaKey>,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +48,11 @@ pub async fn read(client: &Client) -> Result<Current, Failure> {
         upgrades: schemas
             .iter()
             .filter_map(|schema| Some((schema.key.clone(), schema.upgrade.clone()?)))
+            .collect(),
+        referred_by: schemas
+            .iter()
+            .filter(|schema| !schema.referred_by.is_empty())
+            .map(|schema| (schema.key.clone(), schema.referred_by.clone()))
             .collect(),
         schemas: schemas
             .into_iter()

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     event::EventType,
     registry::model::{Compatibility, Digest, Partner, Route, SchemaKey, TypeEntry, Upgrade, UpgradeStep},
+    validate::References,
 };
 
 fn write(directory: &Path, files: &[(&str, &str)]) {
@@ -259,6 +260,7 @@ fn wanted() -> Wanted {
         partners: Some([("acme".parse().unwrap(), Partner::default())].into()),
         types: Some([("a.b".parse().unwrap(), TypeEntry::default())].into()),
         schemas: Some(vec![schema("a.b", "5.2", "{}"), schema("a.b", "5.10", "true")]),
+        references: References::default(),
         upgrades: vec![upgrade("a.b", "5.10")],
         routes: Some([("all".parse().unwrap(), route())].into()),
         plugins: [("call-event".parse().unwrap(), Digest::of(b"component"))].into(),
@@ -293,6 +295,7 @@ fn what_is_as_wanted_is_left_alone() {
             (key("a.b", "5.2.0", None), Digest::of(b"{}")),
             (key("a.b", "5.10", None), Digest::of(b"true")),
         ],
+        referred_by: Vec::new(),
         upgrades: vec![(key("a.b", "5.10.0", None), upgrade("a.b", "5.10").upgrade)],
         routes: wanted().routes.unwrap(),
         plugins: [(
@@ -340,6 +343,7 @@ fn what_differs_changes_and_what_is_not_wanted_goes_last() {
             (key("a.b", "5.2", None), Digest::of(b"other")),
             (key("a.b", "5.2", Some("/apps/one")), Digest::of(b"{}")),
         ],
+        referred_by: Vec::new(),
         upgrades: vec![
             (key("a.b", "5.2", None), Upgrade::default()),
             (key("a.b", "5.2", Some("/apps/one")), Upgrade::default()),
@@ -421,5 +425,81 @@ fn another_component_is_uploaded_and_an_inactive_one_activated() {
             name: name(),
             version: 1
         }]
+    );
+}
+
+#[test]
+fn schemas_that_refer_to_others_come_after_them_and_circles_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let refers = |uri: &str| format!(r#"{{"properties":{{"other":{{"$ref":"{uri}"}}}}}}"#);
+    write(
+        directory.path(),
+        &[
+            ("schemas/a/1.json", &refers("headworks:z@1")),
+            ("schemas/a/2.json", &refers("urn:m")),
+            ("schemas/b/1.json", &refers("headworks:c@1")),
+            ("schemas/c/1.json", &refers("headworks:b@1")),
+            ("schemas/m/1.json", r#"{"$id":"urn:m"}"#),
+            ("schemas/y/1.json", &refers("headworks:only.in.the.registry@1")),
+            ("schemas/z/1.json", "true"),
+        ],
+    );
+    let folder = folder::read(directory.path()).unwrap();
+    let wanted = Wanted {
+        schemas: folder.schemas,
+        references: folder.references,
+        ..Wanted::default()
+    };
+    let registered = plan(wanted, &Current::default());
+    assert_eq!(
+        steps(&registered),
+        [
+            "create schema z@1",
+            "create schema a@1",
+            "create schema m@1",
+            "create schema a@2",
+            "create schemas b@1 and c@1",
+            "create schema y@1",
+        ]
+    );
+    let current = Current {
+        schemas: ["a", "b", "c", "z"]
+            .map(|name| (key(name, "1", None), Digest::of(b"{}")))
+            .into(),
+        referred_by: vec![
+            (key("z", "1", None), vec![key("a", "1", None)]),
+            (key("a", "1", None), vec![key("stays", "1", None)]),
+            (key("b", "1", None), vec![key("c", "1", None)]),
+            (key("c", "1", None), vec![key("b", "1", None)]),
+        ],
+        ..Current::default()
+    };
+    let wanted = Wanted {
+        schemas: Some(vec![schema("stays", "1", "{}")]),
+        ..Wanted::default()
+    };
+    let deleted = plan(wanted, &current).deletions;
+    let said: Vec<(String, bool)> = deleted
+        .iter()
+        .filter_map(|step| match step {
+            Step::DeleteSchema { force, .. } => Some((step.name(), *force)),
+            _ => None,
+        })
+        .collect();
+    let expected = [("a@1", false), ("b@1", true), ("c@1", true), ("z@1", false)];
+    assert_eq!(said, expected.map(|(name, force)| (name.to_owned(), force)));
+
+    write(
+        directory.path(),
+        &[
+            ("schemas/z/1.json", r#"{"type":"strin"}"#),
+            ("schemas/c/1.json", r#"{"$ref":"headworks:b@1#/$defs/none"}"#),
+        ],
+    );
+    let faults = folder::read(directory.path()).unwrap_err().to_string();
+    assert!(faults.contains("schemas/z/1.json: /type"), "{faults}");
+    assert!(
+        faults.contains("schemas/c/1.json: "),
+        "a pointer that leads nowhere in another file: {faults}"
     );
 }

@@ -8,7 +8,7 @@ use crate::{
     event::AppVersion,
     problem::Problem,
     registry::model::SchemaKey,
-    validate::{Compiled, check_upgrade},
+    validate::{Compiled, References, Texts, check_upgrade},
 };
 
 /// The API takes no larger one.
@@ -24,15 +24,21 @@ pub struct UpgradeFile {
 pub(super) fn checked(
     reader: &mut Reader,
     schemas: &[LocalSchema],
+    references: &References,
     files: Vec<UpgradeFile>,
 ) -> Vec<LocalUpgrade> {
     files
         .into_iter()
-        .filter_map(|file| one(reader, schemas, file))
+        .filter_map(|file| one(reader, schemas, references, file))
         .collect()
 }
 
-fn one(reader: &mut Reader, schemas: &[LocalSchema], file: UpgradeFile) -> Option<LocalUpgrade> {
+fn one(
+    reader: &mut Reader,
+    schemas: &[LocalSchema],
+    references: &References,
+    file: UpgradeFile,
+) -> Option<LocalUpgrade> {
     let UpgradeFile { key, path } = file;
     let text = reader.text(&path, UPGRADE_BYTES_MAX)?;
     let upgrade = match serde_json::from_str(&text) {
@@ -63,8 +69,13 @@ fn one(reader: &mut Reader, schemas: &[LocalSchema], file: UpgradeFile) -> Optio
         );
         return None;
     };
-    let compiled = |schema: &LocalSchema| Compiled::new(&schema.text.as_str().into());
-    match (compiled(older), compiled(newer)) {
+    let (Ok(older_texts), Ok(newer_texts)) = (references.texts(&older.key), references.texts(&newer.key))
+    else {
+        // They refer to what only the registry may have: it is tried there.
+        return Some(LocalUpgrade { key, upgrade });
+    };
+    let compiled = |schema: &LocalSchema, texts: &Texts| Compiled::with(&schema.text.as_str().into(), texts);
+    match (compiled(older, &older_texts), compiled(newer, &newer_texts)) {
         (Ok(older), Ok(newer)) => match check_upgrade(&older, &newer, &upgrade, []) {
             Ok(_) => Some(LocalUpgrade { key, upgrade }),
             Err(found) => {

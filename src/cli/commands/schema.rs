@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{
-    schema_report::{self, Checked, Comparison},
+    schema_report::{self, Checked, Comparison, Dependent},
     short_digest, short_time,
 };
 use crate::cli::{
@@ -32,6 +32,29 @@ struct Listed {
 }
 
 #[derive(Deserialize)]
+struct Bonds {
+    refers_to: Vec<String>,
+    referred_by: Vec<Referrer>,
+}
+
+#[derive(Deserialize)]
+struct Referrer {
+    #[serde(rename = "type")]
+    event_type: String,
+    since: String,
+    source: Option<String>,
+}
+
+impl Referrer {
+    fn label(&self) -> String {
+        match &self.source {
+            Some(source) => format!("{}@{} for {source}", self.event_type, self.since),
+            None => format!("{}@{}", self.event_type, self.since),
+        }
+    }
+}
+
+#[derive(Deserialize)]
 struct Deletion {
     falls: Vec<Falls>,
 }
@@ -48,6 +71,8 @@ struct Falls {
 struct Registered {
     #[serde(default)]
     compatibility: Vec<Comparison>,
+    #[serde(default)]
+    dependents: Vec<Dependent>,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +96,8 @@ pub async fn run(command: SchemaCommand, client: &Client, output: &mut Output) -
         }
         SchemaCommand::Show { schema } => {
             let reply = client.get(&path(&schema), &query(&schema)).await?;
-            output::line(reply.text.trim_end())
+            output::line(reply.text.trim_end())?;
+            bonds(&schema, client).await
         }
         SchemaCommand::Register { schema, file, force } => {
             let (_, text) = read_text(&file, SCHEMA_BYTES_MAX)?;
@@ -111,17 +137,34 @@ pub async fn run(command: SchemaCommand, client: &Client, output: &mut Output) -
             }
         }
         SchemaCommand::Diff { schema, other } => diff(&schema, other, client, output).await,
-        SchemaCommand::Delete { schema } => {
+        SchemaCommand::Delete { schema, force } => {
             if !output.is_json() {
                 let mut dry_run = query(&schema);
                 dry_run.push(("dry_run", "true"));
                 let deletion: Deletion = client.delete(&path(&schema), &dry_run).await?.read()?;
                 falls(deletion)?;
             }
-            let reply = client.delete(&path(&schema), &query(&schema)).await?;
+            let mut query = query(&schema);
+            query.extend(force.then_some(("force", "true")));
+            let reply = client.delete(&path(&schema), &query).await?;
             output.done(&format!("deleted {}", label(&schema)), &reply.text)
         }
     }
+}
+
+/// What the schema refers to and what refers to it, beside the text: on standard error, as all that is no text.
+async fn bonds(schema: &SchemaName, client: &Client) -> Result<(), Failure> {
+    let [schemas, event_type, since] = path(schema);
+    let path = [schemas, event_type, since, "references"];
+    let bonds: Bonds = client.get(&path, &query(schema)).await?.read()?;
+    if !bonds.refers_to.is_empty() {
+        output::note(&format!("refers to {}", bonds.refers_to.join(", ")));
+    }
+    if !bonds.referred_by.is_empty() {
+        let names: Vec<String> = bonds.referred_by.iter().map(Referrer::label).collect();
+        output::note(&format!("referred to by {}", names.join(", ")));
+    }
+    Ok(())
 }
 
 async fn upgrade(
@@ -228,10 +271,13 @@ fn row(schema: Listed) -> Vec<String> {
 }
 
 fn comparisons(registered: Registered, output: Output) -> Result<(), Failure> {
-    if output.is_json() || registered.compatibility.is_empty() {
+    if output.is_json() {
         return Ok(());
     }
-    schema_report::verdicts(&registered.compatibility)
+    if !registered.compatibility.is_empty() {
+        schema_report::verdicts(&registered.compatibility)?;
+    }
+    schema_report::dependents(&registered.dependents)
 }
 
 fn path(schema: &SchemaName) -> [&str; 3] {

@@ -47,9 +47,20 @@ pub struct Checked {
     pub registers: bool,
     detail: Option<String>,
     compatibility: Vec<Comparison>,
+    #[serde(default)]
+    dependents: Vec<Dependent>,
     changes: Vec<Changed>,
     recent: Tried,
     quarantined: Tried,
+}
+
+/// A schema that refers to the one that is registered.
+#[derive(Debug, Deserialize)]
+pub struct Dependent {
+    #[serde(rename = "type")]
+    event_type: String,
+    since: String,
+    compatibility: Vec<Comparison>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -82,6 +93,7 @@ pub fn print(checked: &Checked, label: &str, name: &str) -> Result<(), Failure> 
         Some(detail) => output::line(&format!("{label} would be refused: {}", printable(detail)))?,
     }
     compared(checked, name)?;
+    dependents(&checked.dependents)?;
     events(checked)
 }
 
@@ -130,6 +142,40 @@ pub fn verdicts(comparisons: &[Comparison]) -> Result<(), Failure> {
         .map(|one| vec![one.with.clone(), one.backward.clone(), one.forward.clone()])
         .collect();
     output::table(&["COMPARED WITH", "BACKWARD", "FORWARD"], rows)
+}
+
+/// What becomes of the schemas that refer to it.
+pub fn dependents(dependents: &[Dependent]) -> Result<(), Failure> {
+    if dependents.is_empty() {
+        return Ok(());
+    }
+    let rows = dependents
+        .iter()
+        .flat_map(|one| one.compatibility.iter().map(move |comparison| (one, comparison)))
+        .map(|(one, comparison)| {
+            let name = format!("{}@{}", one.event_type, one.since);
+            let with = if comparison.with == one.since {
+                "before"
+            } else {
+                &comparison.with
+            };
+            let verdicts = (comparison.backward.clone(), comparison.forward.clone());
+            vec![name, with.to_owned(), verdicts.0, verdicts.1]
+        })
+        .collect();
+    output::line("")?;
+    output::table(&["REFERS TO IT", "COMPARED WITH", "BACKWARD", "FORWARD"], rows)?;
+    for one in dependents {
+        for example in one.compatibility.iter().flat_map(Comparison::examples) {
+            output::line(&format!(
+                "{}@{}: {}",
+                one.event_type,
+                one.since,
+                printable(&example)
+            ))?;
+        }
+    }
+    Ok(())
 }
 
 fn differences(comparison: &Comparison, name: &str) -> Result<(), Failure> {

@@ -63,7 +63,7 @@ fn with_config_schema(directory: &Path, built: Built) -> Result<Built, ProjectEr
         .schema_bytes
         .as_usize()
         .min(limits::CONFIG_SCHEMA_BYTES);
-    validate::check_schema(&schema, max).map_err(|faults| {
+    validate::check_schema(&schema, &validate::Texts::default(), max).map_err(|faults| {
         let first = faults
             .first()
             .map(|fault| format!("{}: {}", fault.pointer, fault.message));

@@ -238,6 +238,8 @@ fn event_of(file: EventFile) -> Result<Validated, String> {
     let data = Bytes::copy_from_slice(file.data.get().as_bytes());
     let decoded = Decoded {
         attributes: Arc::new(Attributes {
+            client_ip: None,
+            user_agent: None,
             id: file.id.into(),
             source: file
                 .source

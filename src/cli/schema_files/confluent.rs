@@ -4,8 +4,13 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
-use super::import::{Found, Reading, file_text, parsed};
-use crate::{cli::failure::Failure, json::NewValue, registry::model::Compatibility};
+use super::import::{Found, Reading, file_text, parsed, type_name};
+use crate::{
+    cli::failure::Failure,
+    json::{EditedDocument, NewValue},
+    registry::model::Compatibility,
+    validate::SCHEME,
+};
 
 /// What a schema without `$schema` is there.
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
@@ -127,14 +132,8 @@ fn one(subject: &str, version: u64, value: &Value) -> Result<Found, String> {
     if subject.ends_with("-key") {
         return Err("it is of records' keys, and events have none".to_owned());
     }
-    if value["references"]
-        .as_array()
-        .is_some_and(|references| !references.is_empty())
-    {
-        return Err("it refers to other subjects; put what it refers to into its own definitions".to_owned());
-    }
     let mut schema = parsed(value["schema"].as_str().unwrap_or_default())?;
-    let mut notes = Vec::new();
+    let mut notes = lead_to_types(&mut schema, value)?;
     if schema.is_object() && schema.get("/$schema").is_none() {
         schema
             .set("/$schema", NewValue::Text(DRAFT.to_owned()))
@@ -148,6 +147,61 @@ fn one(subject: &str, version: u64, value: &Value) -> Result<Found, String> {
         schema,
         notes,
     })
+}
+
+/// There a schema names what it refers to as it pleases, and says beside it which subject and version that is.
+fn lead_to_types(schema: &mut EditedDocument, record: &Value) -> Result<Vec<String>, String> {
+    let mut notes = Vec::new();
+    let text: Value = serde_json::from_slice(&schema.to_bytes()).map_err(|error| error.to_string())?;
+    for reference in record["references"].as_array().into_iter().flatten() {
+        let (Some(name), Some(subject), Some(version)) = (
+            reference["name"].as_str(),
+            reference["subject"].as_str(),
+            reference["version"].as_u64(),
+        ) else {
+            return Err("its references are not as the registry writes them".to_owned());
+        };
+        let (event_type, _) = type_name(event_name(subject));
+        let uri = format!("{SCHEME}{event_type}@{version}");
+        for (pointer, fragment) in places(&text, name) {
+            schema
+                .set(&pointer, NewValue::Text(format!("{uri}{fragment}")))
+                .map_err(|error| error.to_string())?;
+        }
+        notes.push(format!("{name} became {uri}"));
+    }
+    Ok(notes)
+}
+
+/// Where `$ref` says `name`, and what follows it there.
+fn places(schema: &Value, name: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut left = vec![(String::new(), schema)];
+    while let Some((pointer, value)) = left.pop() {
+        match value {
+            Value::Object(members) => {
+                for (key, value) in members {
+                    let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+                    match value.as_str() {
+                        Some(reference) if key == "$ref" => {
+                            let rest = reference.strip_prefix(name);
+                            found.extend(
+                                rest.filter(|rest| rest.is_empty() || rest.starts_with('#'))
+                                    .map(|rest| (pointer, rest.to_owned())),
+                            );
+                        }
+                        _ => left.push((pointer, value)),
+                    }
+                }
+            }
+            Value::Array(items) => {
+                let items = items.iter().enumerate();
+                left.extend(items.map(|(index, item)| (format!("{pointer}/{index}"), item)));
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// The topic of a subject named after one; without the context that it may stand in.

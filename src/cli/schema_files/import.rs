@@ -12,6 +12,7 @@ use super::{
     confluent, iglu,
     layout::{self, Present},
     pretty::pretty,
+    referring::references,
     segment,
 };
 use crate::{
@@ -22,7 +23,8 @@ use crate::{
     event::{AppVersion, EventType},
     json::{Document, EditedDocument},
     limits::{Limits, SCHEMA_DEPTH},
-    registry::model::Compatibility,
+    problem::Fault,
+    registry::model::{Compatibility, SchemaKey},
     validate::check_schema,
 };
 
@@ -123,15 +125,32 @@ pub(super) fn sort_out(reading: Reading, directory: &Path) -> Result<(Report, Fi
     };
     let mut files = Files::new();
     let mut versions: Vec<(EventType, AppVersion)> = Vec::new();
-    for found in reading.found {
-        let from = found.from.clone();
-        let known = versions.len();
-        match one(found, &mut versions) {
-            Ok((mut taken, text)) => {
+    let read: Vec<_> = reading
+        .found
+        .into_iter()
+        .map(|found| (found.from.clone(), one(found, &mut versions)))
+        .collect();
+    let all = read.iter().filter_map(|(_, read)| read.as_ref().ok());
+    let references = references(all.map(|(_, key, text)| (key, text.as_str())));
+    for (from, read) in read {
+        let checked = read.and_then(|(taken, key, text)| {
+            let checked = references
+                .texts(&key)
+                .and_then(|texts| check_schema(&text, &texts, Limits::default().schema_bytes.as_usize()));
+            match checked {
+                Ok(()) => Ok((taken, key, text)),
+                Err(faults) => {
+                    forget(&mut versions, &key);
+                    Err(sentences(&faults))
+                }
+            }
+        });
+        match checked {
+            Ok((mut taken, key, text)) => {
                 let path = directory.join(&taken.file);
                 match layout::present(&path, &text)? {
                     Present::Other => {
-                        versions.truncate(known);
+                        forget(&mut versions, &key);
                         let reason = format!("{} is there already, with another content", taken.file);
                         report.refused.push(Refused { from, reason });
                         continue;
@@ -157,7 +176,9 @@ pub(super) fn sort_out(reading: Reading, directory: &Path) -> Result<(Report, Fi
     Ok((report, files))
 }
 
-fn one(found: Found, versions: &mut Vec<(EventType, AppVersion)>) -> Result<(Taken, String), String> {
+type Read = Result<(Taken, SchemaKey, String), String>;
+
+fn one(found: Found, versions: &mut Vec<(EventType, AppVersion)>) -> Read {
     let Found {
         from,
         name,
@@ -180,23 +201,34 @@ fn one(found: Found, versions: &mut Vec<(EventType, AppVersion)>) -> Result<(Tak
         let document = Document::parse(bytes, SCHEMA_DEPTH).map_err(|error| error.to_string())?;
         text = pretty(document.root());
     }
-    check_schema(&text, Limits::default().schema_bytes.as_usize()).map_err(|faults| {
-        let sentences: Vec<String> = faults
-            .iter()
-            .map(|fault| match fault.pointer.as_str() {
-                "" => fault.message.clone(),
-                pointer => format!("{pointer}: {}", fault.message),
-            })
-            .collect();
-        sentences.join("; ")
-    })?;
     let file = format!("{}.json", layout::schema_stem(event_type.as_str(), &since, None));
-    versions.push((event_type, version));
-    Ok((Taken { from, file, notes }, text))
+    versions.push((event_type.clone(), version));
+    let key = SchemaKey {
+        event_type,
+        source: None,
+        since,
+    };
+    Ok((Taken { from, file, notes }, key, text))
+}
+
+fn forget(versions: &mut Vec<(EventType, AppVersion)>, key: &SchemaKey) {
+    let version = AppVersion::parse(&key.since);
+    versions.retain(|(event_type, known)| *event_type != key.event_type || Some(known) != version.as_ref());
+}
+
+fn sentences(faults: &[Fault]) -> String {
+    let sentences: Vec<String> = faults
+        .iter()
+        .map(|fault| match fault.pointer.as_str() {
+            "" => fault.message.clone(),
+            pointer => format!("{pointer}: {}", fault.message),
+        })
+        .collect();
+    sentences.join("; ")
 }
 
 /// The name as a type's: what no type may hold becomes `-`, as in envelopes.
-fn type_name(name: &str) -> (String, bool) {
+pub(super) fn type_name(name: &str) -> (String, bool) {
     let allowed = |character: char| character.is_ascii_alphanumeric() || "._~-".contains(character);
     let made: String = name
         .trim()

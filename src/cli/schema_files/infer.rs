@@ -16,7 +16,7 @@ use crate::{
     event::EventType,
     json::{Document, Kind, Node},
     limits::{DEPTH_CEILING, Limits},
-    validate::{Compiled, check_schema},
+    validate::{Compiled, Texts, check_schema},
 };
 
 /// Prints a schema that takes every event of `file`, on standard output; and why it says what it says, on standard
@@ -55,7 +55,12 @@ pub(super) fn infer(events: &[Document], evidence_min: usize) -> Result<(String,
     let (schema, decisions) = propose::schema(&evidence, evidence_min);
     let document = Document::from_value(&schema).map_err(|error| Failure::Usage(error.to_string()))?;
     let text = pretty(document.root());
-    check_schema(&text, Limits::default().schema_bytes.as_usize()).map_err(|faults| {
+    check_schema(
+        &text,
+        &Texts::default(),
+        Limits::default().schema_bytes.as_usize(),
+    )
+    .map_err(|faults| {
         let first = faults
             .first()
             .map(|fault| fault.message.clone())

@@ -7,6 +7,7 @@ pub mod import;
 pub mod infer;
 mod layout;
 mod pretty;
+pub mod referring;
 mod segment;
 #[cfg(test)]
 mod tests;

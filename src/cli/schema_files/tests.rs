@@ -139,8 +139,15 @@ fn the_topic_of_confluents_registry_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("schemas.txt");
     let avro = r#"{"type":"record","name":"Payment","fields":[]}"#;
-    let mut referring = value("invoice-value", 1, Some("JSON"), r##"{"$ref":"order.json"}"##);
+    let mut referring = value(
+        "invoice-value",
+        1,
+        Some("JSON"),
+        r##"{"$ref":"order.json#/properties/orderId"}"##,
+    );
     referring["references"] = json!([{"name": "order.json", "subject": "orders-value", "version": 1}]);
+    let mut lost = value("lost-value", 1, Some("JSON"), r#"{"$ref":"gone"}"#);
+    lost["references"] = json!([{"name": "gone", "subject": "gone-value", "version": 1}]);
     let mut deleted = value("orders-value", 3, Some("JSON"), ORDER_2);
     deleted["deleted"] = true.into();
     let lines = [
@@ -158,18 +165,25 @@ fn the_topic_of_confluents_registry_is_read() {
         "{\"keytype\":\"DELETE_SUBJECT\",\"subject\":\"old-value\",\"magic\":0}\t{\"subject\":\"old-value\",\"version\":1}".to_owned(),
         format!("{}\t{}", key("gone-value", 1), value("gone-value", 1, Some("JSON"), ORDER_2)),
         format!("{}\tnull", key("gone-value", 1)),
+        format!("{}\t{lost}", key("lost-value", 1)),
         "not a record".to_owned(),
     ];
     write(&file, &lines.join("\n"));
-    let (files, refused) = taken(confluent::read(&file).unwrap());
+    let (mut files, refused) = taken(confluent::read(&file).unwrap());
     assert_eq!(
         names(&files),
         [
             "schemas/Stock-Moves/1.json",
+            "schemas/invoice/1.json",
             "schemas/orders/1.json",
             "schemas/orders/2.json",
             "types/orders.toml"
         ]
+    );
+    let invoice = files.remove(1).1;
+    assert!(
+        invoice.contains("\"headworks:orders@1#/properties/orderId\""),
+        "{invoice}"
     );
     assert_eq!(files[3].1, "compatibility = \"backward\"\n");
     assert_eq!(
@@ -181,16 +195,12 @@ fn the_topic_of_confluents_registry_is_read() {
         "{}",
         files[1].1
     );
-    assert!(
-        files[1].1.lines().count() > 5,
-        "one line became several: {}",
-        files[1].1
-    );
+    assert!(files[1].1.lines().count() > 5, "one line became several");
     assert!(files[2].1.contains("draft-07"), "what names no draft is draft 7");
     assert_eq!(refused.len(), 6, "{refused:?}");
     for (from, reason) in [
-        ("line 15", "is no JSON"),
-        ("invoice-value version 1", "refers to other subjects"),
+        ("line 16", "is no JSON"),
+        ("lost-value version 1", "/$ref: no schema gone@1 is registered"),
         ("old-value version 1", "its subject was deleted"),
         ("orders-key version 1", "records' keys"),
         ("orders-value version 3", "it was deleted"),

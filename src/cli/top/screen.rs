@@ -17,7 +17,7 @@ const KEYS: &str = " Tab or 1–6 table   ← → sort by   r reverse   q quit";
 
 pub fn draw(frame: &mut Frame<'_>, pair: &Pair, shown: &Shown) {
     let [head, tabs, body, foot] = Layout::vertical([
-        Constraint::Length(3),
+        Constraint::Length(4),
         Constraint::Length(1),
         Constraint::Min(3),
         Constraint::Length(1),
@@ -83,15 +83,19 @@ fn summary<'a>(pair: &Pair, shown: &'a Shown) -> Vec<Line<'a>> {
     let second = vec![
         bold(format!(" {} events/s", Cell::Rate(events).text())),
         format!(
-            "  accepted {}  quarantined {}  rejected {}  p50 {}  p99 {}",
+            "  accepted {}  quarantined {}  rejected {}",
             part("accepted"),
             part("quarantined"),
             part("rejected"),
-            quantile(0.5),
-            quantile(0.99)
         )
         .into(),
     ];
+    let times = format!(
+        " requests take {} (p50), {} (p99), {} (p99.9)",
+        quantile(0.5),
+        quantile(0.99),
+        quantile(0.999)
+    );
     let waiting = now.sum("headworks_spool_records", |_| true);
     let lost = now.sum("headworks_destination_records", |series| {
         series.label("state") == "unaccounted"
@@ -112,7 +116,7 @@ fn summary<'a>(pair: &Pair, shown: &'a Shown) -> Vec<Line<'a>> {
             "".into()
         },
     ];
-    vec![first.into(), second.into(), third.into()]
+    vec![first.into(), second.into(), times.into(), third.into()]
 }
 
 fn age(seconds: f64) -> String {
@@ -133,7 +137,7 @@ fn table<'a>(rows: &[Vec<Cell>], shown: &Shown) -> Table<'a> {
             (true, false) => "▼",
             (true, true) => "▲",
         };
-        aligned(format!("{name}{arrow}"), index)
+        aligned(format!("{}{arrow}", heading(name)), index)
     });
     let head = Row::new(head).style(Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED));
     let body = rows.iter().map(|row| {
@@ -157,11 +161,24 @@ fn table<'a>(rows: &[Vec<Cell>], shown: &Shown) -> Table<'a> {
         if index == 0 {
             Constraint::Fill(1)
         } else {
-            let width = u16::try_from(name.chars().count() + 1).unwrap_or(u16::MAX);
-            Constraint::Length(width.max(9))
+            let width = u16::try_from(heading(name).chars().count() + 1).unwrap_or(u16::MAX);
+            // "999.9 MiB" and "999.9 ms" fit.
+            Constraint::Length(width.max(if matches!(name, &"bytes/s" | &"spool" | &"memory") {
+                9
+            } else {
+                8
+            }))
         }
     });
     Table::new(body.collect::<Vec<_>>(), widths.collect::<Vec<_>>()).header(head)
+}
+
+/// The first rate says what the others beside it are.
+fn heading(name: &str) -> &str {
+    match name {
+        "events/s" | "calls/s" | "bytes/s" | "requests/s" => name,
+        _ => name.strip_suffix("/s").unwrap_or(name),
+    }
 }
 
 /// Names to the left, numbers to the right.

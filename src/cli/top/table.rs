@@ -79,7 +79,7 @@ impl By {
             By::Destination => &[
                 "destination",
                 "state",
-                "handed over/s",
+                "sent/s",
                 "delivered/s",
                 "refused/s",
                 "waiting",

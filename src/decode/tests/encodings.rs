@@ -150,3 +150,40 @@ fn a_brotli_bomb_is_refused_at_the_limit() {
         .limited(|limits| limits.body_bytes = "1MiB".parse().unwrap());
     assert_eq!(sent.refused(), Code::BodyTooLarge);
 }
+
+#[test]
+fn a_body_grows_in_proportion_to_what_was_sent() {
+    use crate::limits::{DECOMPRESSED_BYTES_FREE, DECOMPRESSION_RATIO};
+    let free = usize::try_from(DECOMPRESSED_BYTES_FREE).unwrap();
+    for (name, compress) in ALL {
+        let plain = |len: usize| [b"\"", "x".repeat(len - 2).as_bytes(), b"\""].concat();
+        let send = |body: Vec<u8>| {
+            post("/v1/events/a", JSON, body)
+                .with("content-encoding", name)
+                .limited(|limits| limits.event_bytes = limits.body_bytes)
+        };
+        assert_eq!(
+            send(compress(&plain(free))).event().data.root().raw().len(),
+            free,
+            "{name}"
+        );
+        let bomb = compress(&plain(8 * free));
+        assert!(
+            bomb.len() as u64 * DECOMPRESSION_RATIO < 8 * DECOMPRESSED_BYTES_FREE,
+            "{name}"
+        );
+        assert_eq!(send(bomb).refused(), Code::BodyTooLarge, "{name}");
+        // What compresses as data does passes at any size.
+        let numbers: Vec<String> = (0..400_000_u32)
+            .map(|n| n.wrapping_mul(2_654_435_761).to_string())
+            .collect();
+        let honest = format!("[{}]", numbers.join(","));
+        assert_eq!(
+            send(compress(honest.as_bytes())).event().data.root().raw().len(),
+            honest.len(),
+            "{name}"
+        );
+    }
+    let brotli = post("/v1/events/a", JSON, from_base64(BROTLI_BOMB)).with("content-encoding", "br");
+    assert_eq!(brotli.refused(), Code::BodyTooLarge);
+}

@@ -51,6 +51,8 @@ impl Sent<'_> {
             default_source: "/partners/acme".into(),
             limits: &limits,
             received: Timestamp::from_millisecond(1_779_006_600_250).unwrap(),
+            client_ip: None,
+            user_agent: None,
             hints: &OneSchema(Some(Arc::new(json!({"properties": {"n": {"type": "integer"}}})))),
         })
     }

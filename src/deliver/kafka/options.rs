@@ -34,8 +34,31 @@ pub(super) struct Options {
     pub(super) message_bytes_max: usize,
 }
 
+/// What this build can do; for others librdkafka wants libraries that it lacks, or tokens that nobody brings.
+const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+
 /// The error is for the operator and never shows the value of a secret setting.
 pub(super) fn options(brokers: &str, settings: &BTreeMap<String, Secret>) -> Result<Options, String> {
+    let options = each_checked(brokers, settings)?;
+    let config = &options.config;
+    let protocol = config.get("security.protocol").unwrap_or_default();
+    if protocol.to_ascii_lowercase().starts_with("sasl") {
+        // The second is another name of the first.
+        let mechanism = config
+            .get("sasl.mechanism")
+            .or_else(|| config.get("sasl.mechanisms"));
+        if !mechanism.is_some_and(|mechanism| MECHANISMS.contains(&mechanism)) {
+            return Err(format!(
+                "option \"sasl.mechanism\" must be one of {} in this build, not {:?}",
+                MECHANISMS.join(", "),
+                mechanism.unwrap_or("GSSAPI (the default)")
+            ));
+        }
+    }
+    Ok(options)
+}
+
+fn each_checked(brokers: &str, settings: &BTreeMap<String, Secret>) -> Result<Options, String> {
     let mut config = ClientConfig::new();
     for (name, value) in DEFAULTS {
         config.set(name, value);
@@ -77,7 +100,7 @@ pub(super) fn options(brokers: &str, settings: &BTreeMap<String, Secret>) -> Res
 pub(in crate::deliver) fn faults(brokers: &str, settings: &BTreeMap<String, Secret>) -> Vec<String> {
     let each = settings.iter().filter_map(|(name, value)| {
         let alone = BTreeMap::from([(name.clone(), value.clone())]);
-        options(brokers, &alone).err()
+        each_checked(brokers, &alone).err()
     });
     let mut faults: Vec<String> = each.collect();
     if faults.is_empty() {

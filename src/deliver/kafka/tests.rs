@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::{
     link::{Link, TICK},
     message,
-    options::options,
+    options::{faults, options},
     window::{End, Window},
 };
 use crate::{
@@ -53,6 +53,28 @@ fn settings_that_the_promise_rests_on_cannot_be_changed() {
     let taken = options("localhost:1", &settings(&same)).expect("taken");
     assert_eq!(taken.config.get("compression.type"), Some("zstd"));
     assert_eq!(taken.config.get("linger.ms"), Some("1"));
+}
+
+#[test]
+fn a_mechanism_that_this_build_lacks_is_refused_before_the_start() {
+    let protocol = ("security.protocol", "SASL_SSL");
+    for mechanism in ["OAUTHBEARER", "GSSAPI"] {
+        let refusal = refusal(&[protocol, ("sasl.mechanism", mechanism)]);
+        assert!(
+            refusal.contains(mechanism) && refusal.contains("SCRAM-SHA-512"),
+            "{refusal}"
+        );
+    }
+    assert!(refusal(&[protocol]).contains("GSSAPI (the default)"));
+    assert!(
+        faults(
+            "localhost:1",
+            &settings(&[protocol, ("sasl.mechanisms", "PLAIN")])
+        )
+        .is_empty()
+    );
+    let twice = faults("localhost:1", &settings(&[protocol, ("acks", "1")]));
+    assert!(twice.len() == 1 && twice[0].contains("acks"), "{twice:?}");
 }
 
 #[test]

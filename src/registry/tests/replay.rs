@@ -73,7 +73,7 @@ fn change_of(
             },
         },
         (5, schema) => schema,
-        (6, Change::PutSchema { key, .. }) => Change::DeleteSchema { key },
+        (6, Change::PutSchema { key, .. }) => Change::DeleteSchema { key, forced: false },
         (7, _) => Change::AddPluginVersion {
             plugin,
             version: version(number),

@@ -126,3 +126,28 @@ fn a_disk_that_is_full_at_the_start_stops_nothing() {
     drop(spool);
     open_with(&disk, options(), Budget::new(1 << 30)).expect("opens without any room");
 }
+
+/// A file that is removed and still open takes as much room as before.
+#[test]
+fn nothing_that_is_delivered_and_removed_stays_open() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = runtime();
+    let open = || Spool::open(folder.path(), options(), Budget::new(1 << 30)).expect("opens");
+    let spool = open();
+    for number in 0..40_u8 {
+        append(&spool, &[number; 100]).expect("appended");
+    }
+    drop(spool);
+    // After a restart nothing is in memory: it is read from the files.
+    let spool = open();
+    let entries = read_all(&runtime, &spool, 0);
+    let last = entries.last().expect("entries").sequence;
+    assert!(commit(&runtime, &spool, last, b"").is_ok());
+    let left_open: Vec<_> = std::fs::read_dir("/proc/self/fd")
+        .expect("the kernel says")
+        .flatten()
+        .filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok())
+        .filter(|path| path.starts_with(folder.path()) && path.to_string_lossy().ends_with("(deleted)"))
+        .collect();
+    assert!(left_open.is_empty(), "{left_open:?}");
+}

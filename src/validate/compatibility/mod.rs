@@ -32,9 +32,11 @@ use serde_json::Value;
 pub use changes::{Change, changes};
 use facts::{Facts, Given};
 use node::Arena;
+pub(super) use places::{SUBSCHEMA_MAPS, escaped};
 use prove::{Open, Prover};
+pub(super) use read::Draft;
+use read::Reader;
 pub use read::Source;
-use read::{Draft, Reader};
 use verify::Judge;
 
 /// Steps of one proof.
@@ -167,7 +169,7 @@ fn undecided(open: &Open, out_of_time: bool) -> String {
         .path
         .iter()
         .rev()
-        .map(|step| format!("/{}", places::escaped(step)))
+        .map(|step| format!("/{}", escaped(step)))
         .collect();
     let place = if place.is_empty() {
         "the whole value".to_owned()

@@ -25,7 +25,7 @@ const SUBSCHEMAS: [&str; 14] = [
 ];
 /// … or lists or maps of schemas.
 const SUBSCHEMA_LISTS: [&str; 3] = ["oneOf", "prefixItems", "items"];
-const SUBSCHEMA_MAPS: [&str; 6] = [
+pub const SUBSCHEMA_MAPS: [&str; 6] = [
     "$defs",
     "definitions",
     "dependencies",

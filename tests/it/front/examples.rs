@@ -51,6 +51,7 @@ async fn the_programs_send_and_sending_again_is_harmless() {
         ("python3", &["send.py"][..]),
         ("node", &["send.mjs"]),
         ("go", &["run", "send.go"]),
+        ("java", &["Send.java"]),
     ]
     .into_iter()
     .enumerate()

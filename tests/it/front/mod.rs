@@ -1,8 +1,12 @@
 //! The data port as senders see it: forms, keys, envelopes, limits.
 
+mod enrich;
 mod examples;
 mod h2spec;
+mod hostile;
 mod keys;
 mod limits;
+mod lines;
 mod requests;
 mod senders;
+mod statuses;

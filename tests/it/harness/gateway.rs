@@ -311,6 +311,11 @@ impl Gateway {
         self.keys[partner].clone()
     }
 
+    /// Of the running process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the gateway runs").id()
+    }
+
     pub fn data_address(&self) -> SocketAddr {
         self.data
     }

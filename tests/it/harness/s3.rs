@@ -58,8 +58,10 @@ impl S3 {
             .expect("the log can be written");
         let mut command = match self.kind {
             Kind::Moto => {
-                let mut command = Command::new(root().join(".cache/moto/bin/moto_server"));
-                command.args(["-H", "127.0.0.1", "-p", &self.port.to_string()]);
+                let mut command = Command::new(root().join(".cache/moto/bin/python"));
+                command
+                    .arg(root().join("tests/s3/serve_moto.py"))
+                    .arg(self.port.to_string());
                 command
             }
             Kind::Minio => {

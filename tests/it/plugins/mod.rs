@@ -71,6 +71,8 @@ fn event(data: &str) -> Validated {
     let decoded = Decoded {
         partner: "callbridge".parse().expect("a name"),
         attributes: Arc::new(Attributes {
+            client_ip: None,
+            user_agent: None,
             id: "event-1".into(),
             source: "/calls".to_owned(),
             event_type: "call.ended".parse().expect("a type"),
