@@ -278,12 +278,28 @@ pub const PLUGIN_INSTANCES: u32 = 1024;
 pub const PLUGIN_LOG_LINES: usize = 20;
 /// … and their bytes together.
 pub const PLUGIN_LOG_BYTES: usize = 4096;
+/// Lines of one plugin that are kept to be read …
+pub const PLUGIN_LOG_LINES_KEPT: usize = 256;
+/// … each cut to so many characters.
+pub const PLUGIN_LOG_CHARACTERS_KEPT: usize = 500;
 /// Counters of one plugin.
 pub const PLUGIN_COUNTERS: usize = 100;
 /// Characters of a counter's name.
 pub const PLUGIN_COUNTER_NAME_CHARACTERS: usize = 64;
 /// Characters of the text with which a plugin rejects an event or fails.
 pub const PLUGIN_FAILURE_CHARACTERS: usize = 2000;
+/// The schema of a plugin's configuration, in its component.
+pub const CONFIG_SCHEMA_BYTES: usize = 256 << 10;
+/// Events that wait for shadow versions …
+pub const SHADOW_EVENTS: usize = 1024;
+/// … and their bytes together.
+pub const SHADOW_BYTES: usize = 16 << 20;
+/// Events that differ, of which a shadow's differences are kept.
+pub const SHADOW_SAMPLES: usize = 20;
+/// Events that one test of a plugin version takes …
+pub const PLUGIN_TEST_EVENTS: usize = 1000;
+/// … within this time; the others are left out.
+pub const PLUGIN_TEST_TIME_S: u64 = 30;
 /// CPU time of one compilation, for a component of at most [`COMPILE_BYTES_AT_ONCE`] …
 pub const COMPILE_CPU_S: u64 = 10;
 pub const COMPILE_BYTES_AT_ONCE: u64 = 5 * MIB;

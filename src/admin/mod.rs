@@ -1,5 +1,6 @@
 //! The admin API: resources of the registry, quarantine, probes, and the OpenAPI document that describes them.
 
+mod activation;
 mod answer;
 mod body;
 mod caller;
@@ -12,6 +13,8 @@ mod keys;
 mod listing;
 mod openapi;
 mod partners;
+mod plugin_logs;
+mod plugin_test;
 mod plugins;
 mod precondition;
 mod probes;
@@ -40,19 +43,20 @@ use utoipa_swagger_ui::SwaggerUi;
 use uuid::Uuid;
 
 pub use openapi::document;
-pub use plugins::{PluginHealth, PluginStatus};
+pub use plugin_test::PluginTest;
+pub use plugins::{PluginHealth, PluginStanding, PluginStatus, VersionHealth};
 pub use probes::{Check, Readiness};
 pub use upgrades::{read as read_upgrade, refusal as upgrade_refusal};
 
 use crate::{
     event::{DestinationName, PluginName},
     limits::Limits,
-    pipeline::Replay,
+    pipeline::{Replay, TrialReport},
     problem::{Fault, Problem},
     quarantine::{Filter, Item, Report, WholeItem},
     recent::{Recent, Tap},
     registry::{Registry, model::State, seal::Sealer},
-    transform::ComponentFacts,
+    transform::{ComponentFacts, KeptLine},
     validate::{
         References,
         check::Candidate,
@@ -112,7 +116,12 @@ pub struct Actions {
     pub prepare: Asynchronous<Preparation, Result<(), Problem>>,
     /// When this node last saw a key.
     pub key_used: KeyUse,
-    pub plugin_health: Arc<dyn Fn(&PluginName) -> PluginHealth + Send + Sync>,
+    /// How a plugin stands on this node, with those of its versions that ran.
+    pub plugin_standing: Arc<dyn Fn(&PluginName, &[u32]) -> PluginStanding + Send + Sync>,
+    /// The last lines that a plugin wrote on this node, the oldest first.
+    pub plugin_log: Arc<dyn Fn(&PluginName) -> Vec<Arc<KeptLine>> + Send + Sync>,
+    /// Runs a version on events beside the active one.
+    pub test_plugin: Asynchronous<PluginTest, Result<TrialReport, Problem>>,
     /// Compiles schemas; ends within 10 s.
     pub check_schemas: SchemaCheck,
     /// Compares schemas; ends within 10 s.
@@ -215,8 +224,11 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::get))
         .routes(routes!(plugins::upload))
-        .routes(routes!(plugins::activate))
-        .routes(routes!(plugins::roll_back))
+        .routes(routes!(plugin_logs::list))
+        .routes(routes!(plugin_test::test))
+        .routes(routes!(activation::activate))
+        .routes(routes!(activation::end_shadow))
+        .routes(routes!(activation::roll_back))
         .routes(routes!(routes::list))
         .routes(routes!(routes::get, routes::put, routes::delete))
         .routes(routes!(tokens::list, tokens::create))

@@ -1,4 +1,6 @@
-//! `/v1/plugins`.
+//! `/v1/plugins`: what there is, and uploads.
+
+use std::collections::BTreeMap;
 
 use axum::{body::Body, extract::State as Extract};
 use bytes::Bytes;
@@ -8,21 +10,23 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    AdminState, Preparation,
+    AdminState,
     answer::{Answer, not_found, put_status, resource},
-    body::{Names, known, named, read, read_json},
-    caller::{Caller, Operator, Publisher, Viewer},
-    input::{Faults, Input},
+    body::{Names, known, named, read},
+    caller::{Caller, Publisher, Viewer},
     listing::{Listing, Query, page_of},
     precondition::Precondition,
 };
 use crate::{
-    event::{PluginName, RouteName},
+    event::PluginName,
+    pipeline::ShadowReport,
     problem::{Code, Fault, Problem, ProblemBody},
     registry::{
-        model::{Change, Digest, Plugin, PluginVersion, State},
+        model::{Change, Digest, Plugin, PluginVersion, RolledBack},
         now,
     },
+    transform,
+    validate::{Texts, check::Candidate},
 };
 
 /// How a plugin's active version fares on this node.
@@ -43,6 +47,41 @@ pub struct PluginHealth {
     pub detail: Option<String>,
 }
 
+/// How a version fares on this node since it started. Replays and tests do not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct VersionHealth {
+    pub calls: u64,
+    /// Calls that the plugin answered with `rejected`.
+    pub rejected: u64,
+    /// Calls that failed by the plugin's fault.
+    pub failed: u64,
+    /// Of them, by cause: `time`, `memory`, `limit`, `trap`, `broken`, `start`.
+    pub causes: BTreeMap<&'static str, u64>,
+    pub outputs: u64,
+    /// Instances made; more than a few a worker tell of traps or leaks.
+    pub instances: u64,
+    /// Of a sample of the calls, within a quarter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_p50_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_p99_us: Option<u64>,
+    /// The most that one instance had.
+    pub memory_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<String>,
+}
+
+/// How a plugin stands on this node.
+#[derive(Clone, Debug)]
+pub struct PluginStanding {
+    pub health: PluginHealth,
+    /// Of the versions that ran.
+    pub versions: BTreeMap<u32, VersionHealth>,
+    /// What the plugin counts itself.
+    pub counters: BTreeMap<String, u64>,
+    pub comparison: Option<ShadowReport>,
+}
+
 /// What is shown of a version.
 #[derive(Serialize, ToSchema)]
 pub struct VersionView {
@@ -53,6 +92,15 @@ pub struct VersionView {
     #[schema(value_type = String, format = DateTime)]
     created: Timestamp,
     by: String,
+    /// The version of the contract that it was built for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contract: Option<String>,
+    /// What it was written in, where its tools wrote that down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<String>,
+    /// On this node; absent where it did not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<VersionHealth>,
 }
 
 /// A plugin with its versions.
@@ -63,11 +111,25 @@ pub struct PluginView {
     active: Option<u32>,
     /// What a rollback goes back to.
     previous: Option<u32>,
-    /// Part of the events that the active version takes, in per cent.
+    /// Part of the events that the active version takes, in per cent; `previous` takes the rest.
     share: Option<u8>,
+    /// Runs beside the active version on live events, and delivers nothing.
     shadow: Option<u32>,
+    /// When the active version, or its share, was set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    activated: Option<Timestamp>,
+    /// Why the gateway went back to the version before by itself, until the next activation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rolled_back: Option<RolledBack>,
     versions: Vec<VersionView>,
     health: PluginHealth,
+    /// What the plugin counts itself, on this node.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    counters: BTreeMap<String, u64>,
+    /// What the shadow makes otherwise, on this node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<ShadowReport>,
 }
 
 /// A version that was uploaded.
@@ -80,23 +142,18 @@ pub struct UploadedVersion {
     imports: Vec<String>,
 }
 
-/// Which version is to run.
-#[derive(Serialize, ToSchema)]
-pub struct Activation {
-    #[schema(minimum = 1)]
-    version: u32,
-    /// Per cent of events; 100 where it is left out, and no other yet.
-    #[schema(minimum = 1, maximum = 100, default = 100)]
-    share: Option<u8>,
-}
-
 fn view(admin: &AdminState, name: &PluginName, plugin: &Plugin) -> PluginView {
+    let numbers: Vec<u32> = plugin.versions.iter().map(|version| version.version).collect();
+    let mut standing = (admin.actions.plugin_standing)(name, &numbers);
     let versions = plugin.versions.iter().map(|version| VersionView {
         version: version.version,
         digest: version.digest,
         size: version.size,
         created: version.created,
         by: version.by.clone(),
+        contract: contract(&version.imports),
+        language: version.language.clone(),
+        health: standing.versions.remove(&version.version),
     });
     PluginView {
         name: name.clone(),
@@ -104,13 +161,23 @@ fn view(admin: &AdminState, name: &PluginName, plugin: &Plugin) -> PluginView {
         previous: plugin.previous,
         share: plugin.share,
         shadow: plugin.shadow,
+        activated: plugin.activated,
+        rolled_back: plugin.rolled_back.clone(),
         versions: versions.collect(),
-        health: (admin.actions.plugin_health)(name),
+        health: standing.health,
+        counters: standing.counters,
+        comparison: standing.comparison,
     }
 }
 
+/// The version that stands in the names of what a component imports.
+fn contract(imports: &[String]) -> Option<String> {
+    let first = imports.first()?;
+    first.rsplit_once('@').map(|(_, version)| version.to_owned())
+}
+
 /// The plugin as it is in force now.
-fn answer(admin: &AdminState, name: &PluginName) -> Answer {
+pub(super) fn answer(admin: &AdminState, name: &PluginName) -> Answer {
     let state = admin.registry.state();
     let known = state
         .plugins
@@ -213,199 +280,33 @@ fn of_digest(plugin: &Plugin, digest: Digest) -> Option<&PluginVersion> {
 /// Checks, compiles and keeps the component; its number is given when it is registered.
 async fn accept(admin: &AdminState, by: &str, component: Bytes) -> Result<PluginVersion, Problem> {
     let facts = (admin.actions.compile)(component.clone()).await?;
+    if let Some(schema) = transform::config_schema(&component)?
+        && let Some(faults) = faults_of(admin, schema).await
+    {
+        return Err(Problem::new(
+            Code::ComponentInvalid,
+            "the configuration schema that the component brings is no JSON Schema; see errors",
+        )
+        .with_errors(faults));
+    }
     let digest = admin.registry.put_blob(component).await?;
     Ok(PluginVersion {
         version: 0,
         digest,
         size: facts.size,
         imports: facts.imports,
+        language: facts.language.map(str::to_owned),
         created: now(),
         by: by.to_owned(),
     })
 }
 
-/// Let a version run.
-///
-/// Each route's configuration is tried with it first.
-#[utoipa::path(post, path = "/v1/plugins/{plugin}/activate", tag = "plugins", operation_id = "activate_plugin",
-    params(("plugin" = String, Path), ("If-Match" = Option<String>, Header)),
-    request_body = Activation,
-    responses((status = 200, body = PluginView), (status = "4XX", body = ProblemBody)))]
-pub async fn activate(
-    caller: Caller<Operator>,
-    Extract(admin): Extract<AdminState>,
-    Names(name): Names<String>,
-    precondition: Precondition,
-    body: Body,
-) -> Answer {
-    let name: PluginName = known("plugin", &name)?;
-    let value = read_json(body).await?;
-    loop {
-        let state = admin.registry.fresh_state().await?;
-        let known = state
-            .plugins
-            .get(&name)
-            .ok_or_else(|| not_found("plugin", name.as_str()))?;
-        let version = read_activation(&value, &known.value)?;
-        let tried = routes_of(&state, &name);
-        try_routes(&admin, &state, &name, &version).await?;
-        let (plugin, precondition) = (name.clone(), precondition.clone());
-        let committed = admin
-            .registry
-            .commit(&caller.name, move |state| {
-                let known = state
-                    .plugins
-                    .get(&plugin)
-                    .ok_or_else(|| not_found("plugin", plugin.as_str()))?;
-                precondition.check(Some(known.sequence))?;
-                if routes_of(state, &plugin) != tried {
-                    return Ok((None, Tried::Outdated));
-                }
-                if known.value.active == Some(version.version) && known.value.share == Some(100) {
-                    return Ok((None, Tried::InForce));
-                }
-                let change = Change::ActivatePlugin {
-                    plugin: plugin.clone(),
-                    version: version.version,
-                    share: Some(100),
-                };
-                Ok((Some(change), Tried::InForce))
-            })
-            .await?;
-        if committed.outcome == Tried::InForce {
-            return answer(&admin, &name);
-        }
-    }
-}
-
-/// Whether what was tried is still what the registry holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tried {
-    InForce,
-    Outdated,
-}
-
-/// The routes that use the plugin, each with the entry that last changed it.
-fn routes_of(state: &State, plugin: &PluginName) -> Vec<(RouteName, u64)> {
-    let uses = state
-        .routes
-        .iter()
-        .filter(|(_, route)| route.value.plugin.as_ref() == Some(plugin));
-    uses.map(|(name, route)| (name.clone(), route.sequence)).collect()
-}
-
-async fn try_routes(
-    admin: &AdminState,
-    state: &State,
-    plugin: &PluginName,
-    version: &PluginVersion,
-) -> Result<(), Problem> {
-    for (route, _) in routes_of(state, plugin) {
-        let config = state
-            .routes
-            .get(&route)
-            .and_then(|route| route.value.config.clone());
-        try_configuration(admin, plugin, version, config)
-            .await
-            .map_err(|mut problem| {
-                problem.detail = format!("route {route}: {}", problem.detail);
-                problem
-            })?;
-    }
-    Ok(())
-}
-
-/// Runs the version's `configure` with a route's configuration.
-pub(super) async fn try_configuration(
-    admin: &AdminState,
-    plugin: &PluginName,
-    version: &PluginVersion,
-    config: Option<serde_json::Value>,
-) -> Result<(), Problem> {
-    let component = admin.registry.blob(version.digest).await.map_err(|error| {
-        tracing::error!(%plugin, version = version.version, %error, "a plugin's component cannot be read");
-        Problem::new(
-            Code::StoreUnavailable,
-            "the plugin's component cannot be read now; nothing was changed",
-        )
-    })?;
-    (admin.actions.prepare)(Preparation {
-        plugin: plugin.clone(),
-        version: version.version,
-        component,
-        config,
-    })
-    .await
-}
-
-fn read_activation(value: &serde_json::Value, plugin: &Plugin) -> Result<PluginVersion, Problem> {
-    let faults = Faults::default();
-    let mut wanted = None;
-    if let Some(members) = Input::root(value, &faults).members(&["version", "share"]) {
-        let share = members.get("share");
-        if share.value().and_then(serde_json::Value::as_str) == Some("shadow") {
-            share.fault("shadow is not yet supported by this version; leave share out");
-        } else if share.integer(1..=100).is_some_and(|share| share != 100) {
-            share.fault("shares other than 100 are not yet supported by this version");
-        }
-        let version = members.get("version").required();
-        let number = version
-            .integer(1..=u64::from(u32::MAX))
-            .and_then(|number| u32::try_from(number).ok());
-        wanted = number.and_then(|number| plugin.version(number).cloned());
-        if number.is_some() && wanted.is_none() {
-            version.fault(format!(
-                "there is no such version; the last is {}",
-                plugin.versions.len()
-            ));
-        }
-    }
-    faults.into_result()?;
-    wanted.ok_or_else(|| {
-        let fault = Fault {
-            pointer: "/version".to_owned(),
-            message: "is missing".to_owned(),
-            keyword: None,
-        };
-        Problem::new(Code::InputInvalid, "version is missing").with_errors(vec![fault])
-    })
-}
-
-/// Go back to the version that was active before.
-///
-/// It takes no body, and works once for each activation.
-#[utoipa::path(post, path = "/v1/plugins/{plugin}/rollback", tag = "plugins", operation_id = "roll_back_plugin",
-    params(("plugin" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = PluginView), (status = "4XX", body = ProblemBody)))]
-pub async fn roll_back(
-    caller: Caller<Operator>,
-    Extract(admin): Extract<AdminState>,
-    Names(name): Names<String>,
-    precondition: Precondition,
-) -> Answer {
-    let name: PluginName = known("plugin", &name)?;
-    let plugin = name.clone();
-    admin
-        .registry
-        .commit(&caller.name, move |state| {
-            let known = state
-                .plugins
-                .get(&plugin)
-                .ok_or_else(|| not_found("plugin", plugin.as_str()))?;
-            precondition.check(Some(known.sequence))?;
-            if known.value.previous.is_none() {
-                return Err(Problem::new(
-                    Code::Conflict,
-                    "there is no version before to go back to; activate one by its number",
-                ));
-            }
-            Ok((
-                Some(Change::RollBackPlugin {
-                    plugin: plugin.clone(),
-                }),
-                (),
-            ))
-        })
-        .await?;
-    answer(&admin, &name)
+/// What keeps a configuration's schema from being used; it is compiled in a child process, as every upload is.
+async fn faults_of(admin: &AdminState, schema: String) -> Option<Vec<Fault>> {
+    let candidate = Candidate {
+        text: schema.into(),
+        texts: Texts::default(),
+    };
+    let faults = (admin.actions.check_schemas)(vec![candidate]).await;
+    faults.into_iter().next().filter(|faults| !faults.is_empty())
 }

@@ -9,19 +9,19 @@ use utoipa::ToSchema;
 
 use super::{
     AdminState,
+    activation::{Tried, try_configuration},
     answer::{Answer, no_content, not_found, put_status, resource},
     body::{Names, known, named, read_json},
     caller::{Caller, Publisher, Viewer},
     input::{Faults, Input},
     listing::{Listing, Query, page_of},
-    plugins::{Tried, try_configuration},
     precondition::{Precondition, Put, decide_put},
 };
 use crate::{
     event::{DestinationName, PluginName, RouteName},
     limits::ATTRIBUTE_BYTES,
     problem::{Problem, ProblemBody},
-    registry::model::{Change, Form, KEY_ATTRIBUTES, Route, RouteMatch, RouteTarget, State},
+    registry::model::{Change, Form, KEY_ATTRIBUTES, PluginVersion, Route, RouteMatch, RouteTarget, State},
 };
 
 /// Destinations of one route.
@@ -91,19 +91,17 @@ pub async fn put(
         // A plugin that was uploaded to another node a moment ago is known here only after a look at the log.
         let state = admin.registry.fresh_state().await?;
         let route = read(&value, &state, &(admin.actions.destinations)())?;
-        let tried = active_version(&state, &route);
-        if let (Some(plugin), Some(known)) = (
-            &route.plugin,
-            route.plugin.as_ref().and_then(|name| state.plugins.get(name)),
-        ) && let Some(version) = known.value.active_version()
-        {
-            try_configuration(&admin, plugin, version, route.config.clone()).await?;
+        let tried = running_versions(&state, &route);
+        if let Some(plugin) = &route.plugin {
+            for version in &tried {
+                try_configuration(&admin, plugin, version, route.config.clone()).await?;
+            }
         }
         let (route_name, wanted, precondition) = (name.clone(), route.clone(), precondition.clone());
         let committed = admin
             .registry
             .commit(&caller.name, move |state| {
-                if active_version(state, &wanted) != tried {
+                if running_versions(state, &wanted) != tried {
                     let nothing = Put {
                         created: false,
                         unchanged: None,
@@ -128,9 +126,14 @@ pub async fn put(
     }
 }
 
-/// The version that a route's configuration must have been tried with.
-fn active_version(state: &State, route: &Route) -> Option<u32> {
-    state.plugins.get(route.plugin.as_ref()?)?.value.active
+/// The versions that a route's configuration must have been tried with: those that take events.
+fn running_versions(state: &State, route: &Route) -> Vec<PluginVersion> {
+    let plugin = route.plugin.as_ref().and_then(|name| state.plugins.get(name));
+    let Some(plugin) = plugin.map(|known| &known.value) else {
+        return Vec::new();
+    };
+    let rest = plugin.split().map(|(_, rest)| rest);
+    plugin.active_version().into_iter().chain(rest).cloned().collect()
 }
 
 /// Delete a route.

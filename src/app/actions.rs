@@ -4,12 +4,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use futures::FutureExt as _;
 
-use super::{Gateway, readiness};
+use super::{Gateway, plugins, readiness};
 use crate::{
-    admin::{Actions, AdminState, PluginHealth, PluginStatus, Preparation},
+    admin::{Actions, AdminState, Preparation},
     config::Settings,
-    event::PluginName,
-    pipeline::Pipeline,
     problem::{Code, Problem},
     quarantine::{Quarantine, WholeItem},
     transform::Transformer,
@@ -40,6 +38,9 @@ impl Gateway {
         let (replayed, discarded, ready, running) = (pipeline(), pipeline(), pipeline(), pipeline());
         let progress = pipeline();
         let (compiler, trial) = (Arc::clone(&self.transformer), Arc::clone(&self.transformer));
+        let (ran, tester) = (Arc::clone(&self.transformer), Arc::clone(&self.transformer));
+        let written = Arc::clone(&self.transformer);
+        let (tested, blobs) = (pipeline(), self.registry.clone());
         let (registry, telemetry) = (self.registry.clone(), Arc::clone(&self.telemetry));
         Actions {
             destinations: Arc::new(move || {
@@ -73,7 +74,14 @@ impl Gateway {
             }),
             prepare: Arc::new(move |preparation| try_out(Arc::clone(&trial), preparation).boxed()),
             key_used: Arc::new(move |id| seen.tables().keys.last_used(id)),
-            plugin_health: Arc::new(move |plugin| health(&running, plugin)),
+            plugin_standing: Arc::new(move |plugin, versions| {
+                plugins::standing(&running, &ran, plugin, versions)
+            }),
+            plugin_log: Arc::new(move |plugin| written.log(plugin)),
+            test_plugin: Arc::new(move |test| {
+                let (pipeline, registry) = (Arc::clone(&tested), blobs.clone());
+                plugins::test(pipeline, registry, Arc::clone(&tester), test).boxed()
+            }),
             list_quarantine: Arc::new(move |query| {
                 let quarantine = Arc::clone(listed.quarantine());
                 async move {
@@ -130,19 +138,6 @@ async fn try_out(transformer: Arc<Transformer>, preparation: Preparation) -> Res
         .prepare(&plugin, version, component, config.as_ref())
         .await
         .map(drop)
-}
-
-fn health(pipeline: &Pipeline, plugin: &PluginName) -> PluginHealth {
-    let tables = pipeline.tables();
-    let unavailable = tables.unavailable(plugin);
-    PluginHealth {
-        status: match (&unavailable, tables.runs(plugin)) {
-            (Some(_), _) => PluginStatus::Failing,
-            (None, true) => PluginStatus::Ready,
-            (None, false) => PluginStatus::Inactive,
-        },
-        detail: unavailable.map(|detail| detail.to_string()),
-    }
 }
 
 async fn show(quarantine: Arc<Quarantine>, id: String) -> Result<Option<WholeItem>, Problem> {

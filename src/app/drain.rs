@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::{
     pipeline::Pipeline,
     problem::Code,
     quarantine::Filter,
-    registry::model::{State, TypeEntry, Versioned},
+    registry::model::{Plugin, State, TypeEntry, Versioned},
     validate::References,
 };
 
@@ -104,6 +105,23 @@ impl Drain {
         };
         // The task ends only with the gateway.
         let _ = self.steps.send(step);
+    }
+
+    /// Replays, after a while, what failed since then: requests that were under way have kept it by then.
+    pub fn replay_failed_since(&self, since: Option<Timestamp>, delay: Duration, sequence: u64) {
+        let steps = self.steps.clone();
+        let filter = Filter {
+            from: since,
+            ..of_code(Code::PluginFailed)
+        };
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            // The task ends only with the gateway.
+            let _ = steps.send(Step {
+                sequence,
+                filters: vec![filter],
+            });
+        });
     }
 
     pub fn stop(&self) {
@@ -195,10 +213,10 @@ fn affected(before: &State, after: &State, references: &References) -> Vec<Filte
         filters.push(of_code(Code::UpgradeFailed));
     }
     let plugin_is_new = after.plugins.iter().any(|(name, plugin)| {
-        before
-            .plugins
-            .get(name)
-            .is_none_or(|known| known.value.active != plugin.value.active)
+        before.plugins.get(name).is_none_or(|known| {
+            let takes = |plugin: &Plugin| (plugin.active, plugin.share);
+            takes(&known.value) != takes(&plugin.value)
+        })
     });
     if route_is_new || plugin_is_new {
         filters.extend(OF_PLUGINS.map(of_code));

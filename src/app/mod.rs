@@ -6,7 +6,9 @@ mod folder;
 mod keeper;
 mod metrics;
 mod node;
+mod plugins;
 mod readiness;
+mod rollback;
 
 use std::{
     collections::BTreeMap,
@@ -249,6 +251,8 @@ impl Gateway {
             settings.spool.max_bytes.0,
         );
         let exporting = export(settings, &telemetry)?;
+        let rollbacks = rollback::start(&settings.plugins, &registry, &transformer, &drain);
+        plugins::observe(&telemetry, rollbacks);
         Ok(Gateway {
             _data_folder: data_folder,
             registry,

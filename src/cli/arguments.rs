@@ -473,6 +473,46 @@ pub enum SpoolCommand {
     },
 }
 
+/// Which lines of a plugin; what is left out matches any.
+#[derive(Debug, Args)]
+pub struct LogArguments {
+    #[arg(long, value_name = "N")]
+    pub version: Option<u32>,
+    #[arg(long, value_name = "NAME")]
+    pub partner: Option<PartnerName>,
+    /// The event's id.
+    #[arg(long, value_name = "ID")]
+    pub event: Option<String>,
+    /// This level and above.
+    #[arg(long, value_enum)]
+    pub level: Option<LineLevel>,
+    /// Print at most so many of the last lines.
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+    /// Go on printing what comes; Ctrl-C ends it.
+    #[arg(long, short)]
+    pub follow: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LineLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl LineLevel {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LineLevel::Debug => "debug",
+            LineLevel::Info => "info",
+            LineLevel::Warn => "warn",
+            LineLevel::Error => "error",
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
     /// Make a new plugin's source in the folder NAME.
@@ -487,17 +527,31 @@ pub enum PluginCommand {
         #[arg(value_name = "DIR|FILE", default_value = ".")]
         path: PathBuf,
     },
-    /// Build a plugin and run its cases through the gateway's own host, on this machine.
+    /// Run a plugin's cases on this machine (--local), or a version on events of a running gateway (--version): what
+    /// would change.
     Test {
-        /// The folder of a plugin's source, or a component.
-        #[arg(value_name = "DIR|FILE", default_value = ".")]
+        /// With --local: the folder of a plugin's source, or a component. With --version: the plugin's name.
+        #[arg(value_name = "DIR|FILE|NAME", default_value = ".")]
         path: PathBuf,
         /// The folder of the cases; by default `cases` in DIR, or beside FILE.
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", requires = "local")]
         cases: Option<PathBuf>,
-        /// Without a gateway; this version knows no other way.
-        #[arg(long, required = true)]
+        /// Build it and run its cases through the gateway's own host, without a gateway.
+        #[arg(long, required_unless_present = "version")]
         local: bool,
+        /// The version that is to be tried.
+        #[arg(long, value_name = "N", conflicts_with = "local")]
+        version: Option<u32>,
+        /// On the last N events that go to its routes.
+        #[arg(long, value_name = "N", requires = "version", default_value = "100",
+            value_parser = clap::value_parser!(u16).range(1..=1000))]
+        recent: u16,
+        /// On these events, with their attributes, one a line; - reads standard input.
+        #[arg(long, value_name = "FILE.ndjson", requires = "version")]
+        events: Option<PathBuf>,
+        /// With this configuration in the place of its routes'.
+        #[arg(long, value_name = "FILE.json", requires = "version")]
+        config: Option<PathBuf>,
     },
     /// Build a plugin and run its cases, now and at each save; show what each save changed. Ctrl-C ends it.
     Dev {
@@ -519,14 +573,29 @@ pub enum PluginCommand {
         name: PluginName,
         #[arg(long, value_name = "N")]
         version: u32,
-        /// Per cent of events that it takes; the version before takes the rest.
+        /// Per cent of events that it takes, the same ones at every replay; the version before takes the rest.
         #[arg(long, value_name = "P", value_parser = clap::value_parser!(u8).range(1..=100))]
         share: Option<u8>,
     },
-    /// Go back to the version before.
+    /// Let a version run on live events beside the active one, to be compared: it delivers nothing.
+    Shadow {
+        name: PluginName,
+        #[arg(long, value_name = "N", required_unless_present = "off")]
+        version: Option<u32>,
+        /// End the shadow.
+        #[arg(long, conflicts_with = "version")]
+        off: bool,
+    },
+    /// Go back to the version before; ends a share and a shadow.
     Rollback { name: PluginName },
     /// List plugins.
     List,
-    /// Print a plugin with its versions.
+    /// Print a plugin: what runs, its health, its versions.
     Show { name: PluginName },
+    /// Print the last lines that a plugin wrote on this node, and why its calls failed.
+    Logs {
+        name: PluginName,
+        #[command(flatten)]
+        asked: LogArguments,
+    },
 }

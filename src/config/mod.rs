@@ -60,6 +60,7 @@ pub struct Settings {
     pub spool: SpoolSettings,
     pub quarantine: QuarantineSettings,
     pub recent: RecentSettings,
+    pub plugins: PluginSettings,
     pub limits: Limits,
     pub keys: KeySettings,
     pub destinations: Vec<DestinationSettings>,
@@ -141,6 +142,17 @@ pub struct QuarantineSettings {
     pub max_age_days: u32,
     /// In the store; 0: as much as comes.
     pub max_bytes: ByteSize,
+}
+
+/// When a version of a plugin is left by itself.
+#[derive(Clone, Debug)]
+pub struct PluginSettings {
+    /// Failed calls, of a hundred, that are too many; 0: it never is.
+    pub rollback_percent: u32,
+    /// Calls that tell enough.
+    pub rollback_calls: u32,
+    /// After an activation.
+    pub rollback_window_s: u32,
 }
 
 /// What is remembered of the events that pass.

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, ops::Range, path::PathBuf};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    KeySettings, QuarantineSettings, RecentSettings, Secret, Settings, SpoolSettings, StoreSettings,
-    TelemetrySettings, destination,
+    KeySettings, PluginSettings, QuarantineSettings, RecentSettings, Secret, Settings, SpoolSettings,
+    StoreSettings, TelemetrySettings, destination,
     error::{ConfigError, ConfigErrors},
     overrides,
     section::{Faults, Section, ValueFault, choice, closest, shown, text, whole_number},
@@ -26,6 +26,11 @@ const RECENT_EVENTS: u32 = 100;
 const RECENT_EVENTS_MAX: u32 = 10_000;
 const RECENT_BYTES: ByteSize = ByteSize(64 << 20);
 const RECENT_BYTES_MIN: ByteSize = ByteSize(1 << 20);
+const ROLLBACK_PERCENT: u32 = 1;
+const ROLLBACK_CALLS: u32 = 100;
+const ROLLBACK_WINDOW_S: u32 = 300;
+/// How versions fared is remembered for twice as long.
+const ROLLBACK_WINDOW_S_MAX: u32 = 3600;
 const SEALING_KEY_BYTES: usize = 32;
 const OTLP_INTERVAL_S: u32 = 15;
 const TRACE_ONE_IN: u32 = 1000;
@@ -100,6 +105,7 @@ pub fn whole(root: &Node, environment: &BTreeMap<String, String>, faults: &mut F
     let spool = spool(section.section("spool", faults), faults);
     let quarantine = quarantine(section.section("quarantine", faults), faults);
     let recent = recent(section.section("recent", faults), faults);
+    let plugins = plugins(section.section("plugins", faults), faults);
     let limits = limits(section.section("limits", faults), faults);
     let keys = keys(section.section("keys", faults), environment, faults);
     let destinations = destination::list(section.get("destination"), &data_dir, environment, faults);
@@ -112,6 +118,7 @@ pub fn whole(root: &Node, environment: &BTreeMap<String, String>, faults: &mut F
         spool,
         quarantine,
         recent,
+        plugins,
         limits,
         keys,
         destinations,
@@ -204,6 +211,41 @@ fn recent(mut section: Section<'_>, faults: &mut Faults) -> RecentSettings {
     }
     section.finish(faults);
     RecentSettings { events, max_bytes }
+}
+
+fn plugins(mut section: Section<'_>, faults: &mut Faults) -> PluginSettings {
+    let rollback_percent = section.count("rollback_percent", ROLLBACK_PERCENT, faults);
+    let rollback_calls = section.count("rollback_calls", ROLLBACK_CALLS, faults);
+    let rollback_window_s = section.count("rollback_window_s", ROLLBACK_WINDOW_S, faults);
+    let bounds = [
+        (
+            "rollback_percent",
+            rollback_percent > 100,
+            "must not be above 100".to_owned(),
+        ),
+        (
+            "rollback_calls",
+            rollback_calls == 0,
+            "must be at least 1".to_owned(),
+        ),
+        (
+            "rollback_window_s",
+            rollback_window_s > ROLLBACK_WINDOW_S_MAX,
+            format!("must not be above {ROLLBACK_WINDOW_S_MAX}"),
+        ),
+    ];
+    for (key, is_broken, message) in bounds {
+        if is_broken {
+            let place = section.place_of(key).clone();
+            faults.push(ConfigError::new(place, section.path(key), message));
+        }
+    }
+    section.finish(faults);
+    PluginSettings {
+        rollback_percent,
+        rollback_calls,
+        rollback_window_s,
+    }
 }
 
 fn limits(mut section: Section<'_>, faults: &mut Faults) -> Limits {

@@ -495,6 +495,7 @@ fn every_key_has_its_place_in_the_documentation() {
                 | "spool"
                 | "quarantine"
                 | "recent"
+                | "plugins"
                 | "limits"
                 | "keys"
                 | "destination"

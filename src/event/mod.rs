@@ -98,6 +98,20 @@ impl Validated {
     pub fn into_event(self) -> Decoded {
         self.decoded
     }
+
+    /// The same event with a copy of its data, which holds nothing else of its request in memory. None never is: what
+    /// was parsed once is parsed again.
+    pub fn detached(&self) -> Option<Validated> {
+        let text = Bytes::copy_from_slice(&self.decoded.data.bytes());
+        Some(Validated {
+            decoded: Decoded {
+                data: Document::parse(text, u32::MAX).ok()?,
+                ..self.decoded.clone()
+            },
+            schema: Arc::clone(&self.schema),
+            version_is_unreadable: self.version_is_unreadable,
+        })
+    }
 }
 
 /// What a plugin (or, without one, the route) makes of an event.

@@ -8,6 +8,11 @@ use crate::problem::{Code, Problem};
 /// spool's lock, for which live events wait.
 const NICE: i32 = 10;
 
+/// Lowers the priority of this thread alone. Where the system does not allow it, pauses are all that holds work back.
+pub(super) fn yield_to_traffic() {
+    let _ = rustix::process::nice(NICE);
+}
+
 /// Runs `work` to its end, even where nobody waits for it any more.
 ///
 /// # Errors
@@ -18,17 +23,16 @@ pub(super) async fn traffic<T: Send + 'static>(
 ) -> Result<T, Problem> {
     let runtime = tokio::runtime::Handle::current();
     let (done, result) = tokio::sync::oneshot::channel();
-    let failed = || Problem::new(Code::Internal, "the replay broke off; see the gateway's log");
+    let failed = || Problem::new(Code::Internal, "the work broke off; see the gateway's log");
     std::thread::Builder::new()
-        .name("replay".to_owned())
+        .name("beside".to_owned())
         .spawn(move || {
-            // Of this thread alone. Where the system does not allow it, pauses are all that holds the work back.
-            let _ = rustix::process::nice(NICE);
+            yield_to_traffic();
             // Whoever asked may be gone.
             let _ = done.send(runtime.block_on(work));
         })
         .map_err(|error| {
-            tracing::error!(%error, "a replay cannot begin");
+            tracing::error!(%error, "work beside the traffic cannot begin");
             failed()
         })?;
     result.await.map_err(|_| failed())

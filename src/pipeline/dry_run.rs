@@ -5,6 +5,7 @@ use crate::{
     event::{Decoded, EventResult, Outcome, Undecoded},
     problem::Code,
     registry::model::Policy,
+    transform::Purpose,
 };
 
 impl Pipeline {
@@ -45,7 +46,7 @@ impl Pipeline {
                 };
             }
         };
-        match self.route(tables, &validated, None, None).failed {
+        match self.route(tables, &validated, None, Purpose::Again, None).failed {
             None => Outcome::Accepted,
             Some((_, reason)) => Outcome::Quarantined(reason),
         }

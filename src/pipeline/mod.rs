@@ -13,7 +13,9 @@
 
 mod admit;
 mod beside;
+mod bindings;
 mod counting;
+mod difference;
 mod dry_run;
 mod duplicates;
 mod enrich;
@@ -22,9 +24,11 @@ mod quotas;
 mod rates;
 mod replay;
 mod runs;
+mod shadow;
 mod shares;
 mod steps;
 mod tables;
+mod trial;
 mod webhook_ids;
 
 use std::{
@@ -42,15 +46,19 @@ use jiff::Timestamp;
 pub use admit::Admission;
 use admit::{Content, Known, identify};
 use counting::Tallies;
+pub use difference::Difference;
 use duplicates::Duplicates;
 use enrich::Added;
 pub use quotas::Quotas;
 use rates::Rates;
 pub use runs::Replay;
 use runs::Runs;
+use shadow::Shadows;
+pub use shadow::{Sample, ShadowReport};
 use shares::{Hold, Shares};
 use steps::{Step, Way};
 pub use tables::Tables;
+pub use trial::{PluginTrial, TrialReport, TrialRoute, Tried};
 pub use webhook_ids::WebhookIds;
 
 use crate::{
@@ -83,6 +91,7 @@ pub struct Pipeline {
     quarantine: Arc<Quarantine>,
     duplicates: Arc<Duplicates>,
     recent: Arc<Recent>,
+    shadows: Shadows,
     webhook_ids: WebhookIds,
     limits: Limits,
     telemetry: Arc<Telemetry>,
@@ -123,6 +132,7 @@ impl Pipeline {
             quarantine,
             duplicates,
             recent,
+            shadows: Shadows::default(),
             webhook_ids,
             limits,
             telemetry,

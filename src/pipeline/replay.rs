@@ -23,6 +23,7 @@ use crate::{
     problem::{Code, Problem},
     quarantine::{Claim, Filter, Kept, Report},
     spool::Sequence,
+    transform::Purpose,
 };
 
 /// Items that are claimed, and noted, together.
@@ -331,7 +332,7 @@ impl Pipeline {
             Some(refused) => self.destinations.get(&refused.destination).is_some(),
             None => match tables.schemas.check(kept.event) {
                 Ok(validated) => self
-                    .route(tables, &validated, kept.routes.as_deref(), None)
+                    .route(tables, &validated, kept.routes.as_deref(), Purpose::Again, None)
                     .failed
                     .is_none(),
                 Err(_) => false,
@@ -415,7 +416,7 @@ impl Pipeline {
             records,
             dropped,
             failed,
-        } = self.route(tables, &validated, kept.routes.as_deref(), None);
+        } = self.route(tables, &validated, kept.routes.as_deref(), Purpose::Again, None);
         self.count_dropped(&dropped);
         let sent = !records.is_empty();
         send(records, index, acknowledgement, had);

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     Pipeline, Tables,
+    bindings::{Binding, Version},
     counting::{Counted, Tallies},
     duplicates::Fingerprint,
     enrich,
-    tables::Binding,
 };
 use crate::{
     deliver::{Acknowledgement, Delivery, Destination, Ticket},
@@ -23,7 +23,7 @@ use crate::{
     route::Route,
     spool::AppendError,
     telemetry::{CallOutcome, EventWatch, Observation, Stage},
-    transform::PluginFailure,
+    transform::{PluginFailure, Purpose},
 };
 
 /// Where one event stands when all its records have been handed over.
@@ -179,7 +179,9 @@ impl<'a> Way<'a> {
             mut records,
             dropped,
             failed,
-        } = self.pipeline.route(self.tables, &validated, None, watch);
+        } = self
+            .pipeline
+            .route(self.tables, &validated, None, Purpose::Live, watch);
         self.pipeline.count_dropped(&dropped);
         if let ([(_, record)], None) = (&mut records[..], &failed) {
             record.is_alone = true;
@@ -249,6 +251,7 @@ impl Pipeline {
         tables: &Tables,
         event: &Validated,
         only: Option<&[RouteName]>,
+        purpose: Purpose,
         watch: Option<&EventWatch<'_>>,
     ) -> Routed {
         let mut routed = Routed {
@@ -264,7 +267,7 @@ impl Pipeline {
             taken = true;
             let before = routed.records.len();
             let started = watch.map(|_| Instant::now());
-            let made = self.records(tables, event, route, &mut routed.records, watch);
+            let made = self.records(tables, event, route, purpose, &mut routed.records, watch);
             if let (Some(watch), Some(started)) = (watch, started) {
                 let error = made.as_ref().err().map(|reason| reason.code.as_str());
                 watch.stage(Stage::Transform, started, error);
@@ -300,6 +303,7 @@ impl Pipeline {
         tables: &Tables,
         event: &Validated,
         route: &Route,
+        purpose: Purpose,
         ready: &mut Ready,
         watch: Option<&EventWatch<'_>>,
     ) -> Result<(), Reason> {
@@ -310,27 +314,24 @@ impl Pipeline {
         let event = latest.as_ref().unwrap_or(event);
         let (label, outputs) = match tables.binding(&route.name) {
             Binding::None => (None, vec![untouched(event)]),
-            Binding::Plugin(plugin, numbers) => {
-                let started = watch.map(|_| Instant::now());
-                let made = plugin.transform(event).map_err(|failure| match failure {
-                    PluginFailure::Rejected(text) => {
-                        (CallOutcome::Rejected, Reason::new(Code::PluginRejected, text))
-                    }
-                    PluginFailure::Failed(text) => {
-                        (CallOutcome::Failed, Reason::new(Code::PluginFailed, text))
-                    }
-                    PluginFailure::Trapped(text) => {
-                        (CallOutcome::Trapped, Reason::new(Code::PluginFailed, text))
-                    }
-                });
-                let outcome = made.as_ref().err().map_or(CallOutcome::Made, |failed| failed.0);
-                numbers.numbers.call(outcome);
-                if let (Some(watch), Some(started)) = (watch, started) {
-                    let error = made.as_ref().err().map(|failed| failed.1.code.as_str());
-                    watch.plugin(plugin.label(), &numbers.numbers, started, error);
-                }
-                let outputs = made.map_err(|failed| failed.1)?;
+            Binding::Plugin(version) => {
+                let outputs = call(version, purpose, event, watch).map_err(into_reason)?;
+                let plugin = &version.plugin;
                 (Some(Arc::clone(plugin.label())), outputs)
+            }
+            Binding::Staged(staged) => {
+                let version = staged
+                    .choose(event.event())
+                    .map_err(|detail| Reason::new(Code::PluginUnavailable, detail.as_ref()))?;
+                let plugin = &version.plugin;
+                let result = call(version, purpose, event, watch);
+                if purpose == Purpose::Live
+                    && let Some(shadow) = &staged.shadow
+                {
+                    let mask = tables.mask(&event.event().attributes.event_type);
+                    self.shadows.offer(shadow, event, &result, mask);
+                }
+                (Some(Arc::clone(plugin.label())), result.map_err(into_reason)?)
             }
             Binding::Unavailable(detail) => {
                 return Err(Reason::new(Code::PluginUnavailable, detail.as_ref()));
@@ -398,6 +399,36 @@ impl Pipeline {
             );
             Err(Reason::new(Code::PluginFailed, detail))
         }
+    }
+}
+
+/// Runs a version on the event, and counts how that ended.
+fn call(
+    version: &Version,
+    purpose: Purpose,
+    event: &Validated,
+    watch: Option<&EventWatch<'_>>,
+) -> Result<Vec<Output>, PluginFailure> {
+    let started = watch.map(|_| Instant::now());
+    let made = version.plugin.transform_for(purpose, event);
+    let (outcome, error) = match &made {
+        Ok(_) => (CallOutcome::Made, None),
+        Err(PluginFailure::Rejected(_)) => (CallOutcome::Rejected, Some(Code::PluginRejected)),
+        Err(PluginFailure::Failed(_)) => (CallOutcome::Failed, Some(Code::PluginFailed)),
+        Err(PluginFailure::Trapped(_)) => (CallOutcome::Trapped, Some(Code::PluginFailed)),
+    };
+    version.numbers.numbers.call(outcome);
+    if let (Some(watch), Some(started)) = (watch, started) {
+        let error = error.map(Code::as_str);
+        watch.plugin(version.plugin.label(), &version.numbers.numbers, started, error);
+    }
+    made
+}
+
+fn into_reason(failure: PluginFailure) -> Reason {
+    match failure {
+        PluginFailure::Rejected(text) => Reason::new(Code::PluginRejected, text),
+        PluginFailure::Failed(text) | PluginFailure::Trapped(text) => Reason::new(Code::PluginFailed, text),
     }
 }
 

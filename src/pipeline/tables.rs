@@ -3,19 +3,26 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{enrich::Wanted, envelopes::Envelopes, rates::Rates, shares::Shares};
+use super::{
+    bindings::{Binder, Binding, Bindings},
+    enrich::Wanted,
+    envelopes::Envelopes,
+    rates::Rates,
+    shadow::ShadowReport,
+    shares::Shares,
+};
 use crate::{
     authenticate::Keys,
     decode::Hints,
     event::{EventType, PartnerName, PluginName, RouteName},
     registry::{
         Registry,
-        model::{Key, Policy, Route, SigningSecret, State},
+        model::{Key, Policy, SigningSecret, State},
         seal::Sealer,
     },
     route::Routes,
-    telemetry::{PluginPage, Telemetry, TimesPage},
-    transform::{Prepared, Transformer},
+    telemetry::{Telemetry, TimesPage},
+    transform::Transformer,
     validate::{Compiler, Resolution, Schemas},
 };
 
@@ -32,7 +39,7 @@ pub struct Tables {
     partners: HashMap<PartnerName, PartnerEntry>,
     /// Of some partner.
     pub(super) some_enrich: bool,
-    bindings: HashMap<RouteName, Bound>,
+    bindings: Bindings,
 }
 
 struct PartnerEntry {
@@ -40,26 +47,6 @@ struct PartnerEntry {
     default_source: Arc<str>,
     enrich: Wanted,
     times: TimesPage,
-}
-
-struct Bound {
-    made_from: BoundFrom,
-    binding: Binding,
-}
-
-#[derive(Clone, PartialEq)]
-struct BoundFrom {
-    plugin: PluginName,
-    version: Option<u32>,
-    config: Option<serde_json::Value>,
-}
-
-/// What runs between a route and its destinations.
-pub(super) enum Binding {
-    None,
-    Plugin(Arc<Prepared>, PluginPage),
-    /// Events wait in quarantine; the text says why.
-    Unavailable(Arc<str>),
 }
 
 impl Tables {
@@ -99,22 +86,13 @@ impl Tables {
                 (name.clone(), entry)
             })
             .collect();
-        let mut bindings = HashMap::new();
-        for (name, route) in &state.routes {
-            if let Some(plugin) = &route.value.plugin {
-                let bound = bind(
-                    &state,
-                    plugin,
-                    &route.value,
-                    previous.bindings.get(name),
-                    registry,
-                    transformer,
-                    telemetry,
-                )
-                .await;
-                bindings.insert(name.clone(), bound);
-            }
-        }
+        let binder = Binder {
+            state: &state,
+            registry,
+            transformer,
+            telemetry,
+        };
+        let bindings = Bindings::build(&binder, &previous.bindings).await;
         let (schemas, fresh) = Schemas::change(&state, &previous.schemas);
         fresh.compile().await;
         Tables {
@@ -137,6 +115,12 @@ impl Tables {
             .map_or_else(Policy::default, |entry| entry.policy)
     }
 
+    /// What is hidden of the type's events where they are shown.
+    pub(super) fn mask(&self, event_type: &EventType) -> &[String] {
+        let entry = self.state.types.get(event_type);
+        entry.map_or(&[], |entry| entry.value.mask.as_slice())
+    }
+
     pub(super) fn enrich(&self, partner: &PartnerName) -> Wanted {
         self.partners
             .get(partner)
@@ -150,13 +134,7 @@ impl Tables {
 
     /// The plugins that routes run on this node, with the memory of each one's largest instance.
     pub fn plugin_memory(&self) -> Vec<(Arc<str>, usize)> {
-        let bound = self.bindings.values();
-        bound
-            .filter_map(|bound| match &bound.binding {
-                Binding::Plugin(prepared, _) => Some((Arc::clone(prepared.label()), prepared.memory_bytes())),
-                Binding::None | Binding::Unavailable(_) => None,
-            })
-            .collect()
+        self.bindings.memory()
     }
 
     pub(super) fn default_source(&self, partner: &PartnerName) -> Arc<str> {
@@ -167,35 +145,27 @@ impl Tables {
     }
 
     pub(super) fn binding(&self, route: &RouteName) -> &Binding {
-        self.bindings
-            .get(route)
-            .map_or(&Binding::None, |bound| &bound.binding)
+        self.bindings.of(route)
     }
 
     /// Whether a route runs the plugin on this node.
     pub fn runs(&self, plugin: &PluginName) -> bool {
-        self.bindings
-            .values()
-            .any(|bound| bound.made_from.plugin == *plugin && matches!(bound.binding, Binding::Plugin(..)))
+        self.bindings.runs(plugin)
     }
 
     /// Why a route's plugin cannot run on this node, where one of its routes has found that.
     pub fn unavailable(&self, plugin: &PluginName) -> Option<Arc<str>> {
-        self.bindings.values().find_map(|bound| match &bound.binding {
-            Binding::Unavailable(detail) if bound.made_from.plugin == *plugin => Some(Arc::clone(detail)),
-            Binding::None | Binding::Plugin(..) | Binding::Unavailable(_) => None,
-        })
+        self.bindings.unavailable(plugin)
     }
 
     /// The plugins that this node cannot run, with the reason: for readiness.
     pub fn unavailable_plugins(&self) -> Vec<(RouteName, Arc<str>)> {
-        self.bindings
-            .iter()
-            .filter_map(|(route, bound)| match &bound.binding {
-                Binding::Unavailable(detail) => Some((route.clone(), Arc::clone(detail))),
-                Binding::None | Binding::Plugin(..) => None,
-            })
-            .collect()
+        self.bindings.all_unavailable()
+    }
+
+    /// How the plugin's shadow version compares with its active one on this node.
+    pub fn shadow_report(&self, plugin: &PluginName) -> Option<ShadowReport> {
+        self.bindings.shadow_report(plugin)
     }
 }
 
@@ -214,64 +184,6 @@ fn open(sealer: &Sealer, key: &Key) -> Option<SigningSecret> {
 
 fn fallback_source(partner: &PartnerName) -> Arc<str> {
     format!("/partners/{partner}").into()
-}
-
-async fn bind(
-    state: &State,
-    plugin: &PluginName,
-    route: &Route,
-    previous: Option<&Bound>,
-    registry: &Registry,
-    transformer: &Arc<Transformer>,
-    telemetry: &Telemetry,
-) -> Bound {
-    let active = state
-        .plugins
-        .get(plugin)
-        .and_then(|entry| entry.value.active_version());
-    let made_from = BoundFrom {
-        plugin: plugin.clone(),
-        version: active.map(|version| version.version),
-        config: route.config.clone(),
-    };
-    if let Some(Bound {
-        made_from: known,
-        binding: Binding::Plugin(prepared, numbers),
-    }) = previous
-        && *known == made_from
-    {
-        let binding = Binding::Plugin(Arc::clone(prepared), Arc::clone(numbers));
-        return Bound { made_from, binding };
-    }
-    let prepared = match active {
-        None => Err(format!(
-            "the plugin {plugin} has no active version; its events go out when it has"
-        )),
-        Some(version) => match registry.blob(version.digest).await {
-            Ok(component) => transformer
-                .prepare(plugin, version.version, component, route.config.as_ref())
-                .await
-                .map_err(|problem| format!("{plugin}@{} cannot run: {}", version.version, problem.detail)),
-            Err(error) => {
-                tracing::error!(%plugin, version = version.version, %error, "a plugin cannot be read from the store");
-                Err(format!(
-                    "{plugin}@{} cannot be read from the store",
-                    version.version
-                ))
-            }
-        },
-    };
-    let binding = match prepared {
-        Ok(prepared) => {
-            let numbers = telemetry.plugin(prepared.label());
-            Binding::Plugin(prepared, numbers)
-        }
-        Err(detail) => {
-            tracing::warn!(%plugin, detail, "a route's plugin is not available; its events go to quarantine");
-            Binding::Unavailable(detail.into())
-        }
-    };
-    Bound { made_from, binding }
 }
 
 impl Hints for Tables {

@@ -41,6 +41,39 @@ pub fn masked(data: &Bytes, pointers: &[String]) -> Bytes {
     text.into()
 }
 
+/// The texts and numbers that `masked` would hide; short ones stand everywhere and are left out.
+pub fn hidden_texts(data: &Bytes, pointers: &[String]) -> Vec<String> {
+    const CHARACTERS_MIN: usize = 3;
+    if pointers.is_empty() {
+        return Vec::new();
+    }
+    let Ok(document) = Document::parse(data.clone(), DEPTH_CEILING) else {
+        return Vec::new();
+    };
+    let mut places = Vec::new();
+    for tokens in pointers.iter().filter_map(|pointer| pointer_tokens(pointer).ok()) {
+        find(document.root(), &tokens, &mut places);
+    }
+    let mut texts = Vec::new();
+    for (start, end) in places {
+        if let Ok(value) = serde_json::from_slice(&data[start..end]) {
+            scalars(&value, &mut texts);
+        }
+    }
+    texts.retain(|text| text.chars().count() >= CHARACTERS_MIN);
+    texts
+}
+
+fn scalars(value: &serde_json::Value, texts: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => texts.push(text.clone()),
+        serde_json::Value::Number(number) => texts.push(number.to_string()),
+        serde_json::Value::Array(elements) => elements.iter().for_each(|element| scalars(element, texts)),
+        serde_json::Value::Object(members) => members.values().for_each(|member| scalars(member, texts)),
+        serde_json::Value::Null | serde_json::Value::Bool(_) => {}
+    }
+}
+
 fn find(node: Node<'_>, tokens: &[impl AsRef<str>], hidden: &mut Vec<(usize, usize)>) {
     let Some((token, rest)) = tokens.split_first() else {
         hidden.push((node.offset(), node.offset() + node.raw().len()));

@@ -26,7 +26,7 @@ use moka::sync::Cache;
 use utoipa::IntoParams;
 
 pub use hide::Hiding;
-pub use mask::masked;
+pub use mask::{hidden_texts, masked};
 pub use tap::{Next, Passed, PassedRecord, Sight, Tap, Watcher};
 
 use crate::{

@@ -3,6 +3,7 @@
 
 mod digest;
 pub mod envelope;
+mod plugin;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use digest::{Digest, DigestError};
+pub use plugin::{Plugin, PluginVersion, RegressionFigures, RolledBack};
 
 use crate::event::{AppVersion, EventType, PartnerName, PluginName, RouteName};
 
@@ -286,38 +288,6 @@ impl CastTo {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PluginVersion {
-    pub version: u32,
-    /// Of the component; the blob's name in the store.
-    pub digest: Digest,
-    pub size: u64,
-    pub imports: Vec<String>,
-    pub created: Timestamp,
-    pub by: String,
-}
-
-/// Versions 1, 2, 3 … of a plugin and which of them runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plugin {
-    pub active: Option<u32>,
-    pub previous: Option<u32>,
-    /// 1–100: the part of events that the active version takes; the rest goes to the previous.
-    pub share: Option<u8>,
-    pub shadow: Option<u32>,
-    pub versions: Vec<PluginVersion>,
-}
-
-impl Plugin {
-    pub fn version(&self, version: u32) -> Option<&PluginVersion> {
-        self.versions.iter().find(|known| known.version == version)
-    }
-
-    pub fn active_version(&self) -> Option<&PluginVersion> {
-        self.active.and_then(|version| self.version(version))
-    }
-}
-
 /// `*` matches any, `order.*` a prefix; absent is `*`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -474,6 +444,9 @@ pub enum Change {
     },
     RollBackPlugin {
         plugin: PluginName,
+        /// Where the gateway did it by itself: what it saw.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<RegressionFigures>,
     },
     PutRoute {
         name: RouteName,

@@ -70,7 +70,7 @@ impl State {
             Change::AddPluginVersion { .. }
             | Change::ActivatePlugin { .. }
             | Change::ShadowPlugin { .. }
-            | Change::RollBackPlugin { .. } => self.change_plugin(sequence, &entry.change),
+            | Change::RollBackPlugin { .. } => self.change_plugin(entry),
             Change::Note { .. } => {}
         }
     }
@@ -101,8 +101,9 @@ impl State {
         }
     }
 
-    fn change_plugin(&mut self, sequence: u64, change: &Change) {
-        match change {
+    fn change_plugin(&mut self, entry: &Entry) {
+        let (sequence, at) = (entry.sequence, entry.at);
+        match &entry.change {
             Change::AddPluginVersion { plugin, version } => {
                 self.edit_plugin(sequence, plugin, |plugin| {
                     if plugin.version(version.version).is_none() {
@@ -115,24 +116,14 @@ impl State {
                 version,
                 share,
             } => {
-                self.edit_plugin(sequence, plugin, |plugin| {
-                    if plugin.active != Some(*version) {
-                        plugin.previous = plugin.active;
-                    }
-                    plugin.active = Some(*version);
-                    plugin.share = *share;
-                });
+                self.edit_plugin(sequence, plugin, |plugin| plugin.activate(*version, *share, at));
             }
             Change::ShadowPlugin { plugin, version } => {
                 self.edit_plugin(sequence, plugin, |plugin| plugin.shadow = *version);
             }
-            // The version that was left is not kept as `previous`: a second rollback must not bring it back.
-            Change::RollBackPlugin { plugin } => self.edit_plugin(sequence, plugin, |plugin| {
-                if let Some(previous) = plugin.previous.take() {
-                    plugin.active = Some(previous);
-                    plugin.share = Some(100);
-                }
-            }),
+            Change::RollBackPlugin { plugin, cause } => {
+                self.edit_plugin(sequence, plugin, |plugin| plugin.roll_back(cause.clone(), at));
+            }
             _ => {}
         }
     }

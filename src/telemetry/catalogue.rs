@@ -48,6 +48,8 @@ instruments! {
     PLUGIN_COUNTER Counter "headworks.plugin.counter" "{count}" ["plugin", "counter"] "What plugins count themselves";
     PLUGIN_UNAVAILABLE Gauge "headworks.plugin.unavailable" "{route}" []
         "Routes whose plugin cannot run on this node: their events go to quarantine";
+    PLUGIN_ROLLBACKS Counter "headworks.plugin.rollbacks" "{rollback}" ["plugin"]
+        "Versions that the gateway left by itself, since they failed more often than the one before";
     PLUGIN_CACHE Counter "headworks.plugin.loads" "{load}" ["from"]
         "Components that became native code; from is compiler, disk or memory";
     DESTINATION_RECORDS Gauge "headworks.destination.records" "{record}" ["destination", "state"]

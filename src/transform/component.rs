@@ -7,7 +7,7 @@ use wasmparser::{
 
 use super::ComponentFacts;
 use crate::{
-    limits::ByteSize,
+    limits::{self, ByteSize},
     problem::{Code, Problem},
     registry::model::Digest,
 };
@@ -54,8 +54,39 @@ pub fn examine(bytes: &[u8], size_max: ByteSize) -> Result<ComponentFacts, Probl
     Ok(ComponentFacts {
         digest: Digest::of(bytes),
         size: bytes.len() as u64,
+        language: surface.language().map(Language::name),
         imports: surface.imports,
     })
+}
+
+/// The custom section in which a component may bring the JSON Schema of its configuration.
+pub const CONFIG_SCHEMA: &str = "config.schema.json";
+
+/// The JSON Schema of the component's configuration, where it brings one.
+pub fn config_schema(bytes: &[u8]) -> Result<Option<String>, Problem> {
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload =
+            payload.map_err(|error| invalid(format!("the component cannot be read: {}", error.message())))?;
+        match payload {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::CustomSection(section) if depth == 1 && section.name() == CONFIG_SCHEMA => {
+                if section.data().len() > limits::CONFIG_SCHEMA_BYTES {
+                    return Err(invalid(format!(
+                        "the configuration schema has {} bytes; at most {} are taken",
+                        section.data().len(),
+                        ByteSize(limits::CONFIG_SCHEMA_BYTES as u64)
+                    )));
+                }
+                let text = std::str::from_utf8(section.data())
+                    .map_err(|_| invalid("the configuration schema is not UTF-8"))?;
+                return Ok(Some(text.to_owned()));
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 fn invalid(detail: impl Into<String>) -> Problem {
@@ -84,6 +115,16 @@ enum Language {
 }
 
 impl Language {
+    fn name(self) -> &'static str {
+        match self {
+            Language::Rust => "Rust",
+            Language::Js => "JavaScript",
+            Language::Python => "Python",
+            Language::Go => "Go",
+            Language::C => "C",
+        }
+    }
+
     /// What builds without WASI.
     fn build_without_wasi(self) -> &'static str {
         match self {

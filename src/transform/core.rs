@@ -15,7 +15,8 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
 
 use super::{
-    ComponentFacts, CounterReading, LoadCounts, Prepared, TransformSettings,
+    ComponentFacts, CounterReading, LoadCounts, PluginHealth, Prepared, TransformSettings,
+    account::{CallCount, VersionAccount},
     bindings::PluginPre,
     cache::{self, Cache},
     compile, component,
@@ -24,8 +25,9 @@ use super::{
     fault,
     host::State,
     instance::{Instance, StartError, Surroundings},
+    kept_log::{KeptLine, KeptLog},
     linker,
-    prepared::Loaded,
+    prepared::{self, Books, Loaded},
 };
 use crate::{
     event::PluginName,
@@ -44,6 +46,9 @@ pub(super) struct Core {
     loaded: Mutex<HashMap<Digest, Weak<Loaded>>>,
     prepared: Mutex<HashMap<PreparedKey, Weak<Prepared>>>,
     counters: Mutex<HashMap<PluginName, Arc<PluginCounters>>>,
+    logs: Mutex<HashMap<PluginName, Arc<KeptLog>>>,
+    /// By label: versions that ran on this node since it started.
+    accounts: Mutex<HashMap<Arc<str>, Arc<VersionAccount>>>,
     loads: Loads,
 }
 
@@ -87,6 +92,8 @@ impl Core {
             loaded: Mutex::default(),
             prepared: Mutex::default(),
             counters: Mutex::default(),
+            logs: Mutex::default(),
+            accounts: Mutex::default(),
             loads: Loads::default(),
         })
     }
@@ -118,12 +125,38 @@ impl Core {
         }
         let loaded = self.load(&facts, &component).await?;
         let counters = Arc::clone(self.counters.lock().entry(plugin.clone()).or_default());
+        let books = Books {
+            counters,
+            account: self.account(&key.label),
+            log: Arc::clone(self.logs.lock().entry(plugin.clone()).or_default()),
+        };
         let core = Arc::clone(self);
         let made = {
             let key = key.clone();
-            blocking(move || Prepared::new(core, key.label, key.config, loaded, counters)).await??
+            blocking(move || Prepared::new(core, key.label, key.config, loaded, books)).await??
         };
         Ok(self.keep(key, made))
+    }
+
+    pub(super) fn log(&self, plugin: &PluginName) -> Vec<Arc<KeptLine>> {
+        let log = self.logs.lock().get(plugin).map(Arc::clone);
+        log.map_or_else(Vec::new, |log| log.read())
+    }
+
+    fn account(&self, label: &Arc<str>) -> Arc<VersionAccount> {
+        let mut accounts = self.accounts.lock();
+        let made = || Arc::new(VersionAccount::new(prepared::slots()));
+        Arc::clone(accounts.entry(Arc::clone(label)).or_insert_with(made))
+    }
+
+    pub(super) fn call_count(&self, label: &str) -> CallCount {
+        let account = self.accounts.lock().get(label).map(Arc::clone);
+        account.map_or_else(CallCount::default, |account| account.count())
+    }
+
+    pub(super) fn health(&self, label: &str) -> Option<PluginHealth> {
+        let account = self.accounts.lock().get(label).map(Arc::clone)?;
+        Some(account.health())
     }
 
     pub(super) fn loads(&self) -> LoadCounts {

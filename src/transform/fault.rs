@@ -23,6 +23,51 @@ pub(super) enum Fault {
     OutputBytes(ByteSize),
 }
 
+/// What kind of failure ended a call: few, so that each can be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    Time,
+    Memory,
+    /// More documents or outputs than it may have.
+    Limit,
+    Trap,
+    /// The plugin says itself that it is at fault.
+    Broken,
+    /// No instance could be made.
+    Start,
+}
+
+impl Cause {
+    pub(super) const ALL: [Cause; 6] = [
+        Cause::Time,
+        Cause::Memory,
+        Cause::Limit,
+        Cause::Trap,
+        Cause::Broken,
+        Cause::Start,
+    ];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Cause::Time => "time",
+            Cause::Memory => "memory",
+            Cause::Limit => "limit",
+            Cause::Trap => "trap",
+            Cause::Broken => "broken",
+            Cause::Start => "start",
+        }
+    }
+
+    pub(super) fn of(error: &wasmtime::Error, memory_denied: Option<ByteSize>) -> Cause {
+        match (error.downcast_ref::<Fault>(), memory_denied) {
+            (Some(Fault::Time(_)), _) => Cause::Time,
+            (Some(_), _) => Cause::Limit,
+            (None, Some(_)) => Cause::Memory,
+            (None, None) => Cause::Trap,
+        }
+    }
+}
+
 /// The text of a call that ended in a trap. `memory_denied` tells the cap, where the plugin had asked for more memory
 /// than it may have.
 pub(super) fn describe(error: &wasmtime::Error, memory_denied: Option<ByteSize>) -> String {

@@ -12,7 +12,7 @@ use super::{
     counters::{InstanceCounters, PluginCounters},
     documents::Documents,
     engine::Ticker,
-    fault::{self, Fault},
+    fault::{self, Cause, Fault},
     host::{MemoryCap, State},
     log::{CallLog, LogLine},
 };
@@ -49,6 +49,8 @@ pub(super) enum StartError {
 pub(super) struct Call {
     pub(super) result: Result<Vec<Output>, PluginFailure>,
     pub(super) log: Vec<LogLine>,
+    /// Of a failure.
+    pub(super) cause: Cause,
     pub(super) memory_bytes: usize,
     /// The instance may be called again.
     pub(super) reusable: bool,
@@ -115,6 +117,7 @@ impl Instance {
         self.calls += 1;
         let called = self.call_transform(event);
         let state = self.store.data_mut();
+        let mut cause = Cause::Limit;
         let (result, sound) = match called {
             Ok(Ok(outputs)) => match collect(state, limits, outputs) {
                 Ok(outputs) => (Ok(outputs), true),
@@ -123,8 +126,12 @@ impl Instance {
             Ok(Err(bindings::Failure::Rejected(text))) => {
                 (Err(PluginFailure::Rejected(fault::cut(&text))), true)
             }
-            Ok(Err(bindings::Failure::Broken(text))) => (Err(PluginFailure::Failed(fault::cut(&text))), true),
+            Ok(Err(bindings::Failure::Broken(text))) => {
+                cause = Cause::Broken;
+                (Err(PluginFailure::Failed(fault::cut(&text))), true)
+            }
             Err(error) => {
+                cause = Cause::of(&error, self.store.data().memory.denied_cap());
                 let text = failure_text(&self.store, &error);
                 (Err(PluginFailure::Trapped(text)), false)
             }
@@ -136,6 +143,7 @@ impl Instance {
         Call {
             result,
             log: state.log.take(),
+            cause,
             memory_bytes,
             reusable: sound && roomy && self.calls < limits::PLUGIN_CALLS_PER_INSTANCE,
         }

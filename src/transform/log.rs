@@ -11,12 +11,23 @@ pub struct LogLine {
     pub message: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     Debug,
     Info,
     Warn,
     Error,
+}
+
+impl LogLevel {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Debug => "debug",
+            LogLevel::Info => "info",
+            LogLevel::Warn => "warn",
+            LogLevel::Error => "error",
+        }
+    }
 }
 
 impl From<Level> for LogLevel {
@@ -76,9 +87,14 @@ impl CallLog {
     }
 }
 
+/// A text of any length, without what could forge a line.
+pub(super) fn escaped(text: &str) -> String {
+    escape(text, usize::MAX)
+}
+
 /// `message` without control characters, at most `room` bytes and an ellipsis.
 fn escape(message: &str, room: usize) -> String {
-    let mut escaped = String::with_capacity(message.len().min(room) + 4);
+    let mut escaped = String::with_capacity(message.len().min(room).saturating_add(4));
     for character in message.chars() {
         let length = escaped.len();
         if character.is_control() || is_invisible(character) {

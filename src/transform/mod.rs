@@ -1,5 +1,6 @@
 //! WASM plugins: compiled in a child process, run in pooled instances under limits.
 
+mod account;
 mod bindings;
 mod cache;
 pub mod child;
@@ -13,6 +14,7 @@ mod engine;
 mod fault;
 mod host;
 mod instance;
+mod kept_log;
 mod linker;
 mod log;
 mod prepared;
@@ -23,9 +25,11 @@ use bytes::Bytes;
 
 use self::core::Core;
 pub use self::{
-    component::examine,
+    account::{CallCount, PluginHealth},
+    component::{CONFIG_SCHEMA, config_schema, examine},
+    kept_log::KeptLine,
     log::{LogLevel, LogLine},
-    prepared::{PluginHealth, Prepared, Trial},
+    prepared::{Prepared, Purpose, Trial, TrialInstance},
 };
 use crate::{event::PluginName, limits::Limits, problem::Problem, registry::model::Digest};
 
@@ -45,6 +49,8 @@ pub struct ComponentFacts {
     pub size: u64,
     /// Interfaces it imports, with versions: all of `headworks:plugin`.
     pub imports: Vec<String>,
+    /// What it was written in, where its tools wrote that down.
+    pub language: Option<&'static str>,
 }
 
 /// Why a plugin gave no outputs.
@@ -103,6 +109,21 @@ impl Transformer {
         config: Option<&serde_json::Value>,
     ) -> Result<Arc<Prepared>, Problem> {
         self.core.prepare(plugin, version, component, config).await
+    }
+
+    /// How a version fares on this node; none where it never ran here.
+    pub fn health(&self, plugin: &PluginName, version: u32) -> Option<PluginHealth> {
+        self.core.health(&format!("{plugin}@{version}"))
+    }
+
+    /// Live calls of a version on this node.
+    pub fn call_count(&self, plugin: &PluginName, version: u32) -> CallCount {
+        self.core.call_count(&format!("{plugin}@{version}"))
+    }
+
+    /// The last lines that a plugin wrote on this node, and its failures, the oldest first.
+    pub fn log(&self, plugin: &PluginName) -> Vec<Arc<KeptLine>> {
+        self.core.log(plugin)
     }
 
     /// The counters of all plugins, each plugin's in the order of their names.

@@ -3,21 +3,25 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 
 use super::{
     PluginFailure,
+    account::{PluginHealth, VersionAccount},
     bindings::PluginPre,
     core::Core,
     counters::PluginCounters,
+    fault::Cause,
     host::State,
     instance::{Call, Instance, StartError},
-    log::{LogLevel, LogLine},
+    kept_log::{KeptLine, KeptLog},
+    log::{self, LogLevel, LogLine},
 };
 use crate::{
     event::{Output, Validated},
@@ -35,36 +39,34 @@ pub struct Prepared {
     /// JSON text.
     config: Box<str>,
     loaded: Arc<Loaded>,
-    counters: Arc<PluginCounters>,
+    books: Books,
     core: Arc<Core>,
     slots: Box<[Slot]>,
-    last_failure: Mutex<Option<Box<str>>>,
 }
 
-/// One worker's instance and its accounts. Apart from its neighbours in the cache: workers share none.
+/// Where what a plugin does is written down.
+pub(super) struct Books {
+    pub(super) counters: Arc<PluginCounters>,
+    pub(super) account: Arc<VersionAccount>,
+    pub(super) log: Arc<KeptLog>,
+}
+
+/// One worker's instance. Apart from its neighbours in the cache: workers share none.
 #[derive(Default)]
 #[repr(align(128))]
 struct Slot {
     instance: Mutex<Option<Box<Instance>>>,
-    calls: AtomicU64,
-    rejected: AtomicU64,
-    failed: AtomicU64,
-    instances: AtomicU64,
     /// Of the instance that waits.
     memory_bytes: AtomicUsize,
 }
 
-/// How a plugin version fares on a route, since it was prepared on this node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PluginHealth {
-    pub calls: u64,
-    /// Calls that the plugin answered with `rejected`.
-    pub rejected: u64,
-    /// Calls that failed by the plugin's fault.
-    pub failed: u64,
-    /// Instances made; more than a few a worker tell of traps or leaks.
-    pub instances: u64,
-    pub last_failure: Option<String>,
+/// For whom a call is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An event passes: the call counts for the version's health.
+    Live,
+    /// It passed before, or never will.
+    Again,
 }
 
 /// One call as it is looked at by who tries a plugin out.
@@ -73,8 +75,13 @@ pub struct Trial {
     pub result: Result<Vec<Output>, PluginFailure>,
     pub log: Vec<LogLine>,
     pub memory_bytes: usize,
-    pub elapsed: std::time::Duration,
+    /// Of the call, not of the making of its instance.
+    pub elapsed: Duration,
 }
+
+/// An instance that goes from trial to trial.
+#[derive(Default)]
+pub struct TrialInstance(Option<Box<Instance>>);
 
 impl Prepared {
     /// Makes the first instance, so that a configuration that the plugin refuses is known now.
@@ -83,23 +90,19 @@ impl Prepared {
         label: Arc<str>,
         config: Box<str>,
         loaded: Arc<Loaded>,
-        counters: Arc<PluginCounters>,
+        books: Books,
     ) -> Result<Prepared, Problem> {
-        let workers = thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let prepared = Prepared {
             label,
             config,
             loaded,
-            counters,
+            books,
             core,
-            // Twice the workers: the threads of the control side find a place of their own.
-            slots: (0..workers * 2).map(|_| Slot::default()).collect(),
-            last_failure: Mutex::new(None),
+            slots: (0..slots()).map(|_| Slot::default()).collect(),
         };
         let first = prepared.start().map_err(|error| prepared.refuse(error))?;
-        let slot = prepared.slot(0);
-        *slot.instance.lock() = Some(first);
-        slot.instances.fetch_add(1, Ordering::Relaxed);
+        *prepared.slot(0).instance.lock() = Some(first);
+        prepared.books.account.made_instance(0);
         Ok(prepared)
     }
 
@@ -126,59 +129,67 @@ impl Prepared {
         &self.label
     }
 
-    /// Runs the plugin on this thread; at most the time limit.
+    /// Runs the plugin on this thread for an event that passes; at most the time limit.
     pub fn transform(&self, event: &Validated) -> Result<Vec<Output>, PluginFailure> {
+        self.transform_for(Purpose::Live, event)
+    }
+
+    /// As [`Prepared::transform`], for any purpose.
+    pub fn transform_for(&self, purpose: Purpose, event: &Validated) -> Result<Vec<Output>, PluginFailure> {
         let first = thread_index();
         let slots = self.slots.len();
         for offset in 0..slots {
-            let slot = self.slot(first + offset);
-            if let Some(mut held) = slot.instance.try_lock() {
-                return self.transform_in(slot, &mut held, event);
+            if let Some(mut held) = self.slot(first + offset).instance.try_lock() {
+                return self.transform_in(first + offset, &mut held, event, purpose);
             }
         }
         // More threads than slots call at once: this call's instance lives for it alone.
-        self.transform_in(self.slot(first), &mut None, event)
+        self.transform_in(first, &mut None, event, purpose)
     }
 
     /// Runs the plugin in an instance of its own and tells all about it.
     pub fn try_out(&self, event: &Validated) -> Trial {
-        let begun = std::time::Instant::now();
-        match self.start() {
-            Ok(mut instance) => {
-                let mut log = instance.take_log();
-                let call = instance.transform(&self.core.surroundings, event);
-                log.extend(call.log);
-                Trial {
-                    result: call.result,
+        self.try_in(&mut TrialInstance::default(), event)
+    }
+
+    /// Runs the plugin in the instance that the calls before left, or in a new one, and tells all about it.
+    pub fn try_in(&self, held: &mut TrialInstance, event: &Validated) -> Trial {
+        let mut log = Vec::new();
+        let instance = match held.0.take() {
+            Some(instance) => Ok(instance),
+            None => self.start().map(|mut instance| {
+                log = instance.take_log();
+                instance
+            }),
+        };
+        let mut instance = match instance {
+            Ok(instance) => instance,
+            Err(error) => {
+                return Trial {
+                    result: Err(start_failure(error)),
                     log,
-                    memory_bytes: call.memory_bytes,
-                    elapsed: begun.elapsed(),
-                }
+                    memory_bytes: 0,
+                    elapsed: Duration::ZERO,
+                };
             }
-            Err(error) => Trial {
-                result: Err(start_failure(error)),
-                log: Vec::new(),
-                memory_bytes: 0,
-                elapsed: begun.elapsed(),
-            },
+        };
+        let begun = Instant::now();
+        let call = instance.transform(&self.core.surroundings, event);
+        let elapsed = begun.elapsed();
+        log.extend(call.log);
+        if call.reusable {
+            held.0 = Some(instance);
+        }
+        Trial {
+            result: call.result,
+            log,
+            memory_bytes: call.memory_bytes,
+            elapsed,
         }
     }
 
     pub fn health(&self) -> PluginHealth {
-        let sum = |counter: fn(&Slot) -> &AtomicU64| {
-            let values = self
-                .slots
-                .iter()
-                .map(|slot| counter(slot).load(Ordering::Relaxed));
-            values.sum()
-        };
-        PluginHealth {
-            calls: sum(|slot| &slot.calls),
-            rejected: sum(|slot| &slot.rejected),
-            failed: sum(|slot| &slot.failed),
-            instances: sum(|slot| &slot.instances),
-            last_failure: self.last_failure.lock().as_deref().map(str::to_owned),
-        }
+        self.books.account.health()
     }
 
     /// The memory of the largest of its instances, after its last call.
@@ -205,44 +216,52 @@ impl Prepared {
 
     fn transform_in(
         &self,
-        slot: &Slot,
+        index: usize,
         held: &mut Option<Box<Instance>>,
         event: &Validated,
+        purpose: Purpose,
     ) -> Result<Vec<Output>, PluginFailure> {
-        slot.calls.fetch_add(1, Ordering::Relaxed);
+        let account = &self.books.account;
+        let is_live = purpose == Purpose::Live;
+        let begun = (is_live && account.begin(index)).then(Instant::now);
         // Taken out for the call: where the host panics, no half-run instance is found here.
         let instance = match held.take() {
             Some(instance) => Ok(instance),
             None => {
-                slot.instances.fetch_add(1, Ordering::Relaxed);
+                account.made_instance(index);
                 self.start()
             }
         };
-        let result = match instance {
+        let (result, cause) = match instance {
             Ok(mut instance) => {
                 let Call {
                     result,
                     log,
-                    reusable,
+                    cause,
                     memory_bytes,
+                    reusable,
                 } = instance.transform(&self.core.surroundings, event);
+                if let Some(begun) = begun {
+                    account.timed(index, begun.elapsed(), memory_bytes);
+                }
                 if reusable {
                     *held = Some(instance);
                 }
-                slot.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+                self.slot(index)
+                    .memory_bytes
+                    .store(memory_bytes, Ordering::Relaxed);
                 self.write_log(event, &log);
-                result
+                (result, cause)
             }
-            Err(error) => Err(start_failure(error)),
+            Err(error) => (Err(start_failure(error)), Cause::Start),
         };
-        match &result {
-            Ok(_) => {}
-            Err(PluginFailure::Rejected(_)) => {
-                slot.rejected.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(PluginFailure::Failed(text) | PluginFailure::Trapped(text)) => {
-                slot.failed.fetch_add(1, Ordering::Relaxed);
-                *self.last_failure.lock() = Some(text.as_str().into());
+        if is_live {
+            match &result {
+                Ok(outputs) => account.succeeded(index, outputs.len()),
+                Err(failure) => {
+                    account.failed(index, failure, cause);
+                    self.keep_failure(event, failure);
+                }
             }
         }
         result
@@ -251,7 +270,7 @@ impl Prepared {
     /// A configured instance.
     fn start(&self) -> Result<Box<Instance>, StartError> {
         let surroundings = &self.core.surroundings;
-        let make = || Instance::new(surroundings, &self.loaded.pre, &self.counters);
+        let make = || Instance::new(surroundings, &self.loaded.pre, &self.books.counters);
         let mut instance = make().or_else(|error| match error {
             StartError::NoRoom => {
                 self.core.release_idle();
@@ -263,8 +282,33 @@ impl Prepared {
         Ok(Box::new(instance))
     }
 
+    fn keep_line(&self, event: &Validated, level: LogLevel, message: String) {
+        let decoded = event.event();
+        self.books.log.write(KeptLine {
+            sequence: 0,
+            at: jiff::Timestamp::now(),
+            label: Arc::clone(&self.label),
+            partner: decoded.partner.clone(),
+            event_id: Arc::clone(&decoded.attributes.id),
+            level,
+            message,
+        });
+    }
+
+    #[cold]
+    fn keep_failure(&self, event: &Validated, failure: &PluginFailure) {
+        let (level, text) = match failure {
+            PluginFailure::Rejected(text) => (LogLevel::Warn, format!("rejected the event: {text}")),
+            PluginFailure::Failed(text) | PluginFailure::Trapped(text) => {
+                (LogLevel::Error, format!("failed: {text}"))
+            }
+        };
+        self.keep_line(event, level, log::escaped(&text));
+    }
+
     fn write_log(&self, event: &Validated, log: &[LogLine]) {
         for line in log {
+            self.keep_line(event, line.level, line.message.clone());
             let decoded = event.event();
             macro_rules! write {
                 ($level:ident) => {
@@ -294,6 +338,11 @@ fn start_failure(error: StartError) -> PluginFailure {
         StartError::Refused(text) => format!("refused its configuration, which it had taken before: {text}"),
         StartError::Failed(text) => format!("a new instance failed: {text}"),
     })
+}
+
+/// Twice the workers: the threads of the control side find a place of their own.
+pub(super) fn slots() -> usize {
+    2 * thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
 /// A small number for this thread, the same all its life.

@@ -13,6 +13,7 @@ mod front;
 mod harness;
 mod kafka;
 mod kinesis;
+mod life_cycle;
 mod live;
 mod operations;
 mod plugins;

@@ -50,7 +50,7 @@ const ROLES: [(&str, Option<Role>); 33] = [
     ("replay_quarantine", Some(Role::Operator)),
     ("revoke_key", Some(Role::Operator)),
 ];
-const MORE_ROLES: [(&str, Option<Role>); 11] = [
+const MORE_ROLES: [(&str, Option<Role>); 14] = [
     ("check_schema", Some(Role::Publisher)),
     ("delete_upgrade", Some(Role::Publisher)),
     ("get_references", Some(Role::Viewer)),
@@ -61,6 +61,9 @@ const MORE_ROLES: [(&str, Option<Role>); 11] = [
     ("list_recent", Some(Role::Viewer)),
     ("tail", Some(Role::Viewer)),
     ("roll_back_plugin", Some(Role::Operator)),
+    ("end_plugin_shadow", Some(Role::Operator)),
+    ("test_plugin_version", Some(Role::Publisher)),
+    ("list_plugin_logs", Some(Role::Publisher)),
     ("upload_plugin_version", Some(Role::Publisher)),
 ];
 

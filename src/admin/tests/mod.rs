@@ -3,6 +3,7 @@
 mod access;
 mod frame;
 mod openapi;
+mod plugin_test;
 mod plugins;
 mod quarantine;
 mod recent;
@@ -12,7 +13,7 @@ mod schema_references;
 mod schemas;
 mod upgrades;
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -22,12 +23,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Actions, AdminServer, AdminState, Check, PluginHealth, PluginStatus, Preparation, Readiness, Sweep,
+    Actions, AdminServer, AdminState, Check, PluginHealth, PluginStanding, PluginStatus, PluginTest,
+    Preparation, Readiness, Sweep,
 };
 use crate::{
     config::RecentSettings,
     event::DestinationName,
     limits::{ByteSize, Limits},
+    pipeline::TrialReport,
     problem::{Code, Problem},
     quarantine::{Quarantine, Report},
     recent::Recent,
@@ -40,8 +43,11 @@ use crate::{
     },
     spool::{Budget, Spool, SpoolOptions},
     store::Store,
-    transform::ComponentFacts,
-    validate,
+    transform::{ComponentFacts, KeptLine, LogLevel},
+    validate::{
+        self,
+        compatibility::{Report as SchemaReport, child::Pair},
+    },
 };
 
 /// What the API had others do.
@@ -50,6 +56,7 @@ struct Calls {
     compiled: usize,
     prepared: Vec<(String, u32, Option<Value>)>,
     swept: Vec<(&'static str, Sweep)>,
+    tested: Vec<PluginTest>,
 }
 
 struct Api {
@@ -267,6 +274,7 @@ fn compiled(component: &Bytes) -> Result<ComponentFacts, Problem> {
         digest: Digest::of(component),
         size: component.len() as u64,
         imports: vec!["headworks:plugin/document@0.1.0".to_owned()],
+        language: Some("Rust"),
     })
 }
 
@@ -281,13 +289,49 @@ fn prepared(wanted: &Preparation) -> Result<(), Problem> {
     compiled(&wanted.component).map(drop)
 }
 
+fn compared(pair: &Pair) -> SchemaReport {
+    let time = std::time::Duration::from_secs(20);
+    validate::compatibility::compare(&pair.old, &pair.new, &pair.events, time)
+}
+
+fn inactive() -> PluginStanding {
+    PluginStanding {
+        health: PluginHealth {
+            status: PluginStatus::Inactive,
+            detail: None,
+        },
+        versions: BTreeMap::new(),
+        counters: BTreeMap::new(),
+        comparison: None,
+    }
+}
+
+fn plugin_log() -> Vec<Arc<KeptLine>> {
+    let line = |sequence: u64, version: u64, level| {
+        Arc::new(KeptLine {
+            sequence,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            label: format!("calls@{version}").into(),
+            partner: "bridge".parse().expect("a name"),
+            event_id: format!("event-{sequence}").into(),
+            level,
+            message: "line".to_owned(),
+        })
+    };
+    vec![
+        line(1, 1, LogLevel::Info),
+        line(2, 2, LogLevel::Error),
+        line(3, 2, LogLevel::Debug),
+    ]
+}
+
 fn actions(
     calls: &Arc<Mutex<Calls>>,
     readiness: &Arc<Mutex<Readiness>>,
     quarantine: &Arc<Quarantine>,
 ) -> Actions {
     let (compiles, prepares) = (calls.clone(), calls.clone());
-    let (replays, discards) = (calls.clone(), calls.clone());
+    let (replays, discards, tests) = (calls.clone(), calls.clone(), calls.clone());
     let (listed, shown) = (quarantine.clone(), quarantine.clone());
     let readiness = readiness.clone();
     Actions {
@@ -298,18 +342,7 @@ fn actions(
         check_schemas: Arc::new(|candidates| {
             std::future::ready(validate::check::check_here(&candidates, 20_000)).boxed()
         }),
-        compare: Arc::new(|pairs| {
-            async move {
-                pairs
-                    .iter()
-                    .map(|pair| {
-                        let time = std::time::Duration::from_secs(20);
-                        validate::compatibility::compare(&pair.old, &pair.new, &pair.events, time)
-                    })
-                    .collect()
-            }
-            .boxed()
-        }),
+        compare: Arc::new(|pairs| std::future::ready(pairs.iter().map(compared).collect()).boxed()),
         compile: Arc::new(move |component| {
             compiles.lock().compiled += 1;
             std::future::ready(compiled(&component)).boxed()
@@ -320,9 +353,11 @@ fn actions(
             std::future::ready(prepared(&wanted)).boxed()
         }),
         key_used: Arc::new(|_| Some(jiff::Timestamp::UNIX_EPOCH)),
-        plugin_health: Arc::new(|_| PluginHealth {
-            status: PluginStatus::Inactive,
-            detail: None,
+        plugin_standing: Arc::new(|_, _| inactive()),
+        plugin_log: Arc::new(|_| plugin_log()),
+        test_plugin: Arc::new(move |test| {
+            tests.lock().tested.push(test);
+            std::future::ready(Ok(TrialReport::default())).boxed()
         }),
         list_quarantine: Arc::new(move |query| {
             let quarantine = listed.clone();

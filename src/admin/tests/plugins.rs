@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::{Api, send};
 use crate::registry::model::{Digest, Role};
 
-const ONE: &[u8] = b"\0asm one";
-const TWO: &[u8] = b"\0asm two";
+/// Components without a section; what stands behind the version is no part of them.
+const ONE: &[u8] = b"\0asm\x0d\0\x01\0\0\x05\x03one\x01";
+const TWO: &[u8] = b"\0asm\x0d\0\x01\0\0\x05\x03two\x01";
 
 async fn versions(api: &Api) -> (Value, Value, Value) {
     let plugin = api.get("/v1/plugins/calls").await.json();
@@ -134,8 +135,10 @@ async fn faults_of_an_activation_are_named() {
             json!({ "version": "1", "share": 101, "when": "now" }),
             &["/share", "/version", "/when"],
         ),
+        // There is no other version that could take the rest, and none to be compared with.
         (json!({ "version": 1, "share": 50 }), &["/share"]),
         (json!({ "version": 1, "share": "shadow" }), &["/share"]),
+        (json!({ "version": 1, "share": "half" }), &["/share"]),
         (json!({ "version": 1, "share": 0 }), &["/share"]),
     ] {
         let refused = activate(body.clone()).await;
@@ -196,9 +199,97 @@ async fn if_match_guards_activation() {
 }
 
 #[tokio::test]
+async fn a_share_and_a_shadow_are_set_and_end() {
+    let api = Api::start().await;
+    api.upload("calls", ONE).await;
+    api.upload("calls", TWO).await;
+    let activate = |body: Value| api.post("/v1/plugins/calls/activate", body);
+    assert_eq!(activate(json!({ "version": 1 })).await.status, 200);
+    let shared = activate(json!({ "version": 2, "share": 5 })).await;
+    assert_eq!(shared.status, 200, "{}", shared.json());
+    assert_eq!(versions(&api).await, (json!(2), json!(1), json!(5)));
+    assert!(shared.json()["activated"].is_string());
+    let raised = activate(json!({ "version": 2, "share": 50 })).await.json();
+    assert_eq!((&raised["share"], &raised["previous"]), (&json!(50), &json!(1)));
+
+    let shadow = activate(json!({ "version": 1, "share": "shadow" })).await.json();
+    assert_eq!(
+        (&shadow["shadow"], &shadow["active"], &shadow["share"]),
+        (&json!(1), &json!(2), &json!(50))
+    );
+    let own = activate(json!({ "version": 2, "share": "shadow" })).await;
+    assert_eq!((own.status, own.pointers()), (422, vec!["/share".to_owned()]));
+    let ended = api.delete("/v1/plugins/calls/shadow").await;
+    assert_eq!((ended.status, &ended.json()["shadow"]), (200, &Value::Null));
+    assert_eq!(api.delete("/v1/plugins/other/shadow").await.code(), "not-found");
+
+    activate(json!({ "version": 1, "share": "shadow" })).await;
+    let back = api.post("/v1/plugins/calls/rollback", json!({})).await.json();
+    for (member, expected) in [
+        ("active", json!(1)),
+        ("previous", Value::Null),
+        ("share", json!(100)),
+    ] {
+        assert_eq!(back[member], expected, "{member}");
+    }
+    assert_eq!(back["shadow"], Value::Null, "a rollback ends it");
+}
+
+#[tokio::test]
+async fn a_configuration_is_held_to_the_schema_in_the_component() {
+    let api = Api::start().await;
+    let schema =
+        br#"{"type": "object", "properties": {"region": {"type": "string"}}, "additionalProperties": false}"#;
+    let with_schema = |schema: &[u8]| {
+        let mut component = ONE.to_vec();
+        let name = b"config.schema.json";
+        let length = 1 + name.len() + schema.len();
+        assert!(length < 128, "written in one byte");
+        component.extend_from_slice(&[0, u8::try_from(length).expect("short")]);
+        component.push(u8::try_from(name.len()).expect("short"));
+        component.extend_from_slice(name);
+        component.extend_from_slice(schema);
+        Vec::leak(component)
+    };
+    assert_eq!(api.upload("calls", with_schema(schema)).await.status, 201);
+    let mut broken = schema.to_vec();
+    broken[10..16].copy_from_slice(b"nonono");
+    let refused = api.upload("calls", with_schema(&broken)).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (422, "component-invalid"),
+        "{}",
+        refused.json()
+    );
+
+    api.post("/v1/plugins/calls/activate", json!({ "version": 1 }))
+        .await;
+    let route = |config: Value| {
+        let route = json!({ "plugin": "calls", "config": config, "to": [{ "destination": "files" }] });
+        api.put("/v1/routes/calls", route)
+    };
+    let refused = route(json!({ "region": 7, "more": 1 })).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (422, "configuration-refused")
+    );
+    let pointers = refused.pointers();
+    assert!(
+        pointers.contains(&"/config/region".to_owned()) && pointers.contains(&"/config".to_owned()),
+        "{pointers:?}"
+    );
+    assert_eq!(route(json!({ "region": "kr" })).await.status, 201);
+}
+
+#[tokio::test]
 async fn uploads_at_once_get_numbers_of_their_own() {
     let api = Api::start().await;
-    let components: [&'static [u8]; 4] = [b"\0asm a", b"\0asm b", b"\0asm c", b"\0asm d"];
+    let components: [&'static [u8]; 4] = [
+        b"\0asm\x0d\0\x01\0\0\x02\x01a",
+        b"\0asm\x0d\0\x01\0\0\x02\x01b",
+        b"\0asm\x0d\0\x01\0\0\x02\x01c",
+        b"\0asm\x0d\0\x01\0\0\x02\x01d",
+    ];
     let answered =
         futures::future::join_all(components.map(|component| api.upload("calls", component))).await;
     let mut numbers: Vec<u64> = answered
@@ -207,4 +298,34 @@ async fn uploads_at_once_get_numbers_of_their_own() {
         .collect();
     numbers.sort_unstable();
     assert_eq!(numbers, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn logs_are_found_by_what_they_are_about() {
+    let api = Api::start().await;
+    assert_eq!(api.get("/v1/plugins/calls/logs").await.code(), "not-found");
+    api.upload("calls", ONE).await;
+    let found = async |query: &str| {
+        let answered = api.get(&format!("/v1/plugins/calls/logs{query}")).await;
+        assert_eq!(answered.status, 200, "{}", answered.json());
+        let body = answered.json();
+        let sequences = body["items"].as_array().expect("a list").iter();
+        sequences
+            .map(|line| line["sequence"].as_u64().expect("a number"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found("").await, [1, 2, 3]);
+    assert_eq!(found("?version=2").await, [2, 3]);
+    assert_eq!(found("?level=warn").await, [2]);
+    assert_eq!(found("?event=event-1&partner=bridge").await, [1]);
+    assert_eq!(found("?partner=other").await, [0; 0]);
+    assert_eq!(found("?limit=1").await, [3], "the last ones");
+    assert_eq!(found("?after=1&limit=1").await, [2], "from there on");
+    assert_eq!(
+        api.get("/v1/plugins/calls/logs?after=1&limit=1").await.json()["next"],
+        "2"
+    );
+    assert_eq!(api.get("/v1/plugins/calls/logs?level=loud").await.status, 422);
+    let viewer = api.request(Role::Viewer, "GET", "/v1/plugins/calls/logs");
+    assert_eq!(send(viewer).await.status, 403, "lines may hold what events hold");
 }

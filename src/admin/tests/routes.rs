@@ -103,8 +103,8 @@ async fn faults_of_a_route_are_listed_together() {
 #[tokio::test]
 async fn a_configuration_is_tried_with_the_active_version() {
     let api = Api::start().await;
-    api.upload("calls", b"\0asm one").await;
-    api.upload("calls", b"\0asm two").await;
+    api.upload("calls", b"\0asm\x0d\0\x01\0\0\x02\x01a").await;
+    api.upload("calls", b"\0asm\x0d\0\x01\0\0\x02\x01b").await;
     let route = |refuse: u32| json!({ "plugin": "calls", "config": { "refuse": refuse }, "to": [{ "destination": "files" }] });
     // No version is active: there is nothing to try, and events will wait.
     assert_eq!(api.put("/v1/routes/calls", route(1)).await.status, 201);

@@ -3,6 +3,9 @@
 pub mod key;
 pub mod partner;
 pub mod plugin;
+mod plugin_logs;
+mod plugin_page;
+mod plugin_trial;
 pub mod quarantine;
 pub mod route;
 pub mod schema;

@@ -8,7 +8,11 @@ use std::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{short_digest, short_time};
+use super::{
+    plugin_logs,
+    plugin_page::{self, Plugin, number},
+    plugin_trial, short_digest,
+};
 use crate::{
     cli::{
         arguments::{PluginCommand, Remote},
@@ -21,37 +25,6 @@ use crate::{
     limits::Limits,
     transform::{TransformSettings, Transformer},
 };
-
-#[derive(Deserialize)]
-struct Plugin {
-    name: String,
-    active: Option<u32>,
-    previous: Option<u32>,
-    share: Option<u8>,
-    versions: Vec<Version>,
-    health: Option<Health>,
-}
-
-#[derive(Deserialize)]
-struct Version {
-    version: u32,
-    digest: String,
-    size: u64,
-    created: String,
-    by: String,
-}
-
-#[derive(Deserialize)]
-struct Health {
-    status: String,
-    #[serde(default)]
-    calls: u64,
-    #[serde(default)]
-    rejected: u64,
-    #[serde(default)]
-    failed: u64,
-    detail: Option<String>,
-}
 
 /// A version that was uploaded.
 #[derive(Deserialize)]
@@ -70,12 +43,23 @@ pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -
             output::line(&format!("try it: {}", first_steps(language, &name)))
         }
         PluginCommand::Build { path } => built(&plugin_project::build(&path)?, *output),
-        // `--local` is required: there is no other way yet.
         PluginCommand::Test {
             path,
-            cases,
-            local: _,
-        } => test(&path, cases.as_deref(), *output).await,
+            version: Some(version),
+            recent,
+            events,
+            config,
+            ..
+        } => {
+            let asked = plugin_trial::Asked {
+                version,
+                recent,
+                events,
+                config,
+            };
+            plugin_trial::test(&path, &asked, &Client::new(remote)?, *output).await
+        }
+        PluginCommand::Test { path, cases, .. } => test(&path, cases.as_deref(), *output).await,
         PluginCommand::Dev { directory } => dev(&directory, *output).await,
         PluginCommand::Push { name, path, activate } => {
             let client = Client::new(remote)?;
@@ -84,7 +68,15 @@ pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -
         PluginCommand::Activate { name, version, share } => {
             let client = Client::new(remote)?;
             let reply = activate(&name, version, share, &client).await?;
-            output.done(&format!("plugin {name} runs version {version}"), &reply.text)
+            let part = share.filter(|share| *share < 100);
+            let part = part.map_or_else(String::new, |share| format!(" on {share} % of the events"));
+            output.done(
+                &format!("plugin {name} runs version {version}{part}"),
+                &reply.text,
+            )
+        }
+        PluginCommand::Shadow { name, version, .. } => {
+            shadow(&name, version, &Client::new(remote)?, *output).await
         }
         PluginCommand::Rollback { name } => {
             let client = Client::new(remote)?;
@@ -95,15 +87,9 @@ pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -
                 &reply.text,
             )
         }
-        PluginCommand::List => {
-            let client = Client::new(remote)?;
-            let (items, _) = client.list(&["plugins"], &[], usize::MAX).await?;
-            let rows = items
-                .iter()
-                .map(|item| client.parse::<Plugin>(item).map(row))
-                .collect::<Result<_, _>>()?;
-            let headers = ["NAME", "ACTIVE", "PREVIOUS", "VERSIONS", "STATUS"];
-            output.list(&items, &headers, rows, "there is no plugin")
+        PluginCommand::List => list(&Client::new(remote)?, *output).await,
+        PluginCommand::Logs { name, asked } => {
+            plugin_logs::logs(&name, &asked, &Client::new(remote)?, *output).await
         }
         PluginCommand::Show { name } => {
             let client = Client::new(remote)?;
@@ -111,9 +97,41 @@ pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -
             if output.is_json() {
                 return output::line(&reply.text);
             }
-            show(reply.read()?)
+            plugin_page::show(reply.read()?)
         }
     }
+}
+
+async fn list(client: &Client, output: Output) -> Result<(), Failure> {
+    let (items, _) = client.list(&["plugins"], &[], usize::MAX).await?;
+    let rows = items
+        .iter()
+        .map(|item| client.parse::<Plugin>(item).map(plugin_page::row))
+        .collect::<Result<_, _>>()?;
+    let headers = ["NAME", "ACTIVE", "PREVIOUS", "VERSIONS", "STATUS"];
+    output.list(&items, &headers, rows, "there is no plugin")
+}
+
+/// Begins a shadow, or ends it where no version is named.
+async fn shadow(
+    name: &PluginName,
+    version: Option<u32>,
+    client: &Client,
+    output: Output,
+) -> Result<(), Failure> {
+    let Some(version) = version else {
+        let reply = client.delete(&["plugins", name.as_str(), "shadow"], &[]).await?;
+        return output.done(&format!("plugin {name} has no shadow"), &reply.text);
+    };
+    let body = Sent::json(&json!({ "version": version, "share": "shadow" }))?;
+    let reply = client
+        .post(&["plugins", name.as_str(), "activate"], Some(body))
+        .await?;
+    let sentence = format!(
+        "version {version} runs beside the active one and delivers nothing; see what differs with \
+         `headworks plugin show {name}`"
+    );
+    output.done(&sentence, &reply.text)
 }
 
 async fn push(
@@ -328,52 +346,4 @@ pub async fn activate(
     client
         .post(&["plugins", name.as_str(), "activate"], Some(Sent::json(&body)?))
         .await
-}
-
-fn row(plugin: Plugin) -> Vec<String> {
-    vec![
-        plugin.name,
-        number(plugin.active),
-        number(plugin.previous),
-        plugin.versions.len().to_string(),
-        plugin.health.map(|health| health.status).unwrap_or_default(),
-    ]
-}
-
-fn number(version: Option<u32>) -> String {
-    version.map_or_else(|| "none".to_owned(), |version| version.to_string())
-}
-
-fn show(plugin: Plugin) -> Result<(), Failure> {
-    let mut pairs = vec![
-        ("name", plugin.name),
-        ("active", number(plugin.active)),
-        ("previous", number(plugin.previous)),
-    ];
-    if let Some(share) = plugin.share.filter(|share| *share < 100) {
-        pairs.push(("share", format!("{share} %")));
-    }
-    if let Some(health) = plugin.health {
-        let counts = format!(
-            "{} ({} calls, {} rejected, {} failed)",
-            health.status, health.calls, health.rejected, health.failed
-        );
-        pairs.push(("health", counts));
-        pairs.extend(health.detail.map(|detail| ("", detail)));
-    }
-    output::pairs(&pairs)?;
-    let rows = plugin
-        .versions
-        .into_iter()
-        .map(|version| {
-            vec![
-                version.version.to_string(),
-                short_digest(&version.digest),
-                version.size.to_string(),
-                short_time(&version.created),
-                version.by,
-            ]
-        })
-        .collect();
-    output::table(&["VERSION", "DIGEST", "BYTES", "CREATED", "BY"], rows)
 }

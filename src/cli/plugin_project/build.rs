@@ -15,8 +15,9 @@ use std::{
 
 use super::{Language, ProjectError, io_error};
 use crate::{
-    limits::Limits,
+    limits::{self, Limits},
     transform::{self, ComponentFacts},
+    validate,
 };
 
 pub use self::kept::kept_compiled;
@@ -38,11 +39,64 @@ pub fn build(path: &Path) -> Result<Built, ProjectError> {
     if path.is_file() {
         return core_module::build(path);
     }
-    match language(path)? {
+    let built = match language(path)? {
         Language::Rust => rust::build(path),
         Language::Js => js::build(path),
         Language::Python => python::build(path),
         Language::Go => go::build(path),
+    }?;
+    with_config_schema(path, built)
+}
+
+/// Puts the project's `config.schema.json` into the component, where there is one.
+fn with_config_schema(directory: &Path, built: Built) -> Result<Built, ProjectError> {
+    let path = directory.join(transform::CONFIG_SCHEMA);
+    if !path.is_file() {
+        return Ok(built);
+    }
+    let schema = fs::read_to_string(&path).map_err(io_error(&path))?;
+    let malformed = |fault: String| ProjectError::ManifestMalformed {
+        path: path.clone(),
+        fault,
+    };
+    let max = Limits::default()
+        .schema_bytes
+        .as_usize()
+        .min(limits::CONFIG_SCHEMA_BYTES);
+    validate::check_schema(&schema, &validate::Texts::default(), max).map_err(|faults| {
+        let first = faults
+            .first()
+            .map(|fault| format!("{}: {}", fault.pointer, fault.message));
+        malformed(first.unwrap_or_default())
+    })?;
+    let mut component = fs::read(&built.path).map_err(io_error(&built.path))?;
+    if transform::config_schema(&component)?.is_none() {
+        append_section(&mut component, transform::CONFIG_SCHEMA, schema.as_bytes());
+    }
+    finish(built.name, built.path, &component)
+}
+
+/// Adds a custom section at the end of a component.
+fn append_section(component: &mut Vec<u8>, name: &str, data: &[u8]) {
+    const CUSTOM: u8 = 0;
+    let mut content = Vec::with_capacity(name.len() + data.len() + 5);
+    write_length(&mut content, name.len());
+    content.extend_from_slice(name.as_bytes());
+    content.extend_from_slice(data);
+    component.push(CUSTOM);
+    write_length(component, content.len());
+    component.extend_from_slice(&content);
+}
+
+/// Unsigned LEB128, as WebAssembly writes lengths.
+fn write_length(bytes: &mut Vec<u8>, mut length: usize) {
+    loop {
+        let low = u8::try_from(length & 0x7f).unwrap_or_default();
+        length >>= 7;
+        bytes.push(if length == 0 { low } else { low | 0x80 });
+        if length == 0 {
+            return;
+        }
     }
 }
 

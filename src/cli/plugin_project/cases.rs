@@ -44,7 +44,7 @@ pub struct CaseReport {
     pub log: Vec<LogLine>,
     /// Of the instance, after the call.
     pub memory_bytes: usize,
-    /// Of a fresh instance: made, configured and called.
+    /// Of the first call of a fresh instance.
     pub elapsed: Duration,
     /// Until the second run.
     event: Option<Validated>,

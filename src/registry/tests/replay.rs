@@ -22,6 +22,7 @@ fn version(number: u32) -> PluginVersion {
         digest: Digest::of(&number.to_le_bytes()),
         size: 7,
         imports: Vec::new(),
+        language: None,
         created: AT,
         by: "test".to_owned(),
     }
@@ -86,7 +87,7 @@ fn change_of(
             plugin,
             version: Some(number),
         },
-        (10, _) => Change::RollBackPlugin { plugin },
+        (10, _) => Change::RollBackPlugin { plugin, cause: None },
         (11, _) => Change::PutRoute {
             name: one.parse().expect("a name"),
             route: Route {
@@ -236,8 +237,20 @@ fn a_plugin_goes_forward_and_back() {
             },
             (Some(2), Some(1)),
         ),
-        (Change::RollBackPlugin { plugin: plugin() }, (Some(1), None)),
-        (Change::RollBackPlugin { plugin: plugin() }, (Some(1), None)),
+        (
+            Change::RollBackPlugin {
+                plugin: plugin(),
+                cause: None,
+            },
+            (Some(1), None),
+        ),
+        (
+            Change::RollBackPlugin {
+                plugin: plugin(),
+                cause: None,
+            },
+            (Some(1), None),
+        ),
     ];
     let mut state = State::default();
     let (changes, expected): (Vec<_>, Vec<_>) = steps.into_iter().unzip();
@@ -245,6 +258,52 @@ fn a_plugin_goes_forward_and_back() {
         state = state.apply(entry);
         let Plugin { active, previous, .. } = state.plugins["calls"].value;
         assert_eq!((active, previous), expected, "after {:?}", entry.change);
+    }
+}
+
+#[test]
+fn a_share_keeps_the_version_that_takes_the_rest() {
+    let plugin = || "calls".parse().expect("a name");
+    let add = |number| Change::AddPluginVersion {
+        plugin: plugin(),
+        version: version(number),
+    };
+    let activate = |version, share| Change::ActivatePlugin {
+        plugin: plugin(),
+        version,
+        share: Some(share),
+    };
+    let shadow = |version| Change::ShadowPlugin {
+        plugin: plugin(),
+        version: Some(version),
+    };
+    let back = Change::RollBackPlugin {
+        plugin: plugin(),
+        cause: None,
+    };
+    let steps = [
+        (add(1), (None, None, None, None)),
+        (add(2), (None, None, None, None)),
+        (add(3), (None, None, None, None)),
+        (activate(1, 100), (Some(1), None, Some(100), None)),
+        (activate(2, 5), (Some(2), Some(1), Some(5), None)),
+        (shadow(3), (Some(2), Some(1), Some(5), Some(3))),
+        // What has only tried its luck is nothing to go back to.
+        (activate(3, 20), (Some(3), Some(1), Some(20), None)),
+        (activate(3, 100), (Some(3), Some(1), Some(100), None)),
+        (activate(2, 50), (Some(2), Some(3), Some(50), None)),
+        (shadow(1), (Some(2), Some(3), Some(50), Some(1))),
+        (back, (Some(3), None, Some(100), None)),
+        (activate(2, 50), (Some(2), Some(3), Some(50), None)),
+        (activate(3, 100), (Some(3), None, Some(100), None)),
+    ];
+    let mut state = State::default();
+    let (changes, expected): (Vec<_>, Vec<_>) = steps.into_iter().unzip();
+    for (entry, expected) in entries(changes).iter().zip(expected) {
+        state = state.apply(entry);
+        let plugin = &state.plugins["calls"].value;
+        let found = (plugin.active, plugin.previous, plugin.share, plugin.shadow);
+        assert_eq!(found, expected, "after {:?}", entry.change);
     }
 }
 

@@ -6,6 +6,7 @@ mod pages;
 mod projects;
 mod refused;
 mod sdks;
+mod security;
 
 use std::{
     path::{Path, PathBuf},

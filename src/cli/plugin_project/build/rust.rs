@@ -99,7 +99,8 @@ impl Package {
     fn compile(&self, manifest: &Path) -> Result<PathBuf, ProjectError> {
         let output = run(
             Command::new("cargo")
-                .args(["build", "--release", "--lib", "--target", TARGET])
+                .args(["build", "--release", "--lib", "--target", TARGET, "--config"])
+                .arg(remapped_paths(&self.target_directory))
                 .args(["--message-format", "json-render-diagnostics", "--manifest-path"])
                 .arg(manifest)
                 .stderr(Stdio::inherit()),
@@ -114,6 +115,20 @@ impl Package {
             .find(|path| path.extension().is_some_and(|extension| extension == "wasm"))
             .ok_or_else(|| ProjectError::CargoUnclear("it names no .wasm file".to_owned()))
     }
+}
+
+/// Texts of panics name source files: without the folders of the author's machine, and the same on every machine.
+fn remapped_paths(target_directory: &Path) -> String {
+    let cargo = std::env::home_dir().map(|home| home.join(".cargo"));
+    let project = target_directory.parent().map(Path::to_owned);
+    let around = project.as_deref().and_then(Path::parent).map(Path::to_owned);
+    // The last that fits counts.
+    let flags = [(around, ".."), (project, "."), (cargo, "cargo")]
+        .into_iter()
+        .filter_map(|(folder, name)| Some((folder.filter(|folder| folder.parent().is_some())?, name)))
+        .map(|(folder, name)| format!("{:?}", format!("--remap-path-prefix={}={name}", folder.display())));
+    let flags: Vec<String> = flags.collect();
+    format!("target.{TARGET}.rustflags=[{}]", flags.join(","))
 }
 
 fn check_target(directory: &Path) -> Result<(), ProjectError> {

@@ -1,0 +1,279 @@
+//! A plugin version on events that nobody waits for, beside the active one: what would change.
+//!
+//! Each event runs in an instance of its own, and again in one that has run all events before it: a pure function gives
+//! the same both times.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{
+    Pipeline, Tables, beside,
+    difference::{Difference, Made, hide},
+};
+use crate::{
+    event::{Decoded, PartnerName, RouteName, Validated},
+    limits::PLUGIN_TEST_TIME_S,
+    problem::Problem,
+    recent::hidden_texts,
+    registry::model::Form,
+    transform::{LogLine, Prepared, Trial, TrialInstance},
+};
+
+/// A version that is to be tried.
+pub struct PluginTrial {
+    pub routes: Vec<TrialRoute>,
+    pub events: Vec<Decoded>,
+}
+
+/// One route with the plugin; each event runs on every route that takes it.
+pub struct TrialRoute {
+    /// Absent: any event, as it was sent.
+    pub route: Option<RouteName>,
+    pub candidate: Arc<Prepared>,
+    pub active: Option<Arc<Prepared>>,
+}
+
+/// What would change.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct TrialReport {
+    /// Calls that were made: one for each event and route that takes it.
+    pub tried: u64,
+    /// Events that no route of the plugin takes, or that break their schema: the plugin never gets them.
+    pub not_for_it: u64,
+    /// Events that time was left for no more.
+    pub left_out: u64,
+    pub same: u64,
+    pub different: u64,
+    /// Calls that failed by the plugin's fault.
+    pub failed: u64,
+    pub rejected: u64,
+    /// Calls that gave something else in an instance that had been used before.
+    pub impure: u64,
+    pub time: TrialCost,
+    pub memory: TrialCost,
+    /// In the order of the events.
+    pub results: Vec<Tried>,
+}
+
+/// The median of what calls cost.
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
+pub struct TrialCost {
+    /// Of the version that is tried: microseconds or bytes.
+    pub version: u64,
+    /// Of the active one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<u64>,
+}
+
+/// One call.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Tried {
+    #[schema(value_type = String)]
+    pub id: Arc<str>,
+    #[schema(value_type = String)]
+    pub partner: PartnerName,
+    #[serde(rename = "type")]
+    #[schema(value_type = String)]
+    pub event_type: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub route: Option<RouteName>,
+    /// `same`, `different` or, where no version is active, `new`.
+    pub verdict: &'static str,
+    /// The records, or `rejected` or `broken` with the reason; what the type's `mask` names is `"***"`.
+    #[schema(value_type = Object)]
+    pub made: Value,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
+    /// What the same call gave in an instance that had been used before, where that differs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub impure: Vec<Difference>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<TrialLine>,
+    pub time_us: u64,
+    pub memory_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active_time_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active_memory_bytes: Option<u64>,
+}
+
+/// A line that the plugin wrote to the log.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TrialLine {
+    pub level: &'static str,
+    pub message: String,
+}
+
+/// One event before one route.
+struct Call<'a> {
+    route: &'a TrialRoute,
+    event: Validated,
+    fresh: Trial,
+    active: Option<Trial>,
+}
+
+impl Pipeline {
+    /// Runs a version on events; sends and keeps nothing.
+    ///
+    /// # Errors
+    ///
+    /// `internal` where there is no thread for it.
+    pub async fn try_plugin(self: &Arc<Self>, trial: PluginTrial) -> Result<TrialReport, Problem> {
+        let tables = self.tables();
+        beside::traffic(async move { run(&tables, &trial) }).await
+    }
+}
+
+fn run(tables: &Tables, trial: &PluginTrial) -> TrialReport {
+    let until = Instant::now() + Duration::from_secs(PLUGIN_TEST_TIME_S);
+    let mut report = TrialReport::default();
+    let mut calls = Vec::new();
+    for event in &trial.events {
+        if Instant::now() >= until {
+            report.left_out += 1;
+            continue;
+        }
+        let before = calls.len();
+        if let Ok(event) = tables.schemas.check(event.clone()) {
+            for route in &trial.routes {
+                calls.extend(in_form(tables, &event, route).map(|event| Call {
+                    fresh: route.candidate.try_out(&event),
+                    active: route.active.as_ref().map(|active| active.try_out(&event)),
+                    route,
+                    event,
+                }));
+            }
+        }
+        report.not_for_it += u64::from(calls.len() == before);
+    }
+    let mut used: Vec<TrialInstance> = trial.routes.iter().map(|_| TrialInstance::default()).collect();
+    let mut results = Vec::with_capacity(calls.len());
+    for call in &calls {
+        let place = trial
+            .routes
+            .iter()
+            .position(|route| std::ptr::eq(route, call.route));
+        let again = place
+            .and_then(|place| used.get_mut(place))
+            .filter(|_| Instant::now() < until)
+            .map(|used| call.route.candidate.try_in(used, &call.event));
+        results.push(call.told(tables, again));
+    }
+    count(&mut report, &calls, &results);
+    report.results = results;
+    report
+}
+
+/// The event as the route gives it to the plugin; none where it does not take it.
+fn in_form(tables: &Tables, event: &Validated, route: &TrialRoute) -> Option<Validated> {
+    let Some(name) = &route.route else {
+        return Some(event.clone());
+    };
+    let matching = tables.routes.matching(event.event());
+    let route = matching.iter().find(|route| route.name == *name)?;
+    match route.form {
+        Form::Sent => Some(event.clone()),
+        Form::Latest => match tables.schemas.latest_form(event) {
+            Ok(latest) => Some(latest.unwrap_or_else(|| event.clone())),
+            Err(_) => None,
+        },
+    }
+}
+
+impl Call<'_> {
+    fn told(&self, tables: &Tables, again: Option<Trial>) -> Tried {
+        let decoded = self.event.event();
+        let hidden = hidden_texts(
+            &Bytes::copy_from_slice(&decoded.data.bytes()),
+            tables.mask(&decoded.attributes.event_type),
+        );
+        let made = Made::of(&self.fresh.result);
+        let hide_all = |mut differences: Vec<Difference>| {
+            differences
+                .iter_mut()
+                .for_each(|difference| difference.hide(&hidden));
+            differences
+        };
+        let before = self.active.as_ref().map(|active| Made::of(&active.result));
+        let differences = before
+            .as_ref()
+            .map(|before| hide_all(made.differences_from(before)));
+        let again = again.map(|again| Made::of(&again.result));
+        let impure = again.map_or_else(Vec::new, |again| hide_all(again.differences_from(&made)));
+        let mut shown = made.to_value();
+        hide(&mut shown, &hidden);
+        Tried {
+            id: Arc::clone(&decoded.attributes.id),
+            partner: decoded.partner.clone(),
+            event_type: Arc::clone(decoded.attributes.event_type.as_shared()),
+            route: self.route.route.clone(),
+            verdict: match &differences {
+                None => "new",
+                Some(differences) if differences.is_empty() => "same",
+                Some(_) => "different",
+            },
+            made: shown,
+            differences: differences.unwrap_or_default(),
+            impure,
+            log: self
+                .fresh
+                .log
+                .iter()
+                .map(|line| told_line(line, &hidden))
+                .collect(),
+            time_us: micros(self.fresh.elapsed),
+            memory_bytes: self.fresh.memory_bytes as u64,
+            active_time_us: self.active.as_ref().map(|active| micros(active.elapsed)),
+            active_memory_bytes: self.active.as_ref().map(|active| active.memory_bytes as u64),
+        }
+    }
+}
+
+fn told_line(line: &LogLine, hidden: &[String]) -> TrialLine {
+    let holds = hidden.iter().any(|hidden| line.message.contains(hidden.as_str()));
+    TrialLine {
+        level: line.level.as_str(),
+        message: if holds {
+            "***".to_owned()
+        } else {
+            line.message.clone()
+        },
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn count(report: &mut TrialReport, calls: &[Call<'_>], results: &[Tried]) {
+    report.tried = results.len() as u64;
+    let of = |verdict: &str| results.iter().filter(|tried| tried.verdict == verdict).count() as u64;
+    (report.same, report.different) = (of("same"), of("different"));
+    report.impure = results.iter().filter(|tried| !tried.impure.is_empty()).count() as u64;
+    for call in calls {
+        match Made::of(&call.fresh.result) {
+            Made::Records(_) => {}
+            Made::Rejected(_) => report.rejected += 1,
+            Made::Failed(_) => report.failed += 1,
+        }
+    }
+    let cost = |version: fn(&Tried) -> u64, active: fn(&Tried) -> Option<u64>| TrialCost {
+        version: median(results.iter().map(version).collect()).unwrap_or(0),
+        active: median(results.iter().filter_map(active).collect()),
+    };
+    report.time = cost(|tried| tried.time_us, |tried| tried.active_time_us);
+    report.memory = cost(|tried| tried.memory_bytes, |tried| tried.active_memory_bytes);
+}
+
+fn median(mut values: Vec<u64>) -> Option<u64> {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
+}
