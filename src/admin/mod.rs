@@ -105,6 +105,12 @@ pub struct Sweep {
 /// When a key, by its id, was last used.
 pub type KeyUse = Arc<dyn Fn(&str) -> Option<jiff::Timestamp> + Send + Sync>;
 
+/// How a plugin stands on this node, with those of its versions that ran.
+pub type Standings = Arc<dyn Fn(&PluginName, &[u32]) -> PluginStanding + Send + Sync>;
+
+/// The last lines that a plugin wrote on this node, the oldest first.
+pub type PluginLogs = Arc<dyn Fn(&PluginName) -> Vec<Arc<KeptLine>> + Send + Sync>;
+
 /// What the API has others do; `app` fills it in.
 #[derive(Clone)]
 pub struct Actions {
@@ -117,9 +123,9 @@ pub struct Actions {
     /// When this node last saw a key.
     pub key_used: KeyUse,
     /// How a plugin stands on this node, with those of its versions that ran.
-    pub plugin_standing: Arc<dyn Fn(&PluginName, &[u32]) -> PluginStanding + Send + Sync>,
+    pub plugin_standing: Standings,
     /// The last lines that a plugin wrote on this node, the oldest first.
-    pub plugin_log: Arc<dyn Fn(&PluginName) -> Vec<Arc<KeptLine>> + Send + Sync>,
+    pub plugin_log: PluginLogs,
     /// Runs a version on events beside the active one.
     pub test_plugin: Asynchronous<PluginTest, Result<TrialReport, Problem>>,
     /// Compiles schemas; ends within 10 s.

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use futures::FutureExt as _;
 
-use super::{Gateway, plugins, readiness};
+use super::{Gateway, readiness};
 use crate::{
     admin::{Actions, AdminState, Preparation},
     config::Settings,
@@ -35,12 +35,8 @@ impl Gateway {
         let schema_bytes_max = settings.limits.schema_bytes.as_usize();
         let pipeline = || Arc::clone(&self.pipeline);
         let (named, listed, shown, seen) = (pipeline(), pipeline(), pipeline(), pipeline());
-        let (replayed, discarded, ready, running) = (pipeline(), pipeline(), pipeline(), pipeline());
-        let progress = pipeline();
+        let (replayed, discarded, ready, progress) = (pipeline(), pipeline(), pipeline(), pipeline());
         let (compiler, trial) = (Arc::clone(&self.transformer), Arc::clone(&self.transformer));
-        let (ran, tester) = (Arc::clone(&self.transformer), Arc::clone(&self.transformer));
-        let written = Arc::clone(&self.transformer);
-        let (tested, blobs) = (pipeline(), self.registry.clone());
         let (registry, telemetry) = (self.registry.clone(), Arc::clone(&self.telemetry));
         Actions {
             destinations: Arc::new(move || {
@@ -74,14 +70,9 @@ impl Gateway {
             }),
             prepare: Arc::new(move |preparation| try_out(Arc::clone(&trial), preparation).boxed()),
             key_used: Arc::new(move |id| seen.tables().keys.last_used(id)),
-            plugin_standing: Arc::new(move |plugin, versions| {
-                plugins::standing(&running, &ran, plugin, versions)
-            }),
-            plugin_log: Arc::new(move |plugin| written.log(plugin)),
-            test_plugin: Arc::new(move |test| {
-                let (pipeline, registry) = (Arc::clone(&tested), blobs.clone());
-                plugins::test(pipeline, registry, Arc::clone(&tester), test).boxed()
-            }),
+            plugin_standing: self.standings(),
+            plugin_log: self.plugin_logs(),
+            test_plugin: self.plugin_tests(),
             list_quarantine: Arc::new(move |query| {
                 let quarantine = Arc::clone(listed.quarantine());
                 async move {

@@ -2,9 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::rollback::Rollbacks;
+use futures::FutureExt as _;
+
+use super::{Gateway, rollback::Rollbacks};
 use crate::{
-    admin::{PluginHealth, PluginStanding, PluginStatus, PluginTest, VersionHealth},
+    admin::{
+        Asynchronous, PluginHealth, PluginLogs, PluginStanding, PluginStatus, PluginTest, Standings,
+        VersionHealth,
+    },
     event::{Decoded, PluginName},
     json::Document,
     limits::DEPTH_CEILING,
@@ -16,7 +21,28 @@ use crate::{
     transform::{self, Prepared, Transformer},
 };
 
-pub(super) fn standing(
+impl Gateway {
+    pub(super) fn standings(&self) -> Standings {
+        let (pipeline, transformer) = (Arc::clone(&self.pipeline), Arc::clone(&self.transformer));
+        Arc::new(move |plugin, versions| standing(&pipeline, &transformer, plugin, versions))
+    }
+
+    pub(super) fn plugin_logs(&self) -> PluginLogs {
+        let transformer = Arc::clone(&self.transformer);
+        Arc::new(move |plugin| transformer.log(plugin))
+    }
+
+    pub(super) fn plugin_tests(&self) -> Asynchronous<PluginTest, Result<TrialReport, Problem>> {
+        let (pipeline, transformer) = (Arc::clone(&self.pipeline), Arc::clone(&self.transformer));
+        let registry = self.registry.clone();
+        Arc::new(move |wanted| {
+            let (pipeline, registry) = (Arc::clone(&pipeline), registry.clone());
+            test(pipeline, registry, Arc::clone(&transformer), wanted).boxed()
+        })
+    }
+}
+
+fn standing(
     pipeline: &Pipeline,
     transformer: &Transformer,
     plugin: &PluginName,
@@ -72,7 +98,7 @@ fn shown(health: transform::PluginHealth) -> VersionHealth {
     }
 }
 
-pub(super) async fn test(
+async fn test(
     pipeline: Arc<Pipeline>,
     registry: Registry,
     transformer: Arc<Transformer>,
