@@ -11,7 +11,7 @@ WASM := wasm32-unknown-unknown
 MINUTES ?= 30
 RATE ?= 400
 
-.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench soak release clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench soak clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -94,11 +94,6 @@ soak: ## Load, changes, faults and a long outage, for MINUTES (30); RATE events 
 	@scripts/setup test
 	$(MAKE) --no-print-directory kafka
 	cargo bench --locked --bench soak -- --minutes $(MINUTES) --rate $(RATE)
-
-release: ## Build the gateway for production, guided by a profile of itself under load: target/guided/headworks.
-	@scripts/setup test
-	$(MAKE) --no-print-directory plugins kafka
-	@scripts/release
 
 clean: ## Remove what was built. Downloads stay in .cache, data in data.
 	@cargo clean
