@@ -7,6 +7,7 @@ mod guard;
 mod lines;
 mod options;
 mod pressure;
+mod protocol;
 mod proxy;
 mod respond;
 mod serve;

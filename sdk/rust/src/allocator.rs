@@ -9,8 +9,6 @@ use std::{
 /// Sizes are rounded up to a multiple of this, which is also how blocks are aligned.
 const GRAIN_BYTES: usize = 16;
 const SIZES: usize = 32;
-/// The largest allocation that is kept in a list.
-const SMALL_BYTES_MAX: usize = GRAIN_BYTES * SIZES;
 /// What is taken from the allocator below at a time, for blocks of one size.
 const SLAB_BYTES: usize = 1024;
 
@@ -127,7 +125,10 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Sizes<A> {
 mod tests {
     use std::alloc::{GlobalAlloc as _, Layout, System};
 
-    use super::{SMALL_BYTES_MAX, Sizes};
+    use super::{GRAIN_BYTES, SIZES, Sizes};
+
+    /// The largest allocation that is kept in a list.
+    const SMALL_BYTES_MAX: usize = GRAIN_BYTES * SIZES;
 
     /// A fixed sequence that looks random.
     struct Numbers(u64);
