@@ -101,7 +101,7 @@ impl Plugin {
     }
 
     /// The version that was left is not kept as `previous`: a second rollback must not bring it back.
-    pub(in crate::registry) fn roll_back(&mut self, cause: Option<RegressionFigures>, at: Timestamp) {
+    pub fn roll_back(&mut self, cause: Option<RegressionFigures>, at: Timestamp) {
         self.shadow = None;
         if let Some(previous) = self.previous.take() {
             self.active = Some(previous);
