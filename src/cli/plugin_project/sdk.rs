@@ -22,8 +22,8 @@ macro_rules! files {
     };
 }
 
-pub(super) const RUST: [SdkFile; 13] = files!("rust":
-    "Cargo.toml" "README.md" "src/document.rs" "src/event.rs" "src/host.rs" "src/lib.rs" "src/native.rs"
+pub(super) const RUST: [SdkFile; 14] = files!("rust":
+    "Cargo.toml" "README.md" "src/allocator.rs" "src/document.rs" "src/event.rs" "src/host.rs" "src/lib.rs" "src/native.rs"
     "src/plugin.rs" "src/testing.rs" "src/value.rs" "src/wasm.rs" "src/document/tests.rs" "wit/plugin.wit");
 pub(super) const JS: [SdkFile; 12] = files!("js":
     "README.md" "package.json" "build.mjs" "index.d.ts" "index.js" "lib/document.js" "lib/failures.js" "lib/fields.js"

@@ -114,9 +114,12 @@ fn hand_over(command: &mut Command, sockets: &[std::net::TcpListener; 2]) {
     }
 }
 
-fn free_address() -> SocketAddr {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    socket.local_addr().expect("the socket has an address")
+/// For the events and for the admin API. Both are held until both are known, so that they differ.
+fn free_addresses() -> (SocketAddr, SocketAddr) {
+    let bind = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let sockets = (bind(), bind());
+    let address = |socket: &std::net::TcpListener| socket.local_addr().expect("the socket has an address");
+    (address(&sockets.0), address(&sockets.1))
 }
 
 /// What a gateway is started with.
@@ -156,13 +159,13 @@ impl Gateway {
 
     /// No configuration file but for the ports: data in `./data`, one `file` destination in it.
     pub async fn start_on_defaults() -> Gateway {
-        let (data, admin) = (free_address(), free_address());
+        let (data, admin) = free_addresses();
         let text = format!("[server]\nlisten = \"{data}\"\nadmin_listen = \"{admin}\"\n");
         Gateway::start_configured(data, admin, |_| text).await
     }
 
     pub async fn start_with(mut options: Options) -> Gateway {
-        let (data, admin) = (free_address(), free_address());
+        let (data, admin) = free_addresses();
         let wrapper = std::mem::take(&mut options.wrapper);
         let mut gateway = Gateway::configured(data, admin, |folder| options.text(folder, data, admin));
         gateway.wrapper = wrapper;
