@@ -13,6 +13,7 @@ use super::{
     cursor::Cursor,
     frame::{Found, HEADER_BYTES, Scanner, frame_bytes, read_full},
     storage::Storage,
+    writer::BATCH_BYTES,
 };
 
 pub(super) const LOCK_NAME: &str = "lock";
@@ -83,8 +84,10 @@ pub(super) fn recover(
         }
         kept.push_back(segment);
     }
-    // Entries that were torn off had numbers too; none of them had less than a header.
-    let next_sequence = found.last_sequence.max(newest) + found.torn_bytes / HEADER_BYTES as u64 + 1;
+    // Entries that were torn off had numbers too; none of them had less than a header. Nor had those of a batch whose sync
+    // failed: the life before may have read them, and a loss of power has taken them without a trace.
+    let lost_bytes = found.torn_bytes + if last.is_some() { BATCH_BYTES } else { 0 };
+    let next_sequence = found.last_sequence.max(newest) + lost_bytes / HEADER_BYTES as u64 + 1;
     Ok(Recovered {
         state: State {
             queue: Vec::new(),

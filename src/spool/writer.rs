@@ -18,7 +18,7 @@ use super::{
 use crate::limits::SPOOL_HEADROOM_BYTES;
 
 /// Written with one `fdatasync`.
-const BATCH_BYTES: u64 = 8 << 20;
+pub(super) const BATCH_BYTES: u64 = 8 << 20;
 /// Appends are refused for so long after the disk was full: each attempt costs it a file.
 const FULL_PAUSE: Duration = Duration::from_millis(250);
 pub(super) const HEADROOM_NAME: &str = "headroom";

@@ -143,7 +143,7 @@ impl Play {
         self.disk.fail_no_more();
         drop(self.spool.take());
         let spool = reopen(&self.disk);
-        self.model.check(&runtime(), &spool, false);
+        self.model.check(&runtime(), &spool);
         self.spool = Some(spool);
     }
 
@@ -171,7 +171,7 @@ impl Play {
             self.model.committed = spool.committed();
         }
         self.lied = false;
-        self.model.check(&runtime, &spool, false);
+        self.model.check(&runtime, &spool);
         self.spool = Some(spool);
     }
 }
