@@ -10,9 +10,14 @@ mod client;
 mod process;
 mod report;
 
+#[path = "../support/gateway.rs"]
+#[expect(dead_code, reason = "each benchmark asks something else of it")]
+mod gateway;
 #[path = "../../tests/it/harness/kafka.rs"]
 #[expect(dead_code, reason = "tests read from the broker, the benchmark does not")]
 mod kafka;
+#[path = "../../tests/it/harness/ports.rs"]
+mod ports;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -34,7 +39,7 @@ struct Arguments {
     #[arg(long)]
     json: Option<PathBuf>,
     /// The build of the gateway that is measured; without it, the one that cargo has just made.
-    #[arg(long, default_value = env!("CARGO_BIN_EXE_headworks"))]
+    #[arg(long, default_value = gateway::PROGRAM)]
     gateway: PathBuf,
     /// Given by cargo.
     #[arg(long, hide = true)]
@@ -75,7 +80,7 @@ async fn measure(arguments: &Arguments) {
     );
     println!(
         "gateway at rest with the examples applied: {} MiB resident",
-        gateway.process.resident_mib()
+        gateway.process().resident_mib()
     );
 
     let mut report = Report::default();
@@ -84,8 +89,8 @@ async fn measure(arguments: &Arguments) {
         for shape in [Shape::Single, Shape::Batch(BATCH)] {
             for (path, target, process) in [
                 ("ceiling", &ceiling.target, &ceiling.process),
-                ("validate", &gateway.validated, &gateway.process),
-                ("validate + plugin", &gateway.transformed, &gateway.process),
+                ("validate", &gateway.validated, gateway.process()),
+                ("validate + plugin", &gateway.transformed, gateway.process()),
             ] {
                 let before = process.cpu_time();
                 let load = client::run(target, shape, &event, duration).await;
@@ -97,7 +102,7 @@ async fn measure(arguments: &Arguments) {
     println!("{report}");
     println!(
         "gateway after the load: {} MiB resident",
-        gateway.process.resident_mib()
+        gateway.process().resident_mib()
     );
     if let Some(path) = &arguments.json {
         std::fs::write(path, report.json()).expect("the figures can be written");

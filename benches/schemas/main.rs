@@ -1,7 +1,11 @@
 //! Many schemas: what resolving costs an event, what a change costs, and what a gateway's cold start costs in time and
 //! memory. `cargo bench --bench schemas`
 
+#[path = "../support/gateway.rs"]
+#[expect(dead_code, reason = "each benchmark asks something else of it")]
 mod gateway;
+#[path = "../../tests/it/harness/ports.rs"]
+mod ports;
 
 use std::{
     hint::black_box,
@@ -21,6 +25,7 @@ use headworks::{
 };
 use jiff::Timestamp;
 use rand::{RngExt as _, SeedableRng as _};
+use serde_json::json;
 
 use gateway::Gateway;
 
@@ -207,18 +212,22 @@ async fn cold_start() {
         .expect("a folder can be made");
     let texts = texts();
     fill_store(folder.path(), &texts).await;
-    let mut gateway = Gateway::start(folder.path()).await;
+    let started = Instant::now();
+    let gateway = start(folder.path());
+    gateway.ready().await;
     println!(
         "cold start: ready after {:.2} s, {} MiB",
-        gateway.ready_after.as_secs_f64(),
-        gateway.resident_mib()
+        started.elapsed().as_secs_f64(),
+        gateway.process.resident_mib()
     );
-    gateway.partner().await;
+    let key = gateway.partner("bench").await;
+    let route = json!({"to": [{"destination": "files", "topic": "bench"}]});
+    gateway.put("/v1/routes/bench", route).await;
     // The type whose schema the background comes to last: a request waits for that one alone.
     let last = event_type((SCHEMAS_OF_COLD_START - 1) / VERSIONS.len());
-    let uncompiled = gateway.metric("headworks_schemas_uncompiled").await;
+    let uncompiled = metric(&gateway, "headworks_schemas_uncompiled").await;
     let started = Instant::now();
-    gateway.event(last.as_str(), "3.1").await;
+    send(&gateway, &key, last.as_str(), "3.1").await;
     println!(
         "first event of an uncompiled schema, {uncompiled} others waiting: {:.1} ms",
         started.elapsed().as_secs_f64() * 1e3
@@ -227,7 +236,7 @@ async fn cold_start() {
     let mut before = uncompiled;
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let now = gateway.metric("headworks_schemas_uncompiled").await;
+        let now = metric(&gateway, "headworks_schemas_uncompiled").await;
         if now == before {
             break;
         }
@@ -236,34 +245,68 @@ async fn cold_start() {
     println!(
         "background compilation ended after {:.1} s, {before} schemas left to their first event, {} MiB",
         started.elapsed().as_secs_f64(),
-        gateway.resident_mib()
+        gateway.process.resident_mib()
     );
     for index in 0..SCHEMAS_OF_COLD_START / VERSIONS.len() {
         for version in VERSIONS {
-            gateway.event(event_type(index).as_str(), version).await;
+            send(&gateway, &key, event_type(index).as_str(), version).await;
         }
     }
     println!(
         "after an event for each schema: {} MiB, {} compilations",
-        gateway.resident_mib(),
-        gateway.metric("headworks_schemas_compilations_total").await
+        gateway.process.resident_mib(),
+        metric(&gateway, "headworks_schemas_compilations_total").await
     );
     let mut costs = Vec::new();
     for round in 0..50 {
+        let path = format!("/v1/schemas/{}/7.0", event_type(round * 31));
+        let text = texts[round % texts.len()].clone();
         let started = Instant::now();
-        gateway
-            .register(
-                event_type(round * 31).as_str(),
-                "7.0",
-                &texts[round % texts.len()],
-            )
-            .await;
+        gateway.put(&path, text).await;
         costs.push(started.elapsed());
     }
     println!(
         "one schema registered over the API, until in force: {}",
         spread(&mut costs)
     );
+}
+
+/// Over a store that is there already.
+fn start(folder: &std::path::Path) -> Gateway {
+    let configuration = format!(
+        "[store]\nurl = \"file:{}\"\n\
+         [[destination]]\nname = \"files\"\nkind = \"file\"\npath = {:?}\n",
+        folder.join("store").display(),
+        folder.join("data/out")
+    );
+    Gateway::spawn(gateway::PROGRAM.as_ref(), folder, &configuration)
+}
+
+/// Sends an event that is checked, whatever the check says.
+async fn send(gateway: &Gateway, key: &str, event_type: &str, app_version: &str) {
+    let answer = gateway
+        .client
+        .post(format!("http://{}/v1/events/{event_type}", gateway.data))
+        .bearer_auth(key)
+        .header("ce-appversion", app_version)
+        .json(&json!({}))
+        .send()
+        .await
+        .expect("the gateway answers");
+    assert_eq!(answer.status(), 202);
+    let text = answer.text().await.expect("an answer is text");
+    assert!(
+        text.contains("schema-violation") || text.contains("accepted"),
+        "{text}"
+    );
+}
+
+async fn metric(gateway: &Gateway, name: &str) -> u64 {
+    let text = gateway.metrics().await;
+    text.lines()
+        .filter(|line| line.starts_with(name))
+        .find_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .map_or_else(|| panic!("no metric {name}"), |value| value as u64)
 }
 
 /// The schemas that the gateway is to find.

@@ -8,9 +8,16 @@ mod load;
 mod process;
 mod verify;
 
+#[path = "../support/gateway.rs"]
+#[expect(dead_code, reason = "each benchmark asks something else of it")]
+mod gateway;
 #[path = "../../tests/it/harness/kafka.rs"]
 #[expect(dead_code, reason = "tests read from the broker in other ways")]
 mod kafka;
+#[path = "../../tests/it/harness/page_view.rs"]
+mod page_view;
+#[path = "../../tests/it/harness/ports.rs"]
+mod ports;
 
 use std::{
     sync::Arc,

@@ -1,195 +1,45 @@
-//! The gateway as a process of its own, its admin API, and what the kernel says of it.
+//! The gateway with what the soak needs, its accounts, and what the kernel says of it.
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
+use crate::{gateway, page_view};
+
 pub struct Gateway {
-    child: Child,
+    gateway: gateway::Gateway,
     folder: tempfile::TempDir,
-    pub data: SocketAddr,
-    admin: SocketAddr,
-    token: String,
-    client: reqwest::Client,
+    pub data: std::net::SocketAddr,
     pub key: String,
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn free_address() -> SocketAddr {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    socket.local_addr().expect("the socket has an address")
-}
-
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 impl Gateway {
     pub async fn start(brokers: &str) -> Gateway {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let (data, admin) = (free_address(), free_address());
-        let configuration = folder.path().join("headworks.toml");
-        let text = format!(
-            "data_dir = {:?}\n[server]\nlisten = \"{data}\"\nadmin_listen = \"{admin}\"\n\
-             [spool]\nmax_bytes = \"20GiB\"\n\
+        let configuration = format!(
+            "[spool]\nmax_bytes = \"20GiB\"\n\
              [[destination]]\nname = \"files\"\nkind = \"file\"\npath = {:?}\n\
              [[destination]]\nname = \"events\"\nkind = \"kafka\"\nbrokers = \"{brokers}\"\n",
-            folder.path().join("data"),
             folder.path().join("out"),
         );
-        std::fs::write(&configuration, text).expect("the configuration can be written");
-        let log = std::fs::File::create(folder.path().join("log")).expect("the log can be written");
-        let child = Command::new(env!("CARGO_BIN_EXE_headworks"))
-            .args(["serve", "--config"])
-            .arg(&configuration)
-            .current_dir(folder.path())
-            .stderr(Stdio::from(log))
-            .spawn()
-            .expect("the gateway starts");
-        let mut gateway = Gateway {
-            child,
+        let gateway = gateway::Gateway::spawn(gateway::PROGRAM.as_ref(), folder.path(), &configuration);
+        gateway.ready().await;
+        let key = register(&gateway).await;
+        Gateway {
+            data: gateway.data,
+            gateway,
             folder,
-            data,
-            admin,
-            token: String::new(),
-            client: reqwest::Client::new(),
-            key: String::new(),
-        };
-        let ready = format!("http://{admin}/readyz");
-        let client = gateway.client.clone();
-        let wait = async {
-            while !client
-                .get(&ready)
-                .send()
-                .await
-                .is_ok_and(|answer| answer.status().is_success())
-            {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), wait)
-            .await
-            .expect("the gateway becomes ready");
-        let token = gateway.folder.path().join("data/admin-token");
-        let token = std::fs::read_to_string(token).expect("the first start writes a token");
-        token.trim().clone_into(&mut gateway.token);
-        gateway.register().await;
-        gateway
+            key,
+        }
     }
 
-    /// Three types: through a plugin to Kafka, as they are to Kafka and to files, and one that most events break.
-    async fn register(&mut self) {
-        self.put("/v1/partners/soak", json!({})).await;
-        self.put("/v1/schemas/soak.plain/1", json!({"type": "object"}))
-            .await;
-        self.put(
-            "/v1/schemas/soak.strict/1",
-            json!({"type": "object", "required": ["missing"]}),
-        )
-        .await;
-        self.put("/v1/schemas/app.page_view/1", json!({"type": "object"}))
-            .await;
-        let component = self.component();
-        let mut other = component.clone();
-        // A custom section more: other bytes, another version, the same code.
-        other.extend_from_slice(&[0, 5, 1, b'x', 1, 2, 3]);
-        self.push_plugin(component).await;
-        self.push_plugin(other).await;
-        self.call(
-            "POST",
-            "/v1/plugins/page-view/activate",
-            Some(json!({"version": 1})),
-        )
-        .await
-        .expect("activated");
-        let events = |topic: &str, key: &str| json!({"destination": "events", "topic": topic, "key": key});
-        let route = json!({"match": {"type": "app.page_view"}, "plugin": "page-view", "to": [events("soak-plugin", "/platform")]});
-        self.put("/v1/routes/plugin", route).await;
-        let to = [
-            events("soak-plain", "/key"),
-            json!({"destination": "files", "topic": "plain"}),
-        ];
-        self.put("/v1/routes/plain", json!({"match": {"type": "soak.*"}, "to": to}))
-            .await;
-        let body = json!({"kind": "secret"});
-        let key = self
-            .call("POST", "/v1/partners/soak/keys", Some(body))
-            .await
-            .expect("a key");
-        key["key"]
-            .as_str()
-            .expect("the key is shown once")
-            .clone_into(&mut self.key);
-    }
-
-    fn component(&self) -> Vec<u8> {
-        let project = repository().join("plugins/page-view");
-        let built = Command::new(env!("CARGO_BIN_EXE_headworks"))
-            .args(["plugin", "build"])
-            .arg(&project)
-            .env_remove("CARGO_TARGET_DIR")
-            .stdout(Stdio::null())
-            .output()
-            .expect("the program runs");
-        assert!(
-            built.status.success(),
-            "{}",
-            String::from_utf8_lossy(&built.stderr)
-        );
-        std::fs::read(repository().join("plugins/target/page-view.wasm")).expect("the component is there")
-    }
-
-    async fn push_plugin(&self, component: Vec<u8>) {
-        let request = self
-            .client
-            .post(format!("http://{}/v1/plugins/page-view/versions", self.admin))
-            .bearer_auth(&self.token)
-            .header("content-type", "application/wasm")
-            .body(component);
-        let answer = request.send().await.expect("the admin API answers");
-        assert!(
-            answer.status().is_success(),
-            "{}",
-            answer.text().await.unwrap_or_default()
-        );
-    }
-
-    /// An answer's body, or the status and text of one that is no success.
+    /// A call of the admin API.
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, String> {
-        let method = method.parse().expect("a method");
-        let mut request = self
-            .client
-            .request(method, format!("http://{}{path}", self.admin))
-            .bearer_auth(&self.token);
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let answer = request.send().await.map_err(|error| error.to_string())?;
-        let status = answer.status();
-        let text = answer.text().await.map_err(|error| error.to_string())?;
-        if status.is_success() {
-            Ok(serde_json::from_str(&text).unwrap_or_default())
-        } else {
-            Err(format!("{status}: {text}"))
-        }
-    }
-
-    async fn put(&self, path: &str, body: Value) {
-        self.call("PUT", path, Some(body))
-            .await
-            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        self.gateway.call(method, path, body).await
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -197,37 +47,17 @@ impl Gateway {
     }
 
     pub fn sample(&self) -> Sample {
-        let folder = format!("/proc/{}", self.child.id());
-        let status = std::fs::read_to_string(format!("{folder}/status")).expect("the gateway runs");
-        let number = |name: &str| {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix(name))
-                .unwrap_or_default();
-            line.trim()
-                .trim_end_matches(" kB")
-                .parse::<u64>()
-                .unwrap_or_default()
-        };
+        let process = &self.gateway.process;
         Sample {
-            resident_mib: number("VmRSS:") / 1024,
-            descriptors: std::fs::read_dir(format!("{folder}/fd"))
+            resident_mib: process.resident_mib(),
+            descriptors: std::fs::read_dir(format!("/proc/{}/fd", process.id()))
                 .map_or(0, |entries| entries.count() as u64),
-            threads: number("Threads:"),
+            threads: process.status("Threads"),
         }
     }
 
     pub async fn accounts(&self, destination: &str) -> Accounts {
-        let answer = self
-            .client
-            .get(format!("http://{}/metrics", self.admin))
-            .send()
-            .await;
-        let text = answer
-            .expect("metrics are open")
-            .text()
-            .await
-            .expect("metrics are text");
+        let text = self.gateway.metrics().await;
         let wanted = format!("destination=\"{destination}\"");
         let states = text.lines().filter_map(|line| {
             let rest = line.strip_prefix("headworks_destination_records{")?;
@@ -243,6 +73,15 @@ impl Gateway {
             })
         });
         Accounts(states.collect())
+    }
+
+    /// How many events wait in quarantine.
+    pub async fn quarantined(&self) -> u64 {
+        let text = self.gateway.metrics().await;
+        text.lines()
+            .find_map(|line| line.strip_prefix("headworks_quarantine_events "))
+            .and_then(|value| value.trim().parse().ok())
+            .expect("how many there are")
     }
 
     /// When nothing waits any more; None where it takes longer than `most`.
@@ -268,6 +107,48 @@ impl Gateway {
         }
         true
     }
+}
+
+/// Three types: through a plugin to Kafka, as they are to Kafka and to files, and one that most events break; gives the
+/// key of who sends them.
+async fn register(gateway: &gateway::Gateway) -> String {
+    let key = gateway.partner("soak").await;
+    let open = json!({"type": "object"});
+    gateway.put("/v1/schemas/soak.plain/1", open.clone()).await;
+    gateway.put("/v1/schemas/app.page_view/1", open).await;
+    let strict = json!({"type": "object", "required": ["missing"]});
+    gateway.put("/v1/schemas/soak.strict/1", strict).await;
+    let component = page_view::component();
+    let mut other = component.clone();
+    // A custom section more: other bytes, another version, the same code.
+    other.extend_from_slice(&[0, 5, 1, b'x', 1, 2, 3]);
+    push_plugin(gateway, component).await;
+    push_plugin(gateway, other).await;
+    let version = Some(json!({"version": 1}));
+    gateway
+        .call("POST", "/v1/plugins/page-view/activate", version)
+        .await
+        .expect("activated");
+    let events = |topic: &str, key: &str| json!({"destination": "events", "topic": topic, "key": key});
+    let route = json!({"match": {"type": "app.page_view"}, "plugin": "page-view", "to": [events("soak-plugin", "/platform")]});
+    gateway.put("/v1/routes/plugin", route).await;
+    let to = [
+        events("soak-plain", "/key"),
+        json!({"destination": "files", "topic": "plain"}),
+    ];
+    gateway
+        .put("/v1/routes/plain", json!({"match": {"type": "soak.*"}, "to": to}))
+        .await;
+    key
+}
+
+async fn push_plugin(gateway: &gateway::Gateway, component: Vec<u8>) {
+    let request = gateway
+        .client
+        .post(format!("http://{}/v1/plugins/page-view/versions", gateway.admin))
+        .header("content-type", "application/wasm")
+        .body(component);
+    gateway.send(request).await.expect("the plugin is taken");
 }
 
 #[derive(Debug)]

@@ -58,8 +58,9 @@ pub async fn all_arrived(broker: &Broker, gateway: &Gateway, sent: &Sent) -> boo
     let plain = read("soak-plain", |id, value| value == data(id).as_bytes())
         .await
         .expect("read");
-    let plugin = read("soak-plugin", |_, value| {
-        serde_json::from_slice::<Value>(value).is_ok()
+    let plugin = read("soak-plugin", |id, value| {
+        serde_json::from_slice::<Value>(value)
+            .is_ok_and(|value| value["number"] == id && value["os"] == "ios")
     })
     .await
     .expect("read");
@@ -72,7 +73,14 @@ pub async fn all_arrived(broker: &Broker, gateway: &Gateway, sent: &Sent) -> boo
         plugin.report("Kafka, through a plugin", &sent.plugin),
         files.report("files", &sent.plain),
     ];
-    whole.iter().all(|whole| *whole)
+    let kept = gateway.quarantined().await;
+    if kept < sent.quarantined {
+        println!(
+            "  quarantine: {kept} of {} acknowledged are there",
+            sent.quarantined
+        );
+    }
+    whole.iter().all(|whole| *whole) && kept >= sent.quarantined
 }
 
 fn read_topic(brokers: &str, topic: &str, check: fn(u64, &[u8]) -> bool) -> Arrived {

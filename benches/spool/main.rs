@@ -9,11 +9,16 @@ mod append;
 mod recovery;
 mod to_kafka;
 
+#[path = "../support/gateway.rs"]
+#[expect(dead_code, reason = "each benchmark asks something else of it")]
+mod gateway;
 #[path = "../../tests/it/harness/kafka.rs"]
 #[expect(dead_code, reason = "tests read from the broker, the benchmark does not")]
 mod kafka;
+#[path = "../../tests/it/harness/ports.rs"]
+mod ports;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use headworks::{
     config::{DestinationKind, DestinationSettings},
@@ -133,18 +138,4 @@ fn start(brokers: &str, folder: &Path) -> (Destinations, Arc<dyn Destination>) {
     .expect("the destination starts");
     let events = Arc::clone(destinations.get("events").expect("it is there"));
     (destinations, events)
-}
-
-const OWN: &str = "/proc/self/stat";
-
-/// User and system time of a process.
-fn cpu_time(stat: &str) -> Duration {
-    let stat = std::fs::read_to_string(stat).expect("the kernel says");
-    let fields: Vec<&str> = stat
-        .rsplit_once(')')
-        .map(|(_, rest)| rest.split_whitespace().collect())
-        .expect("a process has a name in parentheses");
-    let ticks = |field: &str| field.parse::<u64>().expect("a number of ticks");
-    let ticks = ticks(fields[11]) + ticks(fields[12]);
-    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }

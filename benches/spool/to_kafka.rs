@@ -16,7 +16,7 @@ use rdkafka::{
     producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer},
 };
 
-use crate::{NOBODY, OWN, Records, cpu_time, kafka, median, size, start, verdict};
+use crate::{NOBODY, Records, gateway::cpu_time, kafka, median, size, start, verdict};
 
 const RECORDS: u64 = 200_000;
 const ROUNDS: usize = 5;
@@ -84,14 +84,14 @@ impl Meter {
     fn begin() -> Meter {
         Meter {
             begun: Instant::now(),
-            cpu: cpu_time(OWN),
+            cpu: cpu_time("self"),
         }
     }
 
     fn end(&self, records: u64) -> Measured {
         Measured {
             rate: records as f64 / self.begun.elapsed().as_secs_f64(),
-            cpu_us: (cpu_time(OWN) - self.cpu).as_secs_f64() * 1e6 / records as f64,
+            cpu_us: (cpu_time("self") - self.cpu).as_secs_f64() * 1e6 / records as f64,
         }
     }
 }

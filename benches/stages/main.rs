@@ -3,9 +3,11 @@
 //! Each round runs every stage once for a while, in turn, so that a slow minute of the machine hits all alike; the
 //! median counts. `cargo bench --bench stages [-- WORD]`, with a word only the stages whose names hold it: for a profiler.
 
+#[path = "../../tests/it/harness/page_view.rs"]
+mod page_view;
+
 use std::{
     hint::black_box,
-    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -220,18 +222,7 @@ fn event(data: Document) -> Decoded {
 }
 
 fn plugin() -> Arc<Prepared> {
-    let built = Command::new(env!("CARGO_BIN_EXE_headworks"))
-        .args(["plugin", "build"])
-        .arg(format!("{ROOT}/plugins/page-view"))
-        .output()
-        .expect("the program runs");
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
-    let component =
-        std::fs::read(format!("{ROOT}/plugins/target/page-view.wasm")).expect("the component is there");
+    let component = page_view::component();
     let cache = tempfile::tempdir().expect("a folder can be made");
     let transformer = Transformer::new(TransformSettings {
         limits: Limits::default(),

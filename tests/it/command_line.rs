@@ -1,6 +1,7 @@
 //! The program as it is typed: what it prints and the status it ends with.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     process::{Command, Output},
@@ -8,7 +9,13 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::gateway::{Gateway, Options, repository};
+use crate::{
+    harness::{
+        gateway::{Gateway, Options, repository},
+        ports::free_addresses,
+    },
+    repository::{code_spans, files, prose, read},
+};
 
 /// Runs the program in `folder`, without a gateway or a token.
 fn headworks(folder: &Path, arguments: &[&str]) -> Output {
@@ -49,8 +56,8 @@ fn write(folder: &Path, files: &[(&str, &str)]) {
 
 /// A port on which nothing listens.
 fn nowhere() -> String {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    format!("http://{}", socket.local_addr().expect("it has an address"))
+    let [address] = free_addresses();
+    format!("http://{address}")
 }
 
 #[test]
@@ -484,4 +491,78 @@ async fn the_token_of_a_gateway_in_this_folder_is_found() {
         "{}",
         said(&output)
     );
+}
+
+/// Commands of which the second word is a command too.
+const GROUPS: [&str; 8] = [
+    "config",
+    "schema",
+    "plugin",
+    "partner",
+    "key",
+    "route",
+    "quarantine",
+    "spool",
+];
+
+/// Every `headworks …` of the documentation is a command, and its options are options of it.
+#[test]
+fn commands_and_options_of_the_documentation_exist() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let mut helps: BTreeMap<Vec<String>, String> = BTreeMap::new();
+    let mut unknown = Vec::new();
+    for document in files("", "md") {
+        for line in commands(&read(&document)) {
+            let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+            let depth = if words.first().is_some_and(|word| GROUPS.contains(word)) {
+                2
+            } else {
+                1
+            };
+            let path: Vec<String> = words
+                .iter()
+                .take(depth)
+                .take_while(|word| is_word(word))
+                .map(|&word| word.to_owned())
+                .collect();
+            let help = helps.entry(path.clone()).or_insert_with(|| {
+                let arguments: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
+                let output = headworks(folder.path(), &arguments);
+                assert_eq!(status(&output), 0, "{}: {line}", document.display());
+                printed(&output)
+            });
+            for word in words.iter().filter(|word| word.starts_with("--")) {
+                let option = word.split('=').next().unwrap_or(word);
+                if !help.split([' ', '\n', ',']).any(|known| known == option) {
+                    unknown.push(format!("{}: {line}: {word}\n", document.display()));
+                }
+            }
+        }
+    }
+    assert!(
+        helps.len() > 30,
+        "the documentation shows commands: {}",
+        helps.len()
+    );
+    assert!(unknown.is_empty(), "these are no options:\n{}", unknown.concat());
+}
+
+fn is_word(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_lowercase())
+}
+
+/// What begins with `headworks ` in code spans and in fenced blocks.
+fn commands(markdown: &str) -> Vec<String> {
+    let spans = prose(markdown).flat_map(code_spans);
+    let mut fenced = false;
+    let blocks = markdown.lines().filter(move |line| {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        fenced && !fence
+    });
+    spans
+        .chain(blocks.map(|line| line.trim().trim_start_matches("$ ")))
+        .filter(|text| text.starts_with("headworks "))
+        .map(str::to_owned)
+        .collect()
 }

@@ -125,6 +125,7 @@ async fn a_full_disk_refuses_goes_on_draining_and_recovers() {
         configuration,
         kafka: Some(broker.bootstrap().to_owned()),
         wrapper,
+        ..Options::default()
     })
     .await;
     let to = json!([{"destination": "events", "topic": "full", "key": "/number"}]);

@@ -12,7 +12,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::gateway::{Gateway, Options, eventually, repository};
+use crate::harness::{
+    gateway::{Gateway, Options, eventually},
+    page_view,
+};
 
 const TYPE: &str = "app.page_view";
 const PLUGIN: &str = "/v1/plugins/views";
@@ -28,15 +31,7 @@ async fn gateway(configuration: &str) -> Gateway {
     gateway
         .put(&format!("/v1/schemas/{TYPE}/1"), json!({"type": "object"}))
         .await;
-    let project = repository().join("plugins/page-view");
-    let built = gateway.cli(&["plugin", "build", project.to_str().expect("the path is text")]);
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
-    let one =
-        std::fs::read(repository().join("plugins/target/page-view.wasm")).expect("the component is there");
+    let one = page_view::component();
     let two = crate::plugins::hostile_component().to_vec();
     assert_eq!(gateway.push_plugin("views", one).await, 1);
     assert_eq!(gateway.push_plugin("views", two).await, 2);

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::harness::gateway::{Gateway, repository};
+use crate::harness::{gateway::Gateway, page_view};
 
 const TYPE: &str = "app.page_view";
 
@@ -22,15 +22,7 @@ async fn activations_rollbacks_and_schemas_fail_no_request() {
     gateway
         .put(&format!("/v1/schemas/{TYPE}/1"), json!({"type": "object"}))
         .await;
-    let project = repository().join("plugins/page-view");
-    let built = gateway.cli(&["plugin", "build", project.to_str().expect("the path is text")]);
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
-    let one =
-        std::fs::read(repository().join("plugins/target/page-view.wasm")).expect("the component is there");
+    let one = page_view::component();
     // A custom section more: other bytes, another version, the same code.
     let mut two = one.clone();
     two.extend_from_slice(&[0, 5, 1, b'x', 1, 2, 3]);

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     gateway::{Gateway, Options, eventually},
+    long,
     s3::{Kind, S3},
 };
 
@@ -24,8 +25,13 @@ const NODES: usize = 3;
 /// A change made on one node is in force on the others in this time.
 const PROPAGATION: Duration = Duration::from_secs(2);
 
-fn is_long() -> bool {
-    std::env::var_os("HEADWORKS_TEST_LONG").is_some()
+/// MinIO is built for the long tests alone.
+fn kinds() -> &'static [Kind] {
+    if long() {
+        &[Kind::Moto, Kind::Minio]
+    } else {
+        &[Kind::Moto]
+    }
 }
 
 async fn node(store: &str) -> Gateway {
@@ -50,14 +56,8 @@ async fn nodes_share_a_folder() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_share_a_bucket() {
-    let s3 = S3::start(Kind::Moto).await;
-    nodes_see_each_other(&s3.store("one/two")).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_share_a_bucket_of_minio() {
-    if is_long() {
-        let s3 = S3::start(Kind::Minio).await;
+    for kind in kinds() {
+        let s3 = S3::start(*kind).await;
         nodes_see_each_other(&s3.store("one/two")).await;
     }
 }
@@ -109,20 +109,14 @@ async fn nodes_see_each_other(store: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_never_fork_the_log_of_a_folder() {
     let (_folder, store) = folder();
-    writers_never_fork(&store, if is_long() { 2000 } else { 400 }).await;
+    writers_never_fork(&store, if long() { 2000 } else { 400 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_never_fork_the_log_of_a_bucket() {
-    let s3 = S3::start(Kind::Moto).await;
-    writers_never_fork(&s3.store("log"), if is_long() { 2000 } else { 200 }).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writers_never_fork_the_log_of_a_bucket_of_minio() {
-    if is_long() {
-        let s3 = S3::start(Kind::Minio).await;
-        writers_never_fork(&s3.store("log"), 2000).await;
+    for kind in kinds() {
+        let s3 = S3::start(*kind).await;
+        writers_never_fork(&s3.store("log"), if long() { 2000 } else { 200 }).await;
     }
 }
 
@@ -312,26 +306,22 @@ async fn metrics(gateway: &Gateway) -> String {
         .expect("metrics are text")
 }
 
-/// Entries of a log that is old.
-const OLD_ENTRIES: u64 = 100_000;
 /// For a release build it is 1 s; a debug build reads JSON many times slower.
 const START: Duration = Duration::from_secs(if cfg!(debug_assertions) { 6 } else { 1 });
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_keeps_the_start_short() {
-    if !is_long() {
-        return;
-    }
+    let entries = if long() { 100_000 } else { 5000 };
     let (folder, _) = folder();
-    write_old_log(folder.path());
+    write_old_log(folder.path(), entries);
     let url = format!("file:{}", folder.path().display());
     let store = headworks::store::Store::open(&url).expect("the store opens");
     let first = Instant::now();
     let registry = headworks::registry::Registry::open(store.clone())
         .await
         .expect("the log is read");
-    assert_eq!(registry.state().sequence, OLD_ENTRIES);
-    println!("{OLD_ENTRIES} entries without a snapshot: {:?}", first.elapsed());
+    assert_eq!(registry.state().sequence, entries);
+    println!("{entries} entries without a snapshot: {:?}", first.elapsed());
     eventually("a snapshot is written", async || {
         let snapshots = store
             .list("registry/snapshots", None)
@@ -346,16 +336,16 @@ async fn a_snapshot_keeps_the_start_short() {
         .await
         .expect("the log is read");
     let took = again.elapsed();
-    assert_eq!(registry.state().sequence, OLD_ENTRIES);
-    println!("{OLD_ENTRIES} entries with a snapshot: {took:?}");
+    assert_eq!(registry.state().sequence, entries);
+    println!("{entries} entries with a snapshot: {took:?}");
     assert!(took < START, "{took:?}");
 }
 
-/// As the registry writes it: a thousand partners, each changed a hundred times.
-fn write_old_log(folder: &std::path::Path) {
+/// As the registry writes it: a thousand partners, changed again and again.
+fn write_old_log(folder: &std::path::Path, entries: u64) {
     let log = folder.join("registry/log");
     std::fs::create_dir_all(&log).expect("the folder is made");
-    for sequence in 1..=OLD_ENTRIES {
+    for sequence in 1..=entries {
         let name = format!("p{}", sequence % 1000);
         let entry = json!({
             "sequence": sequence, "at": "2026-01-02T03:04:05Z", "by": "test", "change": "put_partner",

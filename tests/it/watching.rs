@@ -75,6 +75,7 @@ async fn tail_shows_what_passes_and_hides_what_is_masked() {
     // Each begins to watch when it has connected: events go on until all have seen one.
     let mut number = 0;
     let mut first = Vec::new();
+    let (mut of_pro, mut broken_ones) = (Vec::new(), Vec::new());
     let mut last_line = String::new();
     eventually("all have seen something", async || {
         number += 1;
@@ -103,16 +104,16 @@ async fn tail_shows_what_passes_and_hides_what_is_masked() {
             .expect(202);
         first.extend(all.lines.try_iter());
         last_line.extend(people.lines.try_iter().map(|line| line + "\n"));
-        let pro = pro.lines.try_recv().ok();
-        let refused = refused.lines.try_recv().ok();
-        (first.len() > 20 && !last_line.is_empty() && (pro.is_some() || number > 20) && refused.is_some())
+        of_pro.extend(pro.lines.try_iter());
+        broken_ones.extend(refused.lines.try_iter());
+        (first.len() > 20 && !last_line.is_empty() && !of_pro.is_empty() && !broken_ones.is_empty())
             .then_some(())
     })
     .await;
-    let events: Vec<Value> = first
-        .iter()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect();
+    let parse = |line: &String| -> Value {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    };
+    let events: Vec<Value> = first.iter().map(parse).collect();
     let shop = events
         .iter()
         .find(|event| event["partner"] == "shop")
@@ -152,6 +153,11 @@ async fn tail_shows_what_passes_and_hides_what_is_masked() {
         "{last_line}"
     );
     assert!(!last_line.contains("web user.signup"), "{last_line}");
+    assert_eq!(of_pro.len(), 1, "--limit 1 ends it: {of_pro:?}");
+    assert_eq!(parse(&of_pro[0])["data"]["plan"], "pro", "{of_pro:?}");
+    for line in &broken_ones {
+        assert_eq!(parse(line)["code"], "schema-violation", "{line}");
+    }
     assert!(
         guessing.lines.try_recv().is_err(),
         "what is hidden cannot be asked for"

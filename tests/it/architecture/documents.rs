@@ -73,6 +73,49 @@ fn documents_name_only_paths_that_exist() {
 }
 
 #[test]
+fn tests_that_documents_name_are_there() {
+    let mut missing = Vec::new();
+    for document in files("docs", "md") {
+        for span in prose(&read(&document)).flat_map(code_spans) {
+            let Some((file, test)) = span.split_once(".rs::") else {
+                continue;
+            };
+            if !read(format!("{file}.rs")).contains(&format!("fn {test}(")) {
+                missing.push(format!("{}: {span}\n", document.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "these are not there:\n{}", missing.concat());
+}
+
+/// What docs/reliability.md gives to `cargo test` finds a test.
+#[test]
+fn filters_of_the_promises_find_tests() {
+    let text = read("docs/reliability.md");
+    let parts = text.split("\n## ").filter(|part| part.contains("| promise |"));
+    let mut found = 0;
+    for row in parts.flat_map(|part| table(part, "promise")) {
+        for filter in code_spans(&row[1]).into_iter().flat_map(str::split_whitespace) {
+            let Some((module, name)) = filter.rsplit_once("::") else {
+                continue;
+            };
+            let file = if module.contains("::") {
+                format!("src/{}.rs", module.replace("::", "/"))
+            } else {
+                format!("tests/it/{module}.rs")
+            };
+            let source = read(&file);
+            assert!(
+                source.contains(&format!("fn {name}")) || source.contains(&format!("mod {name};")),
+                "{file} has no test {filter}"
+            );
+            found += 1;
+        }
+    }
+    assert!(found > 20, "{found} filters");
+}
+
+#[test]
 fn decisions_are_numbered_once_and_listed() {
     let index = read("docs/decisions/README.md");
     let mut numbers: BTreeMap<String, String> = BTreeMap::new();

@@ -10,16 +10,15 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::gateway::{Gateway, Options};
-
-fn free_address() -> SocketAddr {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    socket.local_addr().expect("the socket has an address")
-}
+use crate::harness::{
+    gateway::{Gateway, Options},
+    ports::free_addresses,
+};
 
 async fn with_lines(configuration: &str, partner: Value) -> (Gateway, SocketAddr) {
-    let address = free_address();
+    let [data, admin, address] = free_addresses();
     let mut gateway = Gateway::start_with(Options {
+        addresses: Some([data, admin]),
         configuration: format!("{configuration}[server.lines]\nlisten = \"{address}\"\n"),
         ..Options::default()
     })

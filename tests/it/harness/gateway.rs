@@ -11,6 +11,8 @@ use std::{
 
 use serde_json::Value;
 
+use super::ports::free_addresses;
+
 /// How long a state may take to come about; far above what it takes, for a slow machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -114,14 +116,6 @@ fn hand_over(command: &mut Command, sockets: &[std::net::TcpListener; 2]) {
     }
 }
 
-/// For the events and for the admin API. Both are held until both are known, so that they differ.
-fn free_addresses() -> (SocketAddr, SocketAddr) {
-    let bind = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let sockets = (bind(), bind());
-    let address = |socket: &std::net::TcpListener| socket.local_addr().expect("the socket has an address");
-    (address(&sockets.0), address(&sockets.1))
-}
-
 /// What a gateway is started with.
 #[derive(Default)]
 pub struct Options {
@@ -131,6 +125,8 @@ pub struct Options {
     pub kafka: Option<String>,
     /// A command that runs the program that stands behind it, such as strace.
     pub wrapper: Vec<String>,
+    /// Of the events and of the admin API, where a test chooses them together with others.
+    pub addresses: Option<[SocketAddr; 2]>,
 }
 
 impl Options {
@@ -159,13 +155,13 @@ impl Gateway {
 
     /// No configuration file but for the ports: data in `./data`, one `file` destination in it.
     pub async fn start_on_defaults() -> Gateway {
-        let (data, admin) = free_addresses();
+        let [data, admin] = free_addresses();
         let text = format!("[server]\nlisten = \"{data}\"\nadmin_listen = \"{admin}\"\n");
         Gateway::start_configured(data, admin, |_| text).await
     }
 
     pub async fn start_with(mut options: Options) -> Gateway {
-        let (data, admin) = free_addresses();
+        let [data, admin] = options.addresses.unwrap_or_else(free_addresses);
         let wrapper = std::mem::take(&mut options.wrapper);
         let mut gateway = Gateway::configured(data, admin, |folder| options.text(folder, data, admin));
         gateway.wrapper = wrapper;

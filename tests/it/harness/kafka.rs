@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -20,6 +19,8 @@ use rdkafka::{
     message::Headers,
 };
 use tempfile::TempDir;
+
+use super::ports::free_addresses;
 
 /// How long a state may take to come about; far above what it takes, for a slow machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -71,7 +72,7 @@ impl Broker {
     fn start_node(node: u32, first: Option<&Broker>, secure: bool) -> Broker {
         let home = kafka_home();
         let directory = TempDir::new().expect("a temporary folder");
-        let [port, own_controller_port, secure_port] = free_ports();
+        let [port, own_controller_port, secure_port] = free_addresses::<3>().map(|address| address.port());
         let controller_port = first.map_or(own_controller_port, |first| first.controller_port);
         let roles = match first {
             None => format!(
@@ -460,12 +461,6 @@ fn security(directory: &Path) -> String {
          allow.everyone.if.no.acl.found=true\n",
         keystore.display()
     )
-}
-
-fn free_ports() -> [u16; 3] {
-    // All are held until all are known, so that they differ.
-    let sockets = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
-    sockets.map(|socket| socket.local_addr().expect("the socket has an address").port())
 }
 
 /// Starts a process that dies with this one. The kernel ties it to the thread that starts it, so that must be one

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io::Write as _,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -20,6 +20,8 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use headworks::config::{DestinationKind, DestinationSettings, KinesisSettings, Secret};
 use serde_json::{Value, json};
+
+use super::ports::free_addresses;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -245,11 +247,6 @@ pub fn home() -> PathBuf {
     home.canonicalize().expect("it is there")
 }
 
-fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    socket.local_addr().expect("an address").port()
-}
-
 pub async fn emulator() -> &'static Emulator {
     static SHARED: tokio::sync::OnceCell<Emulator> = tokio::sync::OnceCell::const_new();
     SHARED.get_or_init(Emulator::start).await
@@ -258,7 +255,7 @@ pub async fn emulator() -> &'static Emulator {
 impl Emulator {
     async fn start() -> Emulator {
         let folder = tempfile::tempdir().expect("a folder");
-        let (plain, tls) = (free_port(), free_port());
+        let [address, tls] = free_addresses();
         let log = std::fs::File::create(folder.path().join("log")).expect("a log");
         // It reads files of its own from the working directory.
         let package = home().join("node_modules/kinesis-local");
@@ -266,14 +263,13 @@ impl Emulator {
         command
             .arg("main.js")
             .current_dir(package)
-            .env("KINESIS_MOCK_PLAIN_PORT", plain.to_string())
-            .env("KINESIS_MOCK_TLS_PORT", tls.to_string())
+            .env("KINESIS_MOCK_PLAIN_PORT", address.port().to_string())
+            .env("KINESIS_MOCK_TLS_PORT", tls.port().to_string())
             .env("LOG_LEVEL", "WARN")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
         let child = super::kafka::spawn_for_life(command);
-        let address: SocketAddr = ([127, 0, 0, 1], plain).into();
         let config = aws_sdk_kinesis::Config::builder()
             .behavior_version_latest()
             .region(aws_sdk_kinesis::config::Region::new("us-east-1"))

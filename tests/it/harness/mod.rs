@@ -5,6 +5,8 @@ pub mod console;
 pub mod gateway;
 pub mod kafka;
 pub mod kinesis;
+pub mod page_view;
+pub mod ports;
 pub mod s3;
 
 /// Whether tests should run at the figures of the promises rather than at a size for every day.

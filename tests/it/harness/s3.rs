@@ -1,7 +1,6 @@
 //! Real S3 servers on loopback ports: moto, and MinIO where it was built.
 
 use std::{
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Mutex,
@@ -9,6 +8,8 @@ use std::{
 };
 
 use tempfile::TempDir;
+
+use super::ports::free_addresses;
 
 /// How long a server may take to answer; far above what it takes, for a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,12 +36,9 @@ fn root() -> PathBuf {
 impl S3 {
     /// Starts a server and waits until it has the bucket.
     pub async fn start(kind: Kind) -> S3 {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|socket| socket.local_addr())
-            .expect("a port is free")
-            .port();
+        let [address] = free_addresses();
         let server = S3 {
-            port,
+            port: address.port(),
             kind,
             directory: TempDir::new().expect("a temporary folder"),
             child: Mutex::new(None),

@@ -1,0 +1,184 @@
+//! A gateway as a process of its own, its admin API, and what the kernel says of it: what the benchmarks that start one
+//! share.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::ports::free_addresses;
+
+/// How long a start may take; far above what it takes, for a slow machine.
+const READY_MAX: Duration = Duration::from_secs(120);
+
+/// The build that cargo has just made.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_headworks");
+
+/// User and system time so far of a process: its id, or `self`.
+pub fn cpu_time(process: impl std::fmt::Display) -> Duration {
+    let path = format!("/proc/{process}/stat");
+    let stat = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let (_, fields) = stat
+        .rsplit_once(')')
+        .expect("a process has a name in parentheses");
+    // utime and stime, fields 14 and 15 of the whole line.
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u64>().expect("a number of ticks"))
+        .sum();
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// A child that is killed with its owner.
+pub struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Process {
+    pub fn new(child: Child) -> Process {
+        Process(child)
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub fn cpu_time(&self) -> Duration {
+        cpu_time(self.id())
+    }
+
+    /// A number of the kernel's `status`; one of memory is in KiB.
+    pub fn status(&self, name: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.id());
+        let status = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+            .unwrap_or_else(|| panic!("{path} has no number {name}"))
+    }
+
+    pub fn resident_mib(&self) -> u64 {
+        self.status("VmRSS") / 1024
+    }
+}
+
+pub struct Gateway {
+    pub process: Process,
+    pub data: SocketAddr,
+    pub admin: SocketAddr,
+    pub client: reqwest::Client,
+    folder: PathBuf,
+}
+
+impl Gateway {
+    /// Starts `program` on free ports with its data in `folder`; `configuration` is what stands in its file after that.
+    pub fn spawn(program: &Path, folder: &Path, configuration: &str) -> Gateway {
+        let [data, admin] = free_addresses();
+        let file = folder.join("headworks.toml");
+        let text = format!(
+            "data_dir = {:?}\n[server]\nlisten = \"{data}\"\nadmin_listen = \"{admin}\"\n{configuration}",
+            folder.join("data"),
+        );
+        std::fs::write(&file, text).expect("the configuration can be written");
+        let log = std::fs::File::create(folder.join("log")).expect("the log can be written");
+        let child = Command::new(program)
+            .args(["serve", "--config"])
+            .arg(&file)
+            .stderr(Stdio::from(log))
+            .spawn()
+            .expect("the gateway starts");
+        Gateway {
+            process: Process::new(child),
+            data,
+            admin,
+            client: reqwest::Client::new(),
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&self) {
+        let (url, begun) = (format!("http://{}/readyz", self.admin), Instant::now());
+        while !self
+            .client
+            .get(&url)
+            .send()
+            .await
+            .is_ok_and(|answer| answer.status().is_success())
+        {
+            let log = || std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            assert!(
+                begun.elapsed() < READY_MAX,
+                "the gateway is not ready:\n{}",
+                log()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Of the first admin.
+    pub fn token(&self) -> String {
+        let token = std::fs::read_to_string(self.folder.join("data/admin-token"));
+        token.expect("the first start writes a token").trim().to_owned()
+    }
+
+    /// Sends to the admin API; gives the answer's text, or the status and text of one that is no success.
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<String, String> {
+        let sent = request.bearer_auth(self.token()).send().await;
+        let answer = sent.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(|error| error.to_string())?;
+        if status.is_success() {
+            Ok(text)
+        } else {
+            Err(format!("{status}: {text}"))
+        }
+    }
+
+    /// A call of the admin API; an answer without a body gives null.
+    pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, String> {
+        let method = method.parse().expect("a method");
+        let mut request = self
+            .client
+            .request(method, format!("http://{}{path}", self.admin));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let text = self.send(request).await?;
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    pub async fn put(&self, path: &str, body: Value) {
+        self.call("PUT", path, Some(body))
+            .await
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
+    /// A partner of this name; gives its key.
+    pub async fn partner(&self, name: &str) -> String {
+        self.put(&format!("/v1/partners/{name}"), json!({})).await;
+        let path = format!("/v1/partners/{name}/keys");
+        let made = self.call("POST", &path, Some(json!({"kind": "secret"}))).await;
+        made.expect("a key can be made")["key"]
+            .as_str()
+            .expect("the key is shown once")
+            .to_owned()
+    }
+
+    pub async fn metrics(&self) -> String {
+        let request = self.client.get(format!("http://{}/metrics", self.admin));
+        self.send(request).await.expect("the gateway gives its metrics")
+    }
+}
