@@ -2,14 +2,16 @@
 //! processor time and memory that the kernel holds.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::Path,
     process::{Command, ExitCode, ExitStatus, Stdio},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use rustix::process::{Resource, Rlimit, setrlimit};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The second argument of the process whose limits are set. Before that it is the processor time, in seconds.
@@ -47,8 +49,8 @@ impl Ended {
     }
 }
 
-/// In the child: does `work` within the bounds, or within less processor time where the parent gave it less. To be called by `main` before anything else where the first argument is
-/// `argument`.
+/// In the child: does `work` within the bounds, or within less processor time where the parent gave it less. To be called
+/// by `main` before anything else where the first argument is `argument`.
 pub fn confine(argument: &str, bounds: &Bounds, work: impl FnOnce() -> ExitCode) -> ExitCode {
     let second = std::env::args().nth(2);
     if second.as_deref() == Some(LIMITED) {
@@ -70,6 +72,45 @@ pub fn confine(argument: &str, bounds: &Bounds, work: impl FnOnce() -> ExitCode)
     fail(&match started_anew {
         Ok(error) | Err(error) => error,
     })
+}
+
+/// In the child: reads work as JSON from standard input and writes each of its answers as a line of JSON. What is done
+/// stands even where the next takes all that is left. What descends with its input has a stack of `stack_bytes`.
+pub fn answer_each<W, A, I>(stack_bytes: usize, answer: impl FnOnce(W) -> I + Send + 'static) -> ExitCode
+where
+    W: DeserializeOwned,
+    A: Serialize,
+    I: Iterator<Item = A>,
+{
+    let work = move || -> io::Result<()> {
+        let mut text = Vec::new();
+        io::stdin().lock().read_to_end(&mut text)?;
+        let work = serde_json::from_slice(&text)?;
+        drop(text);
+        for answer in answer(work) {
+            let mut line = serde_json::to_vec(&answer)?;
+            line.push(b'\n');
+            let mut output = io::stdout().lock();
+            output.write_all(&line)?;
+            output.flush()?;
+        }
+        Ok(())
+    };
+    let thread = thread::Builder::new().stack_size(stack_bytes).spawn(work);
+    match thread.map(JoinHandle::join) {
+        Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
+        // It panicked, and has said so.
+        Ok(Err(_)) => ExitCode::FAILURE,
+        Ok(Ok(Err(error))) | Err(error) => fail(&error),
+    }
+}
+
+/// In the parent: the answers of [`answer_each`] in what the child wrote, up to the first that is not whole.
+pub fn answers<A: DeserializeOwned>(output: &[u8]) -> Vec<A> {
+    output
+        .split(|byte| *byte == b'\n')
+        .map_while(|line| serde_json::from_slice(line).ok())
+        .collect()
 }
 
 /// In the child: says what is wrong.

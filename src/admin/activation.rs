@@ -18,7 +18,7 @@ use crate::{
     event::{PluginName, RouteName},
     json::Document,
     problem::{Code, Fault, Problem, ProblemBody},
-    registry::model::{Change, Plugin, PluginVersion, State},
+    registry::model::{Change, Plugin, PluginVersion, Route, State, Versioned},
     transform,
     validate::Compiled,
 };
@@ -103,11 +103,8 @@ pub async fn activate(
         let committed = admin
             .registry
             .commit(&caller.name, move |state| {
-                let known = state
-                    .plugins
-                    .get(&plugin)
-                    .ok_or_else(|| not_found("plugin", plugin.as_str()))?;
-                precondition.check(Some(known.sequence))?;
+                let known =
+                    precondition.check_known(state.plugins.get(&plugin), "plugin", plugin.as_str())?;
                 if routes_of(state, &plugin) != tried {
                     return Ok((None, Tried::Outdated));
                 }
@@ -132,13 +129,20 @@ pub(super) enum Tried {
     Outdated,
 }
 
+/// The routes that use the plugin.
+pub(super) fn routes_with<'s>(
+    state: &'s State,
+    plugin: &'s PluginName,
+) -> impl Iterator<Item = (&'s RouteName, &'s Versioned<Route>)> {
+    let routes = state.routes.iter().map(|(name, route)| (name, &**route));
+    routes.filter(move |(_, route)| route.value.plugin.as_ref() == Some(plugin))
+}
+
 /// The routes that use the plugin, each with the entry that last changed it.
 fn routes_of(state: &State, plugin: &PluginName) -> Vec<(RouteName, u64)> {
-    let uses = state
-        .routes
-        .iter()
-        .filter(|(_, route)| route.value.plugin.as_ref() == Some(plugin));
-    uses.map(|(name, route)| (name.clone(), route.sequence)).collect()
+    routes_with(state, plugin)
+        .map(|(name, route)| (name.clone(), route.sequence))
+        .collect()
 }
 
 async fn try_routes(
@@ -147,15 +151,11 @@ async fn try_routes(
     plugin: &PluginName,
     version: &PluginVersion,
 ) -> Result<(), Problem> {
-    for (route, _) in routes_of(state, plugin) {
-        let config = state
-            .routes
-            .get(&route)
-            .and_then(|route| route.value.config.clone());
-        try_configuration(admin, plugin, version, config)
+    for (name, route) in routes_with(state, plugin) {
+        try_configuration(admin, plugin, version, route.value.config.clone())
             .await
             .map_err(|mut problem| {
-                problem.detail = format!("route {route}: {}", problem.detail);
+                problem.detail = format!("route {name}: {}", problem.detail);
                 problem
             })?;
     }
@@ -305,24 +305,13 @@ pub async fn end_shadow(
     Names(name): Names<String>,
     precondition: Precondition,
 ) -> Answer {
-    let name: PluginName = known("plugin", &name)?;
-    let plugin = name.clone();
-    admin
-        .registry
-        .commit(&caller.name, move |state| {
-            let known = state
-                .plugins
-                .get(&plugin)
-                .ok_or_else(|| not_found("plugin", plugin.as_str()))?;
-            precondition.check(Some(known.sequence))?;
-            let change = known.value.shadow.map(|_| Change::ShadowPlugin {
-                plugin: plugin.clone(),
-                version: None,
-            });
-            Ok((change, ()))
-        })
-        .await?;
-    answer(&admin, &name)
+    change(&admin, &caller.name, &name, precondition, |name, plugin| {
+        Ok(plugin.shadow.map(|_| Change::ShadowPlugin {
+            plugin: name.clone(),
+            version: None,
+        }))
+    })
+    .await
 }
 
 /// Go back to the version that was active before.
@@ -338,30 +327,37 @@ pub async fn roll_back(
     Names(name): Names<String>,
     precondition: Precondition,
 ) -> Answer {
-    let name: PluginName = known("plugin", &name)?;
+    change(&admin, &caller.name, &name, precondition, |name, plugin| {
+        if plugin.previous.is_none() && plugin.shadow.is_none() {
+            return Err(Problem::new(
+                Code::Conflict,
+                "there is no version before to go back to; activate one by its number",
+            ));
+        }
+        Ok(Some(Change::RollBackPlugin {
+            plugin: name.clone(),
+            cause: None,
+        }))
+    })
+    .await
+}
+
+/// Writes what `decide` makes of the plugin as it is then, and answers with the plugin.
+async fn change(
+    admin: &AdminState,
+    by: &str,
+    name: &str,
+    precondition: Precondition,
+    decide: impl Fn(&PluginName, &Plugin) -> Result<Option<Change>, Problem> + Send + 'static,
+) -> Answer {
+    let name: PluginName = known("plugin", name)?;
     let plugin = name.clone();
     admin
         .registry
-        .commit(&caller.name, move |state| {
-            let known = state
-                .plugins
-                .get(&plugin)
-                .ok_or_else(|| not_found("plugin", plugin.as_str()))?;
-            precondition.check(Some(known.sequence))?;
-            if known.value.previous.is_none() && known.value.shadow.is_none() {
-                return Err(Problem::new(
-                    Code::Conflict,
-                    "there is no version before to go back to; activate one by its number",
-                ));
-            }
-            Ok((
-                Some(Change::RollBackPlugin {
-                    plugin: plugin.clone(),
-                    cause: None,
-                }),
-                (),
-            ))
+        .commit(by, move |state| {
+            let known = precondition.check_known(state.plugins.get(&plugin), "plugin", plugin.as_str())?;
+            decide(&plugin, &known.value).map(|change| (change, ()))
         })
         .await?;
-    answer(&admin, &name)
+    answer(admin, &name)
 }

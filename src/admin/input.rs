@@ -5,7 +5,10 @@ use std::{cell::RefCell, fmt::Display, ops::RangeInclusive, str::FromStr};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::problem::{Code, Fault, Problem};
+use crate::{
+    json::pointer_escaped,
+    problem::{Code, Fault, Problem},
+};
 
 /// Faults listed in one answer.
 const FAULTS_LISTED: usize = 100;
@@ -61,14 +64,10 @@ impl<'a> Members<'a> {
     pub fn get(&self, name: &str) -> Input<'a> {
         Input {
             value: self.object.get(name).filter(|value| !value.is_null()),
-            pointer: format!("{}/{}", self.pointer, escaped(name)),
+            pointer: format!("{}/{}", self.pointer, pointer_escaped(name)),
             faults: self.faults,
         }
     }
-}
-
-fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -125,7 +124,7 @@ impl<'a> Input<'a> {
             return self.expected("an object", value);
         };
         for unknown in object.keys().filter(|name| !names.contains(&name.as_str())) {
-            let pointer = format!("{}/{}", self.pointer, escaped(unknown));
+            let pointer = format!("{}/{}", self.pointer, pointer_escaped(unknown));
             self.faults.add(pointer, unknown_name("member", unknown, names));
         }
         Some(Members {

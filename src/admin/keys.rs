@@ -172,8 +172,7 @@ pub async fn revoke(
         .registry
         .commit(&caller.name, move |state| {
             let key = state.keys.get(&id).filter(|key| key.value.partner == partner);
-            let key = key.ok_or_else(|| not_found("key", &id))?;
-            precondition.check(Some(key.sequence))?;
+            precondition.check_known(key, "key", &id)?;
             let change = Change::RevokeKey {
                 partner: partner.clone(),
                 id: id.clone(),

@@ -161,9 +161,10 @@ pub struct AdminState {
 impl AdminState {
     /// What refers to what in this state.
     fn references(&self, state: &State) -> Arc<References> {
-        let (references, changed) = self.references.load().update(&state.schemas);
+        let known = self.references.load_full();
+        let (references, changed) = known.update(&state.schemas);
         if changed.is_empty() {
-            return self.references.load_full();
+            return known;
         }
         let references = Arc::new(references);
         self.references.store(Arc::clone(&references));

@@ -119,11 +119,7 @@ pub async fn delete(
     admin
         .registry
         .commit(&caller.name, move |state| {
-            let known = state
-                .partners
-                .get(&name)
-                .ok_or_else(|| not_found("partner", name.as_str()))?;
-            precondition.check(Some(known.sequence))?;
+            precondition.check_known(state.partners.get(&name), "partner", name.as_str())?;
             Ok((Some(Change::DeletePartner { name: name.clone() }), ()))
         })
         .await?;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     AdminState,
-    activation::version_of,
+    activation::{routes_with, version_of},
     answer::{Answer, json, not_found},
     body::{Names, known, parse, read},
     caller::{Caller, Publisher},
@@ -115,10 +115,7 @@ pub async fn test(
             plugin: name.clone(),
             version: version.clone(),
             active: plugin.value.active_version().cloned(),
-            routes: state
-                .routes
-                .iter()
-                .filter(|(_, route)| route.value.plugin.as_ref() == Some(&name))
+            routes: routes_with(&state, &name)
                 .map(|(route, known)| (route.clone(), known.value.config.clone()))
                 .collect(),
             config: members.get("config").value().cloned(),

@@ -5,6 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, HeaderName, header, request::Parts};
 
+use super::answer::not_found;
 use crate::{
     problem::{Code, Problem},
     registry::model::{Change, Versioned},
@@ -48,6 +49,18 @@ impl Precondition {
             return Err(Problem::new(Code::PreconditionFailed, "it exists already"));
         }
         Ok(())
+    }
+
+    /// The resource that a change is about: 404 where it is not there, 412 where it is not what the sender expects.
+    pub fn check_known<'s, V>(
+        &self,
+        known: Option<&'s Arc<Versioned<V>>>,
+        what: &str,
+        name: &str,
+    ) -> Result<&'s Arc<Versioned<V>>, Problem> {
+        let known = known.ok_or_else(|| not_found(what, name))?;
+        self.check(Some(known.sequence))?;
+        Ok(known)
     }
 }
 

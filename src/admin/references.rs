@@ -11,7 +11,7 @@ use super::{
     body::Names,
     caller::{Caller, Viewer},
     listing::Query,
-    schemas::find,
+    schemas::{find, source_of},
 };
 use crate::{
     event::EventType,
@@ -49,9 +49,7 @@ pub async fn get(
     Names((event_type, since)): Names<(String, String)>,
     query: Query,
 ) -> Answer {
-    query.allow(&["source"]);
-    let source = query.text("source");
-    query.finish()?;
+    let source = source_of(query)?;
     let state = admin.registry.state();
     let key = &find(&state, &event_type, &since, source)?.value.0;
     let bonds = Bonds {
@@ -72,15 +70,6 @@ impl From<SchemaKey> for SchemaName {
             event_type: key.event_type,
             since: key.since,
             source: key.source,
-        }
-    }
-}
-
-impl SchemaName {
-    pub fn label(&self) -> String {
-        match &self.source {
-            Some(source) => format!("{}@{} for {source}", self.event_type, self.since),
-            None => format!("{}@{}", self.event_type, self.since),
         }
     }
 }

@@ -153,9 +153,12 @@ impl Plan {
         })
     }
 
+    fn planned(&self) -> impl Iterator<Item = &Planned> {
+        self.registered.iter().chain(&self.dependents)
+    }
+
     fn pairs(&self) -> impl Iterator<Item = &Pair> {
-        let planned = self.registered.iter().chain(&self.dependents);
-        planned.flat_map(|planned| &planned.pairs)
+        self.planned().flat_map(|planned| &planned.pairs)
     }
 
     /// Compiles, compares and tries what was not found out yet; each in a process of its own, or bounded otherwise.
@@ -176,8 +179,8 @@ impl Plan {
     }
 
     async fn compile(&self, admin: &AdminState, findings: &mut Findings) -> Result<(), Problem> {
-        let planned = || self.registered.iter().chain(&self.dependents);
-        let missing: Vec<&Whole> = planned()
+        let missing: Vec<&Whole> = self
+            .planned()
             .filter(|planned| !planned.is_unchanged)
             .map(|planned| &planned.whole)
             .filter(|whole| !findings.checks.contains_key(&whole.digest))
@@ -207,8 +210,8 @@ impl Plan {
 
     /// Whether all that this plan asks was found out.
     pub fn is_answered(&self, findings: &Findings) -> bool {
-        let planned = self.registered.iter().chain(&self.dependents);
-        planned.filter(|planned| !planned.is_unchanged).all(|planned| {
+        let mut changed = self.planned().filter(|planned| !planned.is_unchanged);
+        changed.all(|planned| {
             findings
                 .checks
                 .get(&planned.whole.digest)

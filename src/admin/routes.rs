@@ -150,11 +150,7 @@ pub async fn delete(
     admin
         .registry
         .commit(&caller.name, move |state| {
-            let known = state
-                .routes
-                .get(&name)
-                .ok_or_else(|| not_found("route", name.as_str()))?;
-            precondition.check(Some(known.sequence))?;
+            precondition.check_known(state.routes.get(&name), "route", name.as_str())?;
             Ok((Some(Change::DeleteRoute { name: name.clone() }), ()))
         })
         .await?;

@@ -23,7 +23,7 @@ use super::{
     input::{Faults, Input},
     listing::{Listing, Page, Query, page_of},
     precondition::Precondition,
-    references::{SchemaName, referrers},
+    references::SchemaName,
     registration::{Decided, Proposal, Registration, Registrations, Undecided, decide},
     review::{Findings, Known, Plan},
 };
@@ -176,9 +176,7 @@ pub async fn get(
     Names((event_type, since)): Names<(String, String)>,
     query: Query,
 ) -> Answer {
-    query.allow(&["source"]);
-    let source = query.text("source");
-    query.finish()?;
+    let source = source_of(query)?;
     let state = admin.registry.state();
     let known = find(&state, &event_type, &since, source)?;
     let mut response: Response = known.value.1.text.as_bytes().to_vec().into_response();
@@ -189,6 +187,14 @@ pub async fn get(
     );
     headers.insert(header::ETAG, etag(known.sequence));
     Ok(response)
+}
+
+/// Where a query may say only for which source the schema is.
+pub(super) fn source_of(query: Query) -> Result<Option<String>, Problem> {
+    query.allow(&["source"]);
+    let source = query.text("source");
+    query.finish()?;
+    Ok(source)
 }
 
 pub(super) fn find<'s>(
@@ -242,9 +248,9 @@ pub async fn delete(
             let known = find(state, &event_type, &since, source.clone())?;
             precondition.check(Some(known.sequence))?;
             let key = known.value.0.clone();
-            let referrers = referrers(&looking, state, &key);
+            let referrers = looking.references(state).referrers(&key);
             if !force && !referrers.is_empty() {
-                let names: Vec<String> = referrers.iter().map(SchemaName::label).collect();
+                let names: Vec<String> = referrers.iter().map(SchemaKey::to_string).collect();
                 return Err(Problem::new(
                     Code::SchemaReferenced,
                     format!(

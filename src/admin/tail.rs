@@ -109,7 +109,8 @@ impl TailFilter {
         }
     }
 
-    fn matches(&self, event: &Passed, data: Option<&Value>) -> bool {
+    /// What can be told before the event is made ready to be shown.
+    fn matches(&self, event: &Passed) -> bool {
         let is =
             |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         is(&self.partner, event.partner.as_str())
@@ -117,22 +118,23 @@ impl TailFilter {
             && is(&self.status, event.status)
             && self.code.is_none_or(|code| Some(code) == event.code)
             && self.plugin.as_deref().is_none_or(|plugin| ran(event, plugin))
-            && self.r#where.as_ref().is_none_or(|(pointer, wanted)| {
-                // What is hidden cannot be found out by asking for it: `data` is masked.
-                let found = data.and_then(|data| data.pointer(pointer));
-                found.is_some_and(|found| match found {
-                    Value::String(text) => text == wanted,
-                    other => serde_json::from_str::<Value>(wanted).is_ok_and(|wanted| *other == wanted),
-                })
+    }
+
+    /// What is hidden cannot be found out by asking for it: `data` is masked.
+    fn finds(&self, data: Option<&Value>) -> bool {
+        self.r#where.as_ref().is_none_or(|(pointer, wanted)| {
+            let found = data.and_then(|data| data.pointer(pointer));
+            found.is_some_and(|found| match found {
+                Value::String(text) => text == wanted,
+                other => serde_json::from_str::<Value>(wanted).is_ok_and(|wanted| *other == wanted),
             })
+        })
     }
 }
 
 fn ran(event: &Passed, plugin: &str) -> bool {
-    let labels = event.records.iter().filter_map(|record| record.plugin.as_deref());
-    labels
-        .into_iter()
-        .any(|label| label == plugin || label.rsplit_once('@').is_some_and(|(name, _)| name == plugin))
+    let mut labels = event.records.iter().filter_map(|record| record.plugin.as_deref());
+    labels.any(|label| label == plugin || label.rsplit_once('@').is_some_and(|(name, _)| name == plugin))
 }
 
 /// Watch events and their records as they pass this node, as server-sent events.
@@ -178,8 +180,11 @@ async fn next(watcher: &mut Watcher, admin: &AdminState, filter: &TailFilter) ->
         match watcher.next().await {
             Next::Missed(events) => return Event::default().event("missed").data(events.to_string()),
             Next::Event(event) => {
+                if !filter.matches(&event) {
+                    continue;
+                }
                 let shown = shown(&event, &admin.registry.state());
-                if filter.matches(&event, shown.data.as_ref())
+                if filter.finds(shown.data.as_ref())
                     && let Ok(told) = Event::default().event("event").json_data(&shown)
                 {
                     return told;

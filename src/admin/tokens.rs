@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     AdminState,
-    answer::{Answer, no_content, not_found, resource},
+    answer::{Answer, no_content, resource},
     body::{Names, read_json},
     caller::{Admin, Caller},
     input::{Faults, Input},
@@ -130,8 +130,7 @@ pub async fn delete(
     admin
         .registry
         .commit(&caller.name, move |state| {
-            let token = state.tokens.get(&id).ok_or_else(|| not_found("token", &id))?;
-            precondition.check(Some(token.sequence))?;
+            precondition.check_known(state.tokens.get(&id), "token", &id)?;
             let mut without = state.clone();
             without.tokens.remove(&id);
             if state.has_admin(now()) && !without.has_admin(now()) {

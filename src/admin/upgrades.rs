@@ -18,7 +18,7 @@ use super::{
     precondition::{Precondition, Put},
     recent::mask_of,
     review::{Known, Whole},
-    schemas::find,
+    schemas::{find, source_of},
 };
 use crate::{
     event::AppVersion,
@@ -146,20 +146,12 @@ pub async fn delete(
                 .schemas
                 .get(&key.event_type)
                 .and_then(|of_type| of_type.upgrade(key));
-            let known = known.ok_or_else(|| not_found("upgrade to", &format!("{event_type}@{since}")))?;
-            precondition.check(Some(known.sequence))?;
+            let known = precondition.check_known(known, "upgrade to", &format!("{event_type}@{since}"))?;
             let key = known.value.0.clone();
             Ok((Some(Change::DeleteUpgrade { key }), ()))
         })
         .await?;
     no_content()
-}
-
-fn source_of(query: Query) -> Result<Option<String>, Problem> {
-    query.allow(&["source"]);
-    let source = query.text("source");
-    query.finish()?;
-    Ok(source)
 }
 
 /// The schema whose events are upgraded, and the one that they are upgraded to.

@@ -35,8 +35,8 @@ const OF_PLUGINS: [Code; 3] = [Code::PluginUnavailable, Code::PluginFailed, Code
 
 /// What one step of the registry may have made processable.
 struct Step {
-    /// The registry's sequence after it.
-    sequence: u64,
+    /// The registry's sequence after it; none where it is no step of the registry's.
+    sequence: Option<u64>,
     filters: Vec<Filter>,
 }
 
@@ -70,7 +70,9 @@ impl Drain {
                     replay(&pipeline, filter).await;
                 }
                 // Where it is lost, a few events are looked at once more.
-                if let Err(error) = std::fs::write(&mark, step.sequence.to_string()) {
+                if let Some(sequence) = step.sequence
+                    && let Err(error) = std::fs::write(&mark, sequence.to_string())
+                {
                     tracing::warn!(path = %mark.display(), %error, "how far the quarantine was replayed is not noted");
                 }
             }
@@ -100,7 +102,7 @@ impl Drain {
             codes.map(of_code).collect()
         };
         let step = Step {
-            sequence: after.sequence,
+            sequence: Some(after.sequence),
             filters,
         };
         // The task ends only with the gateway.
@@ -108,7 +110,7 @@ impl Drain {
     }
 
     /// Replays, after a while, what failed since then: requests that were under way have kept it by then.
-    pub fn replay_failed_since(&self, since: Option<Timestamp>, delay: Duration, sequence: u64) {
+    pub fn replay_failed_since(&self, since: Option<Timestamp>, delay: Duration) {
         let steps = self.steps.clone();
         let filter = Filter {
             from: since,
@@ -118,7 +120,7 @@ impl Drain {
             tokio::time::sleep(delay).await;
             // The task ends only with the gateway.
             let _ = steps.send(Step {
-                sequence,
+                sequence: None,
                 filters: vec![filter],
             });
         });

@@ -10,22 +10,17 @@ mod plugins;
 mod readiness;
 mod rollback;
 
-use std::{
-    collections::BTreeMap,
-    io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 use crate::{
     admin::AdminServer,
-    config::{self, ServerSettings, Settings},
+    config::{ServerSettings, Settings},
     deliver::{Destinations, RefusedHandler},
-    listener::{self, Lines, Listener, Proxies, Tls, TlsFiles},
+    listener::{self, Listener, Proxies, Tls, TlsFiles},
     pipeline::{Memory, Pipeline, Quotas, Tables, WebhookIds},
     quarantine::{Kept, Quarantine},
     recent::Recent,
@@ -74,9 +69,9 @@ pub struct Sockets {
 
 async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     let timeout = Duration::from_secs(settings.server.shutdown_timeout_s.into());
-    let mut data_settings = listener::Settings::new(settings.limits.clone(), timeout);
     let telemetry = Telemetry::new(settings.telemetry.label_sets);
-    data_settings.numbers = Arc::clone(telemetry.http());
+    let numbers = Arc::clone(telemetry.http());
+    let mut data_settings = listener::Settings::new(settings.limits.clone(), timeout, numbers);
     data_settings.tls = tls(&settings)?;
     data_settings.proxies = proxies(&settings.server);
     let line_listener = lines(&settings.server, &data_settings)?;
@@ -105,7 +100,7 @@ async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     tracing::info!(data = %data_listener.local_addr(), admin = %admin_address, "headworks is ready");
     let lines = line_listener.map(|lines| {
         tracing::info!(lines = %lines.local_addr(), "events are taken as lines too");
-        tokio::spawn(lines.serve(Arc::clone(&gateway.pipeline), stopped(data_stopping.clone())))
+        tokio::spawn(lines.serve_lines(Arc::clone(&gateway.pipeline), stopped(data_stopping.clone())))
     });
     let data = tokio::spawn(data_listener.serve(Arc::clone(&gateway.pipeline), stopped(data_stopping)));
     let admin = tokio::spawn(AdminServer::serve(
@@ -124,9 +119,9 @@ async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     let deadline = Instant::now() + timeout;
     // A receiver is gone only where its server has ended already.
     let _ = stop_data.send(true);
-    let _ = tokio::time::timeout(timeout, data).await;
+    let _ = tokio::time::timeout_at(deadline, data).await;
     if let Some(lines) = lines {
-        let _ = tokio::time::timeout(timeout, lines).await;
+        let _ = tokio::time::timeout_at(deadline, lines).await;
     }
     gateway.pipeline.stop();
     let _ = stop_admin.send(true);
@@ -139,7 +134,7 @@ async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     Ok(())
 }
 
-fn lines(server: &ServerSettings, data: &listener::Settings) -> Result<Option<Lines>, AppError> {
+fn lines(server: &ServerSettings, data: &listener::Settings) -> Result<Option<Listener>, AppError> {
     let Some(lines) = server.lines else {
         return Ok(None);
     };
@@ -147,17 +142,14 @@ fn lines(server: &ServerSettings, data: &listener::Settings) -> Result<Option<Li
         tls: data.tls.clone().filter(|_| lines.tls),
         ..data.clone()
     };
-    Lines::bind(lines.listen, settings)
+    Listener::bind(lines.listen, settings)
         .map(Some)
         .map_err(|error| failed(format_args!("server.lines.listen = {}", lines.listen))(error.to_string()))
 }
 
 fn proxies(server: &ServerSettings) -> Proxies {
-    let header = match server.proxies.header {
-        config::ForwardedHeader::XForwardedFor => listener::ForwardedHeader::XForwardedFor,
-        config::ForwardedHeader::Forwarded => listener::ForwardedHeader::Forwarded,
-    };
-    Proxies::new(&server.proxies.trusted, header, server.proxies.proxy_protocol)
+    let settings = &server.proxies;
+    Proxies::new(&settings.trusted, settings.header, settings.proxy_protocol)
 }
 
 async fn admin_socket(settings: &Settings, socket: Option<std::net::TcpListener>) -> io::Result<TcpListener> {

@@ -66,7 +66,7 @@ pub(super) fn start(
                 let activated = state.plugins.get(&plugin).and_then(|known| known.value.activated);
                 if roll_back(&registry, &plugin, cause, activated).await {
                     *done.lock().entry(plugin).or_default() += 1;
-                    drain.replay_failed_since(activated, LATE, registry.state().sequence);
+                    drain.replay_failed_since(activated, LATE);
                 }
             }
         }

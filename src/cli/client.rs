@@ -221,13 +221,7 @@ impl Client {
         if !answer.status().is_success() {
             let status = answer.status();
             let text = answer.text().await.map_err(|error| self.transport(&error))?;
-            return match serde_json::from_str::<Refusal>(&text) {
-                Ok(refusal) if !refusal.code.is_empty() => Err(Failure::Refused(Box::new(refusal))),
-                _ => Err(Failure::Answer {
-                    url: shown(&self.base),
-                    cause: format!("it answered {status} without a problem"),
-                }),
-            };
+            return Err(self.refused(status, &text));
         }
         Ok(Stream {
             answer,
@@ -353,12 +347,17 @@ impl Client {
                 url: place,
             });
         }
-        match serde_json::from_str::<Refusal>(&text) {
-            Ok(refusal) if !refusal.code.is_empty() => Err(Failure::Refused(Box::new(refusal))),
-            _ => Err(Failure::Answer {
+        Err(self.refused(status, &text))
+    }
+
+    /// What an answer that is no success says.
+    fn refused(&self, status: StatusCode, text: &str) -> Failure {
+        match serde_json::from_str::<Refusal>(text) {
+            Ok(refusal) if !refusal.code.is_empty() => Failure::Refused(Box::new(refusal)),
+            _ => Failure::Answer {
                 url: shown(&self.base),
                 cause: format!("it answered {status} without a problem"),
-            }),
+            },
         }
     }
 

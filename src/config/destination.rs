@@ -404,11 +404,7 @@ fn kinesis(
     let record_bytes = section.size("record_bytes", KINESIS_RECORD_BYTES, faults);
     if record_bytes.0 == 0 || record_bytes > KINESIS_RECORD_BYTES_MAX {
         let message = format!("must lie between 1 and {KINESIS_RECORD_BYTES_MAX}");
-        faults.push(ConfigError::new(
-            section.place_of("record_bytes").clone(),
-            section.path("record_bytes"),
-            message,
-        ));
+        section.fault("record_bytes", message, faults);
     }
     Some(DestinationKind::Kinesis(KinesisSettings {
         region: region?,
@@ -457,8 +453,7 @@ fn file(
         ("file_time_s", rotation.file_time_s == 0),
     ] {
         if is_zero {
-            let place = section.place_of(key).clone();
-            faults.push(ConfigError::new(place, section.path(key), "must be at least 1"));
+            section.fault(key, "must be at least 1", faults);
         }
     }
     Some(DestinationKind::File { path, rotation })

@@ -99,6 +99,7 @@ pub struct LineSettings {
     pub tls: bool,
 }
 
+/// Only one is read: what trusted proxies do not write, anybody may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForwardedHeader {
     #[default]

@@ -167,11 +167,8 @@ fn store(
 fn spool(mut section: Section<'_>, faults: &mut Faults) -> SpoolSettings {
     let max_bytes = section.size("max_bytes", SPOOL_BYTES, faults);
     if max_bytes < SPOOL_BYTES_MIN {
-        faults.push(ConfigError::new(
-            section.place_of("max_bytes").clone(),
-            section.path("max_bytes"),
-            format!("must be at least {SPOOL_BYTES_MIN}"),
-        ));
+        let message = format!("must be at least {SPOOL_BYTES_MIN}");
+        section.fault("max_bytes", message, faults);
     }
     section.finish(faults);
     SpoolSettings { max_bytes }
@@ -191,23 +188,13 @@ fn quarantine(mut section: Section<'_>, faults: &mut Faults) -> QuarantineSettin
 fn recent(mut section: Section<'_>, faults: &mut Faults) -> RecentSettings {
     let events = section.count("events", RECENT_EVENTS, faults);
     let max_bytes = section.size("max_bytes", RECENT_BYTES, faults);
-    let bounds = [
-        (
-            "events",
-            events > RECENT_EVENTS_MAX,
-            format!("must not be above {RECENT_EVENTS_MAX}"),
-        ),
-        (
-            "max_bytes",
-            max_bytes < RECENT_BYTES_MIN,
-            format!("must be at least {RECENT_BYTES_MIN}"),
-        ),
-    ];
-    for (key, is_broken, message) in bounds {
-        if is_broken {
-            let place = section.place_of(key).clone();
-            faults.push(ConfigError::new(place, section.path(key), message));
-        }
+    if events > RECENT_EVENTS_MAX {
+        let message = format!("must not be above {RECENT_EVENTS_MAX}");
+        section.fault("events", message, faults);
+    }
+    if max_bytes < RECENT_BYTES_MIN {
+        let message = format!("must be at least {RECENT_BYTES_MIN}");
+        section.fault("max_bytes", message, faults);
     }
     section.finish(faults);
     RecentSettings { events, max_bytes }
@@ -217,28 +204,15 @@ fn plugins(mut section: Section<'_>, faults: &mut Faults) -> PluginSettings {
     let rollback_percent = section.count("rollback_percent", ROLLBACK_PERCENT, faults);
     let rollback_calls = section.count("rollback_calls", ROLLBACK_CALLS, faults);
     let rollback_window_s = section.count("rollback_window_s", ROLLBACK_WINDOW_S, faults);
-    let bounds = [
-        (
-            "rollback_percent",
-            rollback_percent > 100,
-            "must not be above 100".to_owned(),
-        ),
-        (
-            "rollback_calls",
-            rollback_calls == 0,
-            "must be at least 1".to_owned(),
-        ),
-        (
-            "rollback_window_s",
-            rollback_window_s > ROLLBACK_WINDOW_S_MAX,
-            format!("must not be above {ROLLBACK_WINDOW_S_MAX}"),
-        ),
-    ];
-    for (key, is_broken, message) in bounds {
-        if is_broken {
-            let place = section.place_of(key).clone();
-            faults.push(ConfigError::new(place, section.path(key), message));
-        }
+    if rollback_percent > 100 {
+        section.fault("rollback_percent", "must not be above 100", faults);
+    }
+    if rollback_calls == 0 {
+        section.fault("rollback_calls", "must be at least 1", faults);
+    }
+    if rollback_window_s > ROLLBACK_WINDOW_S_MAX {
+        let message = format!("must not be above {ROLLBACK_WINDOW_S_MAX}");
+        section.fault("rollback_window_s", message, faults);
     }
     section.finish(faults);
     PluginSettings {

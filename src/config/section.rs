@@ -265,6 +265,15 @@ impl<'t> Section<'t> {
         self.read(key, faults, size).unwrap_or(default)
     }
 
+    /// Reports what is wrong with the value of `key`.
+    pub fn fault(&self, key: &str, message: impl Into<String>, faults: &mut Faults) {
+        faults.push(ConfigError::new(
+            self.place_of(key).clone(),
+            self.path(key),
+            message,
+        ));
+    }
+
     /// Reports that `key` is not there.
     pub fn require(&self, key: &str, suggestion: impl Into<String>, faults: &mut Faults) {
         if !self.has(key) {

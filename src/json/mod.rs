@@ -23,7 +23,7 @@ pub use document::Document;
 pub use edit::{EditedDocument, NEW_VALUE_DEPTH_MAX, POINTER_TOKENS_MAX};
 pub use error::{EditError, ParseError, ParseErrorKind};
 pub use node::{Elements, Members, Node};
-pub use pointer::{PointerError, PointerTokens, pointer_tokens};
+pub use pointer::{PointerError, PointerTokens, pointer_escaped, pointer_tokens};
 pub use schema::TapeJson;
 pub use string::write_string;
 pub use write::newline_free;

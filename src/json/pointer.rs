@@ -21,7 +21,12 @@ pub fn pointer_tokens(pointer: &str) -> Result<PointerTokens<'_>, PointerError> 
     tokens(pointer)?.collect()
 }
 
-/// The same one by one.
+/// A token as it stands in a pointer: `~0` for `~`, `~1` for `/`.
+pub fn pointer_escaped(token: &str) -> String {
+    token.replace('~', "~0").replace('/', "~1")
+}
+
+/// The tokens of [`pointer_tokens`], one by one.
 pub(super) fn tokens(pointer: &str) -> Result<Tokens<'_>, PointerError> {
     match pointer.strip_prefix('/') {
         None if !pointer.is_empty() => Err(PointerError::NoLeadingSlash),

@@ -12,13 +12,13 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::Admitted;
+use super::{Admitted, Settings};
 use crate::{
     limits::{ByteSize, Limits},
     problem::{Code, Problem},
 };
 
-/// How slowly a body may come.
+/// How slowly a body, or a line, may come.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     pub(super) idle: Duration,
@@ -26,10 +26,20 @@ pub(super) struct Pace {
     pub(super) window: Duration,
 }
 
+impl Pace {
+    pub(super) fn of(settings: &Settings) -> Pace {
+        Pace {
+            idle: Duration::from_secs(settings.limits.body_idle_s.into()),
+            bytes_per_s: settings.limits.body_min_bytes_per_s,
+            window: settings.rate_window,
+        }
+    }
+}
+
 const SLOTS: u32 = 10;
 
-/// Measures a body's pace; costs nothing until the body has to be waited for.
-struct Clock {
+/// Measures a pace; costs nothing until what is to come has to be waited for.
+pub(super) struct Clock {
     pace: Pace,
     /// Bytes in each of the last tenths of the window.
     slots: [u64; SLOTS as usize],
@@ -40,7 +50,7 @@ struct Clock {
 }
 
 impl Clock {
-    fn start(pace: Pace) -> Clock {
+    pub(super) fn start(pace: Pace) -> Clock {
         let now = Instant::now();
         let slot_ends = now + pace.window / SLOTS;
         Clock {
@@ -53,7 +63,7 @@ impl Clock {
         }
     }
 
-    fn count(&mut self, bytes: usize) {
+    pub(super) fn count(&mut self, bytes: usize) {
         self.last_bytes = Instant::now();
         self.slots[self.slots_passed % SLOTS as usize] += bytes as u64;
     }
@@ -82,6 +92,11 @@ impl Clock {
             self.sleep.as_mut().reset(next);
         }
         Poll::Pending
+    }
+
+    /// Waits until it comes too slowly.
+    pub(super) async fn late(&mut self) -> Problem {
+        poll_fn(|context| self.poll_late(context)).await
     }
 
     fn is_below_rate(&self) -> bool {

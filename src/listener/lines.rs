@@ -11,18 +11,15 @@ use tokio::{
 };
 
 use super::{
-    Ingest, Peer, Settings, addresses::Addresses, addresses::Place, bind, proxy, serve::ABORT_TIME,
+    Ingest, Peer, Settings, accept,
+    addresses::{Addresses, Place},
+    body::Pace,
+    proxy,
+    serve::ABORT_TIME,
     stream::Stream,
 };
 use crate::limits::{LINE_CONNECTIONS, LINE_IDLE_S};
 use session::{Patience, Session};
-
-/// A bound port for lines.
-pub struct Lines {
-    socket: TcpListener,
-    address: SocketAddr,
-    settings: Settings,
-}
 
 /// A request of a connection that is known by its certificate, in the place of a key.
 #[derive(Clone, Copy, Debug)]
@@ -35,60 +32,35 @@ struct Server<I> {
     stopping: watch::Receiver<bool>,
 }
 
-impl Lines {
-    /// Binds the port, inside a tokio runtime.
-    pub fn bind(address: SocketAddr, settings: Settings) -> io::Result<Lines> {
-        let socket = bind(address)?;
-        Ok(Lines {
-            address: socket.local_addr()?,
-            socket,
-            settings,
-        })
-    }
-
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Serves until `shutdown` resolves; then takes no new connection, answers the lines that are being worked on, and
-    /// closes. The certificate is followed by whoever serves HTTP with the same [`super::Tls`].
-    pub async fn serve<I: Ingest>(self, ingest: Arc<I>, shutdown: impl Future<Output = ()>) {
-        let (stop, stopping) = watch::channel(false);
-        let most = LINE_CONNECTIONS.min(self.settings.limits.connections);
-        let shutdown_timeout = self.settings.shutdown_timeout;
-        let server = Arc::new(Server {
-            ingest,
-            addresses: Addresses::new(self.settings.limits.connections_per_address),
-            settings: self.settings,
-            stopping,
-        });
-        let slots = Arc::new(Semaphore::new(most as usize));
-        let mut shutdown = std::pin::pin!(shutdown);
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = &mut shutdown => break,
-                accepted = self.socket.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    // Past the cap a connection is closed: it sees that at once, and comes again.
-                    if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
-                        tokio::spawn(connection(Arc::clone(&server), stream, peer, slot));
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection for lines could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
+/// The certificate is followed by whoever serves HTTP with the same [`super::Tls`].
+pub(super) async fn run<I: Ingest>(
+    socket: TcpListener,
+    settings: Settings,
+    ingest: Arc<I>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let (stop, stopping) = watch::channel(false);
+    let most = LINE_CONNECTIONS.min(settings.limits.connections);
+    let shutdown_timeout = settings.shutdown_timeout;
+    let server = Arc::new(Server {
+        ingest,
+        addresses: Addresses::new(settings.limits.connections_per_address),
+        settings,
+        stopping,
+    });
+    let slots = Arc::new(Semaphore::new(most as usize));
+    accept::connections(&socket, shutdown, |stream, peer| {
+        // Past the cap a connection is closed: it sees that at once, and comes again.
+        if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+            tokio::spawn(connection(Arc::clone(&server), stream, peer, slot));
         }
-        drop(self.socket);
-        let _ = stop.send(true);
-        let ended = timeout(shutdown_timeout + ABORT_TIME, slots.acquire_many(most)).await;
-        if ended.is_err() {
-            tracing::warn!("connections for lines outlived shutdown");
-        }
+    })
+    .await;
+    drop(socket);
+    let _ = stop.send(true);
+    let ended = timeout(shutdown_timeout + ABORT_TIME, slots.acquire_many(most)).await;
+    if ended.is_err() {
+        tracing::warn!("connections for lines outlived shutdown");
     }
 }
 
@@ -118,8 +90,7 @@ async fn connection<I: Ingest>(
     let patience = Patience {
         greeting: header_time,
         idle: Duration::from_secs(LINE_IDLE_S),
-        stalled: Duration::from_secs(limits.body_idle_s.into()),
-        bytes_per_s: limits.body_min_bytes_per_s,
+        pace: Pace::of(&server.settings),
         writing: server.settings.keep_alive,
     };
     let session = Session::new(

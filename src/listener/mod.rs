@@ -1,6 +1,7 @@
 //! Sockets, HTTP and its limits; a request's head and bounded body in, an answer out. It knows nothing of events but
 //! how their outcomes read as a response.
 
+mod accept;
 mod addresses;
 mod body;
 mod guard;
@@ -28,15 +29,15 @@ use std::{
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpSocket};
 
-pub use lines::{ByCertificate, Lines};
-pub use proxy::{ForwardedHeader, Proxies};
+pub use lines::ByCertificate;
+pub use proxy::Proxies;
 pub use tls::{Tls, TlsError, TlsFiles};
 
 use crate::{
     event::{Answer, PartnerName},
     limits::{Limits, QUEUE_TIME_MS},
     problem::Problem,
-    telemetry::{HttpNumbers, Telemetry},
+    telemetry::HttpNumbers,
 };
 
 /// Who is at the other end of a connection.
@@ -115,7 +116,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn new(limits: Limits, shutdown_timeout: Duration) -> Settings {
+    pub fn new(limits: Limits, shutdown_timeout: Duration, numbers: Arc<HttpNumbers>) -> Settings {
         Settings {
             limits,
             keep_alive: Duration::from_mins(1),
@@ -126,7 +127,7 @@ impl Settings {
             queue_time: Duration::from_millis(QUEUE_TIME_MS),
             tls: None,
             proxies: Proxies::default(),
-            numbers: Arc::clone(Telemetry::default().http()),
+            numbers,
         }
     }
 }
@@ -141,7 +142,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// A bound data port.
+/// A bound port for events, by HTTP or as lines.
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
@@ -149,7 +150,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds the port, inside a tokio runtime; connections wait in the backlog until [`Listener::serve`].
+    /// Binds the port, inside a tokio runtime; connections wait in the backlog until [`Listener::serve`] or
+    /// [`Listener::serve_lines`].
     pub fn bind(address: SocketAddr, settings: Settings) -> io::Result<Listener> {
         let socket = bind(address)?;
         Ok(Listener {
@@ -179,5 +181,11 @@ impl Listener {
     /// as their last request, closes silent ones after `linger` and all others after `shutdown_timeout`.
     pub async fn serve<I: Ingest>(self, ingest: Arc<I>, shutdown: impl Future<Output = ()>) {
         serve::run(self.socket, self.settings, ingest, shutdown).await;
+    }
+
+    /// Serves events as lines until `shutdown` resolves; then takes no new connection, answers the lines that are being
+    /// worked on, and closes.
+    pub async fn serve_lines<I: Ingest>(self, ingest: Arc<I>, shutdown: impl Future<Output = ()>) {
+        lines::run(self.socket, self.settings, ingest, shutdown).await;
     }
 }

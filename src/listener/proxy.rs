@@ -11,20 +11,14 @@ use ipnet::IpNet;
 use ppp::v2::{Addresses, Command, Header};
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
+use crate::config::ForwardedHeader;
+
 /// Signature, version, family and length of the PROXY protocol's second version.
 const PREFIX_BYTES: usize = 16;
 /// What follows them; addresses are 216 bytes at most, the rest is said by the proxy of itself.
 const REST_BYTES_MAX: u16 = 2048;
 /// Proxies that one request may name.
 const HOPS_MAX: usize = 32;
-
-/// Which header the trusted proxies write. Only one is read: what they do not write, anybody may.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ForwardedHeader {
-    #[default]
-    XForwardedFor,
-    Forwarded,
-}
 
 /// The proxies that are believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

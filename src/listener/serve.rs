@@ -31,7 +31,7 @@ use tokio::{
 };
 
 use super::{
-    Ingest, Peer, Proxies, Settings, Tls,
+    Ingest, Peer, Proxies, Settings, Tls, accept,
     addresses::{Addresses, Place},
     body::{self, Pace},
     options,
@@ -89,14 +89,6 @@ const LEAVING: u8 = 1;
 const DRAINING: u8 = 2;
 const ABORTING: u8 = 3;
 
-fn pace(settings: &Settings) -> Pace {
-    Pace {
-        idle: Duration::from_secs(settings.limits.body_idle_s.into()),
-        bytes_per_s: settings.limits.body_min_bytes_per_s,
-        window: settings.rate_window,
-    }
-}
-
 pub(super) async fn run<I: Ingest>(
     socket: TcpListener,
     settings: Settings,
@@ -114,7 +106,7 @@ pub(super) async fn run<I: Ingest>(
             keep_alive: settings.keep_alive,
             uri_bytes: limits.uri_bytes.0,
         },
-        pace: pace(&settings),
+        pace: Pace::of(&settings),
         addresses: Addresses::new(limits.connections_per_address),
         proxies: settings.proxies.clone(),
         limits,
@@ -141,22 +133,7 @@ pub(super) async fn run<I: Ingest>(
             tokio::spawn(refuse(stream, slot));
         }
     };
-    let mut shutdown = pin!(shutdown);
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = &mut shutdown => break,
-            accepted = socket.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => begin(stream, peer),
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                // Out of file descriptors: the next attempt fails as well until a connection has ended.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
+    accept::connections(&socket, shutdown, &begin).await;
     server.stop.advance(LEAVING);
     if !settings.is_handed_over {
         // Closing the socket would reset them: to the kernel they are connected already.

@@ -31,6 +31,7 @@ use crate::{
     event::{Answer, EventResult, Outcome, PartnerName, Reason, Violation},
     limits::Limits,
     problem::{Code, Problem},
+    telemetry::Telemetry,
 };
 
 /// Answers as the path and the words of the body say.
@@ -135,7 +136,8 @@ fn outcome(word: &str, body_bytes: usize) -> Outcome {
 }
 
 fn settings() -> Settings {
-    Settings::new(Limits::default(), Duration::from_secs(5))
+    let numbers = Arc::clone(Telemetry::default().http());
+    Settings::new(Limits::default(), Duration::from_secs(5), numbers)
 }
 
 /// A listener that serves a [`Probe`].

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     event::{Body, Output},
+    json::pointer_escaped,
     transform::PluginFailure,
 };
 
@@ -68,6 +69,14 @@ impl Made {
             Made::Records(records) => records.iter().map(MadeRecord::to_value).collect(),
             Made::Rejected(text) => json!({ "rejected": text }),
             Made::Failed(text) => json!({ "broken": text }),
+        }
+    }
+
+    /// How much it holds in memory, about.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Made::Records(records) => records.iter().map(|record| record.body.len()).sum(),
+            Made::Rejected(text) | Made::Failed(text) => text.len(),
         }
     }
 
@@ -194,7 +203,7 @@ fn compare(
     if before == after || found.len() >= LISTED {
         return;
     }
-    let below = |token: &str| format!("{pointer}/{}", token.replace('~', "~0").replace('/', "~1"));
+    let below = |token: &str| format!("{pointer}/{}", pointer_escaped(token));
     let mut member = |token: &str, one: Option<&Value>, two: Option<&Value>| match (one, two) {
         (Some(one), Some(two)) => compare(one, two, below(token), record, found),
         (one, two) => found.push(Difference {
@@ -249,9 +258,13 @@ pub(super) fn hide(value: &mut Value, hidden: &[String]) {
     }
 }
 
-impl Difference {
-    pub(super) fn hide(&mut self, hidden: &[String]) {
-        for value in [&mut self.before, &mut self.after].into_iter().flatten() {
+/// The same in all that differs.
+pub(super) fn hide_in(differences: &mut [Difference], hidden: &[String]) {
+    for difference in differences {
+        for value in [&mut difference.before, &mut difference.after]
+            .into_iter()
+            .flatten()
+        {
             hide(value, hidden);
         }
     }

@@ -15,9 +15,11 @@ use crate::{
     registry::model::{Enrichment, Partner},
 };
 
-/// The headers of a record that hold it, which no plugin's own may stand in for.
+/// The headers of a record that hold it.
 const CLIENT_IP: &str = "hw_client_ip";
 const USER_AGENT: &str = "hw_user_agent";
+/// What no plugin may write: these, and what they are called in CloudEvents JSON.
+const TAKEN: [&str; 4] = [CLIENT_IP, USER_AGENT, "hwclientip", "hwuseragent"];
 /// What is left of an address that is truncated.
 const IPV4_BITS: u32 = 24;
 const IPV6_BITS: u32 = 48;
@@ -66,7 +68,7 @@ impl SentFrom {
         tables: &Tables,
         partner: Option<&PartnerName>,
     ) -> Option<SentFrom> {
-        let is_wanted = partner.map_or(tables.some_enrich, |partner| tables.enrich(partner).is_any());
+        let is_wanted = tables.some_enrich && partner.is_none_or(|partner| tables.enrich(partner).is_any());
         is_wanted.then(|| SentFrom {
             address: peer.client(&head.headers),
             user_agent: head.headers.get(header::USER_AGENT).cloned(),
@@ -109,13 +111,13 @@ fn user_agent_text(value: &HeaderValue) -> Option<Arc<str>> {
 
 /// A record's headers: the plugin's own, and what was added to the event.
 pub(super) fn headers(mut own: Vec<(String, String)>, attributes: &Attributes) -> Arc<[(String, String)]> {
+    own.retain(|(name, _)| !TAKEN.contains(&name.as_str()));
     let added = [
         (CLIENT_IP, &attributes.client_ip),
         (USER_AGENT, &attributes.user_agent),
     ];
     for (name, value) in added {
         if let Some(value) = value {
-            own.retain(|(known, _)| known != name);
             own.push((name.to_owned(), value.as_ref().to_owned()));
         }
     }
@@ -131,6 +133,26 @@ mod tests {
         let cut = |text: &str| truncated(text.parse().expect("an address")).to_string();
         assert_eq!(cut("203.0.113.77"), "203.0.113.0");
         assert_eq!(cut("2001:db8:1:2:3:4:5:6"), "2001:db8:1::");
+    }
+
+    #[test]
+    fn no_plugin_writes_what_is_added() {
+        let attributes = |client_ip: Option<&str>| Attributes {
+            id: "e-1".into(),
+            source: "/app".to_owned(),
+            event_type: "app.opened".parse().expect("a type"),
+            time: "2026-01-01T00:00:00Z".to_owned(),
+            subject: None,
+            app_version: None,
+            client_ip: client_ip.map(Arc::from),
+            user_agent: None,
+        };
+        let own = || ["hw_client_ip", "hwclientip", "mine"].map(|name| (name.to_owned(), "x".to_owned()));
+        let mine = ("mine".to_owned(), "x".to_owned());
+        assert_eq!(&*headers(own().into(), &attributes(None)), std::slice::from_ref(&mine));
+        let added = (CLIENT_IP.to_owned(), "203.0.113.7".to_owned());
+        let headers = headers(own().into(), &attributes(Some("203.0.113.7")));
+        assert_eq!(*headers, [mine, added]);
     }
 
     #[test]

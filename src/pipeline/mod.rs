@@ -391,8 +391,7 @@ fn traceparents(events: &[Result<Decoded, Undecoded>]) -> impl Iterator<Item = &
 fn known_already(event: Result<Decoded, Undecoded>, tallies: &mut Tallies<'_>) -> EventResult {
     let (id, outcome, counted) = match event {
         Ok(event) => {
-            let bytes = event.data.root().raw().len();
-            let counted = tallies.by_attributes(&event.attributes, bytes);
+            let counted = tallies.by_attributes(&event.attributes, steps::bytes_of(&event));
             (
                 Some(Arc::clone(&event.attributes.id)),
                 Outcome::Duplicate,

@@ -86,15 +86,15 @@ impl Quotas {
     pub fn open(folder: &Path) -> io::Result<Quotas> {
         let path = folder.join("quotas");
         let text = match fs::metadata(&path) {
-            Ok(metadata) if metadata.len() > QUOTA_FILE_BYTES => String::new(),
-            Ok(_) => fs::read_to_string(&path)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Ok(metadata) if metadata.len() > QUOTA_FILE_BYTES => Vec::new(),
+            Ok(_) => fs::read(&path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
         let written: Written = if text.is_empty() {
             Written::default()
         } else {
-            serde_json::from_str(&text).unwrap_or_else(|error| {
+            serde_json::from_slice(&text).unwrap_or_else(|error| {
                 tracing::error!(%error, "the quotas' counts cannot be read: the day begins anew");
                 Written::default()
             })
@@ -163,8 +163,10 @@ mod tests {
     #[test]
     fn a_file_that_holds_something_else_does_not_stop_the_gateway() {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        fs::write(folder.path().join("quotas"), "[").expect("written");
-        let quotas = Quotas::open(folder.path()).expect("opened");
-        assert_eq!(quotas.day(&"shop".parse().expect("a name")).used(today().0), 0);
+        for content in [&b"["[..], b"\xff"] {
+            fs::write(folder.path().join("quotas"), content).expect("written");
+            let quotas = Quotas::open(folder.path()).expect("opened");
+            assert_eq!(quotas.day(&"shop".parse().expect("a name")).used(today().0), 0);
+        }
     }
 }

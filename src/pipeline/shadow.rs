@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::{
     beside,
-    difference::{Difference, Made},
+    difference::{Difference, Made, hide_in},
 };
 use crate::{
     event::{Output, PartnerName, Validated},
@@ -102,6 +102,7 @@ struct Job {
     plugin: Arc<Prepared>,
     comparison: Arc<Comparison>,
     mask: Vec<String>,
+    /// Of the event and of what was made.
     bytes: usize,
 }
 
@@ -121,24 +122,27 @@ impl Shadows {
         result: &Result<Vec<Output>, PluginFailure>,
         mask: &[String],
     ) {
-        let bytes = event.event().data.bytes().len();
+        let queue = self.queue.get_or_init(|| start(Arc::clone(&self.bytes)));
         let job = || {
-            if self.bytes.load(Ordering::Relaxed) + bytes > SHADOW_BYTES {
+            let data_bytes = event.event().data.bytes().len();
+            // Before anything is copied.
+            if self.bytes.load(Ordering::Relaxed) + data_bytes > SHADOW_BYTES {
                 return None;
             }
+            let made = Made::of(result);
             Some(Job {
                 event: event.detached()?,
-                made: Made::of(result),
+                bytes: data_bytes + made.bytes(),
+                made,
                 plugin: Arc::clone(&shadow.plugin),
                 comparison: Arc::clone(&shadow.comparison),
                 mask: mask.to_vec(),
-                bytes,
             })
         };
-        let queue = self.queue.get_or_init(|| start(Arc::clone(&self.bytes)));
         let taken = queue.as_ref().zip(job()).is_some_and(|(queue, job)| {
-            self.bytes.fetch_add(bytes, Ordering::Relaxed);
-            let sent = queue.try_send(job).is_ok();
+            let bytes = job.bytes;
+            let held = bytes + self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            let sent = held <= SHADOW_BYTES && queue.try_send(job).is_ok();
             if !sent {
                 self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
@@ -172,9 +176,7 @@ fn work(jobs: &Receiver<Job>, bytes: &AtomicUsize) {
         let sample = (!differences.is_empty()).then(|| {
             let decoded = job.event.event();
             let hidden = hidden_texts(&decoded.data.bytes(), &job.mask);
-            differences
-                .iter_mut()
-                .for_each(|difference| difference.hide(&hidden));
+            hide_in(&mut differences, &hidden);
             Sample {
                 id: Arc::clone(&decoded.attributes.id),
                 partner: decoded.partner.clone(),

@@ -222,7 +222,7 @@ impl<'a> Way<'a> {
     }
 }
 
-fn bytes_of(event: &Decoded) -> usize {
+pub(super) fn bytes_of(event: &Decoded) -> usize {
     event.data.root().raw().len()
 }
 

@@ -8,14 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
     Pipeline, Tables, beside,
-    difference::{Difference, Made, hide},
+    difference::{Difference, Made, hide, hide_in},
 };
 use crate::{
     event::{Decoded, PartnerName, RouteName, Validated},
@@ -23,7 +22,7 @@ use crate::{
     problem::Problem,
     recent::hidden_texts,
     registry::model::Form,
-    transform::{LogLine, Prepared, Trial, TrialInstance},
+    transform::{LogLine, PluginFailure, Prepared, Trial, TrialInstance},
 };
 
 /// A version that is to be tried.
@@ -115,6 +114,8 @@ pub struct TrialLine {
 /// One event before one route.
 struct Call<'a> {
     route: &'a TrialRoute,
+    /// The route's, among those that are tried.
+    place: usize,
     event: Validated,
     fresh: Trial,
     active: Option<Trial>,
@@ -143,11 +144,12 @@ fn run(tables: &Tables, trial: &PluginTrial) -> TrialReport {
         }
         let before = calls.len();
         if let Ok(event) = tables.schemas.check(event.clone()) {
-            for route in &trial.routes {
+            for (place, route) in trial.routes.iter().enumerate() {
                 calls.extend(in_form(tables, &event, route).map(|event| Call {
                     fresh: route.candidate.try_out(&event),
                     active: route.active.as_ref().map(|active| active.try_out(&event)),
                     route,
+                    place,
                     event,
                 }));
             }
@@ -157,12 +159,8 @@ fn run(tables: &Tables, trial: &PluginTrial) -> TrialReport {
     let mut used: Vec<TrialInstance> = trial.routes.iter().map(|_| TrialInstance::default()).collect();
     let mut results = Vec::with_capacity(calls.len());
     for call in &calls {
-        let place = trial
-            .routes
-            .iter()
-            .position(|route| std::ptr::eq(route, call.route));
-        let again = place
-            .and_then(|place| used.get_mut(place))
+        let again = used
+            .get_mut(call.place)
             .filter(|_| Instant::now() < until)
             .map(|used| call.route.candidate.try_in(used, &call.event));
         results.push(call.told(tables, again));
@@ -191,15 +189,11 @@ fn in_form(tables: &Tables, event: &Validated, route: &TrialRoute) -> Option<Val
 impl Call<'_> {
     fn told(&self, tables: &Tables, again: Option<Trial>) -> Tried {
         let decoded = self.event.event();
-        let hidden = hidden_texts(
-            &Bytes::copy_from_slice(&decoded.data.bytes()),
-            tables.mask(&decoded.attributes.event_type),
-        );
+        let mask = tables.mask(&decoded.attributes.event_type);
+        let hidden = hidden_texts(&decoded.data.bytes(), mask);
         let made = Made::of(&self.fresh.result);
         let hide_all = |mut differences: Vec<Difference>| {
-            differences
-                .iter_mut()
-                .for_each(|difference| difference.hide(&hidden));
+            hide_in(&mut differences, &hidden);
             differences
         };
         let before = self.active.as_ref().map(|active| Made::of(&active.result));
@@ -259,10 +253,10 @@ fn count(report: &mut TrialReport, calls: &[Call<'_>], results: &[Tried]) {
     (report.same, report.different) = (of("same"), of("different"));
     report.impure = results.iter().filter(|tried| !tried.impure.is_empty()).count() as u64;
     for call in calls {
-        match Made::of(&call.fresh.result) {
-            Made::Records(_) => {}
-            Made::Rejected(_) => report.rejected += 1,
-            Made::Failed(_) => report.failed += 1,
+        match call.fresh.result {
+            Ok(_) => {}
+            Err(PluginFailure::Rejected(_)) => report.rejected += 1,
+            Err(PluginFailure::Failed(_) | PluginFailure::Trapped(_)) => report.failed += 1,
         }
     }
     let cost = |version: fn(&Tried) -> u64, active: fn(&Tried) -> Option<u64>| TrialCost {

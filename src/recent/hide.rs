@@ -6,11 +6,8 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::masked;
-use crate::{
-    json::{Document, pointer_tokens},
-    limits::DEPTH_CEILING,
-};
+use super::{hidden_texts, masked};
+use crate::{json::Document, limits::DEPTH_CEILING};
 
 const HIDDEN: &str = "***";
 /// Beginnings of keys, tokens and signing secrets.
@@ -26,14 +23,10 @@ pub struct Hiding<'a> {
 
 impl<'a> Hiding<'a> {
     pub fn new(pointers: &'a [String], data: &Bytes) -> Hiding<'a> {
-        let mut values = HashSet::new();
-        if let Ok(document) = serde_json::from_slice::<Value>(data) {
-            for pointer in pointers {
-                if let Ok(tokens) = pointer_tokens(pointer) {
-                    gather(&document, &tokens, &mut values);
-                }
-            }
-        }
+        let values = hidden_texts(data, pointers)
+            .into_iter()
+            .filter(|text| text.chars().count() > SHORT_CHARACTERS)
+            .collect();
         Hiding { pointers, values }
     }
 
@@ -82,46 +75,6 @@ impl<'a> Hiding<'a> {
             }
             Value::Null | Value::Bool(_) => {}
         }
-    }
-}
-
-fn gather(value: &Value, tokens: &[impl AsRef<str>], values: &mut HashSet<String>) {
-    let Some((token, rest)) = tokens.split_first() else {
-        scalars(value, values);
-        return;
-    };
-    match value {
-        Value::Array(elements) if token.as_ref() == "*" => {
-            elements.iter().for_each(|element| gather(element, rest, values));
-        }
-        Value::Object(members) if token.as_ref() == "*" => {
-            members.values().for_each(|member| gather(member, rest, values));
-        }
-        Value::Array(elements) => {
-            let position: Option<usize> = token.as_ref().parse().ok();
-            if let Some(element) = position.and_then(|position| elements.get(position)) {
-                gather(element, rest, values);
-            }
-        }
-        Value::Object(members) => {
-            if let Some(member) = members.get(token.as_ref()) {
-                gather(member, rest, values);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn scalars(value: &Value, values: &mut HashSet<String>) {
-    let text = match value {
-        Value::Array(elements) => return elements.iter().for_each(|element| scalars(element, values)),
-        Value::Object(members) => return members.values().for_each(|member| scalars(member, values)),
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        Value::Null | Value::Bool(_) => return,
-    };
-    if text.chars().count() > SHORT_CHARACTERS {
-        values.insert(text);
     }
 }
 

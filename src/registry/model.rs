@@ -194,6 +194,16 @@ pub struct SchemaKey {
     pub since: String,
 }
 
+impl fmt::Display for SchemaKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}@{}", self.event_type, self.since)?;
+        match &self.source {
+            Some(source) => write!(formatter, " for {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A registered schema. The text is part of the state: all are needed to resolve any event. Log and snapshots name it
 /// by its digest; the text itself is a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

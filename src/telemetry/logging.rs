@@ -24,9 +24,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where the audit trail goes: its lines are never left out.
-pub const AUDIT_TARGET: &str = "headworks::audit";
-
 /// Sends log lines to standard error. `level` is a filter such as `info` or `headworks=debug,warn`.
 ///
 /// # Errors
@@ -62,9 +59,6 @@ struct Place {
 impl Bounded {
     /// Whether the line may pass, and how many were left out before it.
     fn allows(&self, metadata: &Metadata<'_>, now: Instant) -> (bool, u32) {
-        if metadata.target() == AUDIT_TARGET || metadata.is_span() {
-            return (true, 0);
-        }
         let mut places = self.places.lock();
         let place = places
             .entry(metadata.callsite())
@@ -138,7 +132,6 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..1000 {
                 tracing::warn!(number, "the same again");
-                tracing::info!(target: AUDIT_TARGET, number, "audit");
             }
             tracing::warn!("another");
             tracing::debug!(target: "h2::codec", "a library's");
@@ -148,7 +141,6 @@ mod tests {
         assert_eq!(count("the same again"), LOG_BURST as usize);
         assert_eq!(count("another"), 1);
         assert_eq!(count("a library's"), 0);
-        assert_eq!(count("audit"), 2000 / 2, "the audit trail is never left out");
     }
 
     #[test]

@@ -28,7 +28,7 @@ use tokio::{sync::watch, task::JoinHandle};
 pub use book::OTHER;
 pub use family::{Instrument, Kind};
 pub use http::{HttpNumbers, Under};
-pub use logging::{AUDIT_TARGET, LogFormat, start_logging};
+pub use logging::{LogFormat, start_logging};
 pub use observation::{EventWatch, Observation, Stopwatch};
 pub use otlp::Export;
 pub use series::{CallOutcome, DestinationNumbers, EventPage, PluginNumbers, Stage, Tally, Times};

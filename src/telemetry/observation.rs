@@ -23,13 +23,15 @@ impl Telemetry {
     pub fn observation<'t>(&self, traceparent: impl FnOnce() -> Option<&'t str>) -> Option<Box<Observation>> {
         let is_timed = Numbers::is_timed();
         let trace = self.tracer.get().and_then(|tracer| tracer.begin(traceparent()));
-        (is_timed || trace.is_some()).then(|| {
-            Box::new(Observation {
-                numbers: Arc::clone(&self.numbers),
-                begun: Instant::now(),
-                is_timed,
-                trace,
-            })
+        (is_timed || trace.is_some()).then(|| self.begin(is_timed, trace))
+    }
+
+    fn begin(&self, is_timed: bool, trace: Option<Trace>) -> Box<Observation> {
+        Box::new(Observation {
+            numbers: Arc::clone(&self.numbers),
+            begun: Instant::now(),
+            is_timed,
+            trace,
         })
     }
 
@@ -45,14 +47,7 @@ impl Telemetry {
         {
             return;
         }
-        let observation = observation.get_or_insert_with(|| {
-            Box::new(Observation {
-                numbers: Arc::clone(&self.numbers),
-                begun: Instant::now(),
-                is_timed: false,
-                trace: None,
-            })
-        });
+        let observation = observation.get_or_insert_with(|| self.begin(false, None));
         observation.trace = tracer.begin_for_events();
     }
 }

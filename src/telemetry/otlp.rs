@@ -1,6 +1,7 @@
 //! OTLP over HTTP: metrics and spans as protobuf, to a collector.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
@@ -21,7 +22,7 @@ use tokio::sync::mpsc;
 use super::{
     Telemetry,
     family::{Family, Kind, Point, Value},
-    trace::{Span, SpanKind},
+    trace::{Span, SpanKind, unix_nanoseconds},
 };
 use crate::limits::SPANS_PER_EXPORT;
 
@@ -43,13 +44,6 @@ const EXPORT_TIME: Duration = Duration::from_secs(10);
 const SPAN_TIME: Duration = Duration::from_secs(1);
 /// After a refusal that may pass.
 const RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
-
-fn unix_nanoseconds(time: SystemTime) -> u64 {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
 
 fn attribute(key: &str, value: &str) -> KeyValue {
     KeyValue {
@@ -243,8 +237,8 @@ pub(super) struct Exporter {
     client: reqwest::Client,
     spans: mpsc::Receiver<Span>,
     waiting: Vec<Span>,
-    /// Says the first failure of a row, and that it is over.
-    is_failing: bool,
+    /// The signals whose last export failed: the first failure of a row is said, and that it is over.
+    failing: HashSet<&'static str>,
 }
 
 impl Exporter {
@@ -259,7 +253,7 @@ impl Exporter {
             client: reqwest::Client::builder().timeout(EXPORT_TIME).build()?,
             spans,
             waiting: Vec::new(),
-            is_failing: false,
+            failing: HashSet::new(),
         })
     }
 
@@ -324,8 +318,8 @@ impl Exporter {
             }
             let may_pass = match request.send().await {
                 Ok(answer) if answer.status().is_success() => {
-                    if std::mem::take(&mut self.is_failing) {
-                        tracing::info!("the collector takes telemetry again");
+                    if self.failing.remove(signal) {
+                        tracing::info!(signal, "the collector takes telemetry again");
                     }
                     return;
                 }
@@ -340,12 +334,12 @@ impl Exporter {
                 }
             };
             match wait {
-                Some(wait) if may_pass && !self.is_failing => tokio::time::sleep(wait).await,
+                Some(wait) if may_pass && !self.failing.contains(signal) => tokio::time::sleep(wait).await,
                 _ => break,
             }
         }
         self.telemetry.exports_failed.fetch_add(1, Ordering::Relaxed);
-        if !std::mem::replace(&mut self.is_failing, true) {
+        if self.failing.insert(signal) {
             tracing::warn!(
                 signal,
                 cause,

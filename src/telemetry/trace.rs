@@ -110,6 +110,13 @@ pub struct Span {
     pub error: Option<String>,
 }
 
+pub(super) fn unix_nanoseconds(time: SystemTime) -> u64 {
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Decides what is sampled, and takes the spans.
 pub struct Tracer {
     spans: mpsc::Sender<Span>,
@@ -167,11 +174,7 @@ impl Tracer {
 
     fn unix(&self, at: Instant) -> u64 {
         let (instant, time) = self.anchor;
-        let base = time
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
-        let at = base + at.saturating_duration_since(instant);
-        u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)
+        unix_nanoseconds(time + at.saturating_duration_since(instant))
     }
 
     fn take(&self, span: Span) {

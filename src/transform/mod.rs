@@ -126,11 +126,11 @@ impl Transformer {
         self.core.log(plugin)
     }
 
-    /// The counters of all plugins, each plugin's in the order of their names.
     pub fn loads(&self) -> LoadCounts {
         self.core.loads()
     }
 
+    /// The counters of all plugins, each plugin's in the order of their names.
     pub fn counters(&self) -> Vec<CounterReading> {
         self.core.counters()
     }

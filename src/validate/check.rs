@@ -1,12 +1,7 @@
 //! The checking child: a schema is input from outside, and to compile it can cost anything. What does not end within the
 //! bounds is refused, and the gateway compiles only what has passed here.
 
-use std::{
-    io::{self, Read as _, Write as _},
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -16,7 +11,7 @@ use super::{
     references::Texts,
 };
 use crate::{
-    confined::{self, Bounds, confine, fail},
+    confined::{self, Bounds, answer_each, confine},
     limits,
     problem::Fault,
 };
@@ -30,6 +25,8 @@ const BOUNDS: Bounds = Bounds {
     wall_s: limits::SCHEMA_CHECK_WALL_S,
     output_bytes: limits::SCHEMA_CHECKED_BYTES,
 };
+
+const NOT_CHECKED: &str = "the schema could not be checked; the gateway's log says why";
 
 /// Compiling descends with the schema.
 const STACK_BYTES: usize = 64 << 20;
@@ -54,40 +51,11 @@ struct Work {
 /// [`ARGUMENT`].
 pub fn run() -> ExitCode {
     confine(ARGUMENT, &BOUNDS, || {
-        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work);
-        match thread.map(std::thread::JoinHandle::join) {
-            Ok(Ok(code)) => code,
-            Ok(Err(_)) => ExitCode::FAILURE,
-            Err(error) => fail(&error),
-        }
+        answer_each(STACK_BYTES, |work: Work| {
+            let checked = work.candidates.into_iter();
+            checked.map(move |candidate| check_within(&candidate, work.schema_bytes_max))
+        })
     })
-}
-
-fn work() -> ExitCode {
-    let mut text = Vec::new();
-    if let Err(error) = io::stdin().lock().read_to_end(&mut text) {
-        return fail(&error);
-    }
-    let work: Work = match serde_json::from_slice(&text) {
-        Ok(work) => work,
-        Err(error) => return fail(&error),
-    };
-    drop(text);
-    for candidate in work.candidates {
-        let faults = check_within(&candidate, work.schema_bytes_max);
-        let written = serde_json::to_vec(&faults)
-            .map_err(io::Error::from)
-            .and_then(|mut line| {
-                line.push(b'\n');
-                let mut output = io::stdout().lock();
-                output.write_all(&line)?;
-                output.flush()
-            });
-        if let Err(error) = written {
-            return fail(&error);
-        }
-    }
-    ExitCode::SUCCESS
 }
 
 /// [`check_schema`], and that what was compiled is in proportion to its text: the bound of all compiled schemas goes by
@@ -161,32 +129,22 @@ pub async fn check_apart(program: &Path, candidates: Vec<Candidate>, schema_byte
         Ok(Some(ended)) => {
             let said = String::from_utf8_lossy(&ended.error).into_owned();
             tracing::error!(said, "the checking process broke off");
-            (
-                ended.output,
-                "the schema could not be checked; the gateway's log says why".to_owned(),
-            )
+            (ended.output, NOT_CHECKED.to_owned())
         }
         Ok(None) => (Vec::new(), bounded),
         Err(error) => {
             tracing::error!(program = %program.display(), %error, "the checking process cannot be run");
-            (
-                Vec::new(),
-                "the schema could not be checked; the gateway's log says why".to_owned(),
-            )
+            (Vec::new(), NOT_CHECKED.to_owned())
         }
     };
-    let mut checked: Vec<Faults> = output
-        .split(|byte| *byte == b'\n')
-        .map_while(|line| serde_json::from_slice(line).ok())
-        .collect();
+    let mut checked: Vec<Faults> = confined::answers(&output);
     checked.resize_with(count, || vec![fault("", why.clone())]);
     checked
 }
 
 /// What is answered where no child can be started.
 pub fn not_run(candidates: usize) -> Vec<Faults> {
-    let message = "the schema could not be checked; the gateway's log says why";
-    vec![vec![fault("", message.to_owned())]; candidates]
+    vec![vec![fault("", NOT_CHECKED.to_owned())]; candidates]
 }
 
 /// What [`check_apart`] finds, on this thread and without its bounds.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Compiled, sample::Sampler};
 use crate::{
     event::Violation,
-    json::{Document, EditedDocument, Kind, NewValue, pointer_tokens},
+    json::{Document, EditedDocument, Kind, NewValue, pointer_escaped, pointer_tokens},
     limits::{DEPTH_CEILING, UPGRADE_DEFAULT_BYTES, UPGRADE_INSTANCES, UPGRADE_PLACES},
     registry::model::{CastTo, Upgrade, UpgradeStep},
 };
@@ -79,7 +79,7 @@ fn take(document: &mut EditedDocument, action: &UpgradeStep, place: &Place) -> R
         }
         UpgradeStep::Rename { to, .. } => {
             let (parent, _) = place.pointer.rsplit_once('/').unwrap_or_default();
-            let target = format!("{parent}/{}", escaped(to));
+            let target = format!("{parent}/{}", pointer_escaped(to));
             let moved = document.move_value(&place.pointer, &target);
             moved.map(drop).map_err(|error| error.to_string())
         }
@@ -181,10 +181,6 @@ fn has_object_above(document: &EditedDocument, pointer: &str) -> bool {
         }
         None => false,
     }
-}
-
-fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// The value as `to`; none where it is that already, or null.

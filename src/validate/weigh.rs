@@ -11,10 +11,11 @@ use jsonschema::uri::{from_str, resolve_against};
 use serde_json::{Map, Value};
 
 use super::{
-    compatibility::{Draft, SUBSCHEMA_MAPS, escaped},
+    compatibility::{Draft, SUBSCHEMA_MAPS},
     compile::{Library, fault},
 };
 use crate::{
+    json::pointer_escaped,
     limits::{DEPTH_CEILING, SCHEMA_STEPS, SCHEMA_STEPS_NESTED},
     problem::Fault,
 };
@@ -41,11 +42,22 @@ struct Node {
     looks_twice: bool,
 }
 
+/// What pointers count from.
+struct Document<'v> {
+    schema: &'v Value,
+    draft: Draft,
+    /// Where it stands in the document around it.
+    pointer: String,
+    is_of_root: bool,
+}
+
 #[derive(Default)]
-struct Graph {
+struct Graph<'v> {
     nodes: Vec<Node>,
     /// By URI, and by URI with pointer or anchor.
     places: HashMap<String, Place>,
+    /// By URI.
+    documents: HashMap<String, Document<'v>>,
 }
 
 /// Refuses what would cost an event too much.
@@ -64,11 +76,19 @@ pub(super) fn weigh(schema: &Value, library: &Library) -> Result<(), Vec<Fault>>
     graph.refuse_multiplied()
 }
 
-impl Graph {
-    fn document(&mut self, schema: &Value, uri: &str, is_of_root: bool) {
+impl<'v> Graph<'v> {
+    fn document(&mut self, schema: &'v Value, uri: &str, is_of_root: bool) {
+        let draft = Draft::of(schema);
+        let document = Document {
+            schema,
+            draft,
+            pointer: String::new(),
+            is_of_root,
+        };
+        self.documents.insert(uri.to_owned(), document);
         self.read(
             schema,
-            Draft::of(schema),
+            draft,
             uri,
             (uri, String::new()),
             String::new(),
@@ -76,10 +96,15 @@ impl Graph {
         );
     }
 
+    /// What is read later, because only a reference leads there, takes no name from what was read before.
+    fn name(&mut self, uri: String, place: Place) {
+        self.places.entry(uri).or_insert(place);
+    }
+
     /// `within`: the URI from which pointers count, and the pointer from there.
     fn read(
         &mut self,
-        schema: &Value,
+        schema: &'v Value,
         draft: Draft,
         base: &str,
         within: (&str, String),
@@ -87,7 +112,7 @@ impl Graph {
         is_of_root: bool,
     ) -> Place {
         let place = self.nodes.len();
-        self.places.insert(format!("{}#{}", within.0, within.1), place);
+        self.name(format!("{}#{}", within.0, within.1), place);
         self.nodes.push(Node {
             pointer: pointer.clone(),
             is_of_root,
@@ -99,22 +124,20 @@ impl Graph {
         let alone = draft <= Draft::Seven && members.contains_key("$ref");
         let own = (!alone).then(|| own_base(members, draft, base)).flatten();
         if let Some(own) = &own {
-            self.places.insert(format!("{own}#"), place);
+            self.name(format!("{own}#"), place);
+            let document = Document {
+                schema,
+                draft,
+                pointer: pointer.clone(),
+                is_of_root,
+            };
+            self.documents.entry(own.clone()).or_insert(document);
         }
         let (base, within) = match &own {
             Some(own) => (own.as_str(), (own.as_str(), String::new())),
             None => (base, within),
         };
-        for keyword in ["$anchor", "$dynamicAnchor"] {
-            if let Some(anchor) = members.get(keyword).and_then(Value::as_str) {
-                self.places.insert(format!("{base}#{anchor}"), place);
-            }
-        }
-        if let Some(anchor) = members.get(if draft == Draft::Four { "id" } else { "$id" })
-            && let Some(anchor) = anchor.as_str().and_then(|id| id.strip_prefix('#'))
-        {
-            self.places.insert(format!("{base}#{anchor}"), place);
-        }
+        self.name_anchors(members, draft, base, place);
         let mut node = Node {
             looks_twice: members.keys().any(|name| name.starts_with("unevaluated")),
             ..Node::default()
@@ -125,7 +148,7 @@ impl Graph {
             }
         }
         for (name, value) in members {
-            let inner = |graph: &mut Graph, step: String, value: &Value| {
+            let inner = |graph: &mut Graph<'v>, step: String, value: &'v Value| {
                 let (start, path) = (within.0, format!("{}{step}", within.1));
                 graph.read(
                     value,
@@ -136,7 +159,7 @@ impl Graph {
                     is_of_root,
                 )
             };
-            let step = format!("/{}", escaped(name));
+            let step = format!("/{}", pointer_escaped(name));
             let read: Vec<Place> = match value {
                 _ if is_data(name) => Vec::new(),
                 Value::Array(items) => items
@@ -146,7 +169,7 @@ impl Graph {
                     .collect(),
                 Value::Object(map) if SUBSCHEMA_MAPS.contains(&name.as_str()) => map
                     .iter()
-                    .map(|(key, item)| inner(self, format!("{step}/{}", escaped(key)), item))
+                    .map(|(key, item)| inner(self, format!("{step}/{}", pointer_escaped(key)), item))
                     .collect(),
                 Value::Object(_) => vec![inner(self, step, value)],
                 _ => Vec::new(),
@@ -164,17 +187,47 @@ impl Graph {
         place
     }
 
+    fn name_anchors(&mut self, members: &Map<String, Value>, draft: Draft, base: &str, place: Place) {
+        for keyword in ["$anchor", "$dynamicAnchor"] {
+            if let Some(anchor) = members.get(keyword).and_then(Value::as_str) {
+                self.name(format!("{base}#{anchor}"), place);
+            }
+        }
+        if let Some(anchor) = members.get(if draft == Draft::Four { "id" } else { "$id" })
+            && let Some(anchor) = anchor.as_str().and_then(|id| id.strip_prefix('#'))
+        {
+            self.name(format!("{base}#{anchor}"), place);
+        }
+    }
+
     fn follow_references(&mut self) {
-        for place in 0..self.nodes.len() {
+        let mut place = 0;
+        // What is read on the way is followed in its turn.
+        while place < self.nodes.len() {
             let references = std::mem::take(&mut self.nodes[place].references);
             for reference in &references {
                 // What is not there is refused where it is compiled.
-                if let Some(target) = self.places.get(reference).copied() {
+                if let Some(target) = self.target(reference) {
                     self.nodes[place].together.push(target);
                 }
             }
             self.nodes[place].references = references;
+            place += 1;
         }
+    }
+
+    /// Where a reference leads: to any value of a document, also to what is data or a map of schemas by itself.
+    fn target(&mut self, reference: &str) -> Option<Place> {
+        if let Some(known) = self.places.get(reference) {
+            return Some(*known);
+        }
+        let (uri, path) = reference.split_once('#')?;
+        let document = self.documents.get(uri)?;
+        let schema = document.schema.pointer(path)?;
+        let (draft, is_of_root) = (document.draft, document.is_of_root);
+        let pointer = format!("{}{path}", document.pointer);
+        let place = self.read(schema, draft, uri, (uri, path.to_owned()), pointer, is_of_root);
+        Some(place)
     }
 
     fn refuse_circles(&self) -> Result<(), Vec<Fault>> {
@@ -345,7 +398,7 @@ impl Node {
     }
 }
 
-/// Keywords whose values no schema stands in.
+/// Keywords whose values no schema stands in, but where a reference leads there.
 fn is_data(keyword: &str) -> bool {
     matches!(
         keyword,

@@ -38,28 +38,31 @@ pub fn groups(schemas: Vec<LocalSchema>, references: &References) -> Vec<Vec<Loc
         .collect()
 }
 
-/// Keys in the order in which they can be deleted, each with whether that takes force: those that refer to each other.
+/// Keys in the order in which they can be deleted, each with whether that takes force: those that refer to each other,
+/// unless one that stays still leads there. `staying` are the references between those.
 pub fn deletions(
     keys: Vec<SchemaKey>,
     referred_by: &[(SchemaKey, Vec<SchemaKey>)],
+    staying: &References,
 ) -> Vec<(SchemaKey, bool)> {
+    let referrers = |key: &SchemaKey| {
+        let known = referred_by.iter().find(|(known, _)| same_schema(known, key));
+        known.into_iter().flat_map(|(_, referrers)| referrers)
+    };
+    let place = |key: &SchemaKey| keys.iter().position(|other| same_schema(other, key));
+    let stays = |referrer: &SchemaKey| place(referrer).is_none() && staying.texts(referrer).is_err();
+    let is_needed = |index: &usize| referrers(&keys[*index]).any(stays);
     let needs: Vec<Vec<usize>> = keys
         .iter()
-        .map(|key| {
-            let known = referred_by.iter().find(|(known, _)| same_schema(known, key));
-            let referrers = known.into_iter().flat_map(|(_, referrers)| referrers);
-            referrers
-                .filter_map(|referrer| keys.iter().position(|key| same_schema(key, referrer)))
-                .collect()
-        })
+        .map(|key| referrers(key).filter_map(place).collect())
         .collect();
     components(&needs)
         .into_iter()
         .flat_map(|group| {
-            let in_circle = group.len() > 1;
-            group.into_iter().map(move |index| (index, in_circle))
+            let force = group.len() > 1 && !group.iter().any(is_needed);
+            group.into_iter().map(move |index| (index, force))
         })
-        .map(|(index, in_circle)| (keys[index].clone(), in_circle))
+        .map(|(index, force)| (keys[index].clone(), force))
         .collect()
 }
 

@@ -142,24 +142,17 @@ impl Step {
         match self {
             Step::PutPartner { name, .. } | Step::DeletePartner(name) => name.to_string(),
             Step::PutType { name, .. } | Step::ResetType(name) => name.to_string(),
-            Step::PutSchema { schema, .. } => label(&schema.key),
+            Step::PutSchema { schema, .. } => schema.key.to_string(),
             Step::PutSchemas { schemas, .. } => {
-                let names: Vec<String> = schemas.iter().map(|schema| label(&schema.key)).collect();
+                let names: Vec<String> = schemas.iter().map(|schema| schema.key.to_string()).collect();
                 names.join(" and ")
             }
-            Step::DeleteSchema { key, .. } | Step::DeleteUpgrade(key) => label(key),
-            Step::PutUpgrade { upgrade, .. } => label(&upgrade.key),
+            Step::DeleteSchema { key, .. } | Step::DeleteUpgrade(key) => key.to_string(),
+            Step::PutUpgrade { upgrade, .. } => upgrade.key.to_string(),
             Step::PushPlugin { name, .. } => name.to_string(),
             Step::ActivatePlugin { name, version } => format!("{name}@{version}"),
             Step::PutRoute { name, .. } | Step::DeleteRoute(name) => name.to_string(),
         }
-    }
-}
-
-fn label(key: &SchemaKey) -> String {
-    match &key.source {
-        Some(source) => format!("{}@{} for {source}", key.event_type, key.since),
-        None => format!("{}@{}", key.event_type, key.since),
     }
 }
 
@@ -193,7 +186,7 @@ pub fn plan(wanted: Wanted, current: &Current) -> Plan {
         |key: &SchemaKey| has_schemas && !absent_schemas.iter().any(|absent| same_schema(absent, key));
     plan.deletions
         .extend(absent_upgrades.into_iter().filter(stays).map(Step::DeleteUpgrade));
-    let absent_schemas = order::deletions(absent_schemas, &current.referred_by);
+    let absent_schemas = order::deletions(absent_schemas, &current.referred_by, &wanted.references);
     let deletions = absent_schemas.into_iter();
     plan.deletions
         .extend(deletions.map(|(key, force)| Step::DeleteSchema { key, force }));

@@ -2,9 +2,11 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{
     folder::{self, Folder, LocalSchema, LocalUpgrade, PluginSource},
+    order,
     plan::{Current, CurrentPlugin, Plan, Step, Wanted, plan},
 };
 use crate::{
+    cli::schema_files::referring::references,
     event::EventType,
     registry::model::{Compatibility, Digest, Partner, Route, SchemaKey, TypeEntry, Upgrade, UpgradeStep},
     validate::References,
@@ -502,4 +504,19 @@ fn schemas_that_refer_to_others_come_after_them_and_circles_at_once() {
         faults.contains("schemas/c/1.json: "),
         "a pointer that leads nowhere in another file: {faults}"
     );
+}
+
+#[test]
+fn a_circle_is_forced_away_only_where_nothing_that_stays_leads_there() {
+    let [stays, b, c, z] = ["stays", "b", "c", "z"].map(|name| key(name, "1", None));
+    let referred_by = [
+        (b.clone(), vec![c.clone(), stays.clone()]),
+        (c.clone(), vec![b.clone()]),
+    ];
+    for (uri, force) in [("headworks:b@1", false), ("headworks:z@1", true)] {
+        let text = format!(r#"{{"$ref":"{uri}"}}"#);
+        let staying = references([(&stays, text.as_str()), (&z, "true")]);
+        let deleted = order::deletions(vec![b.clone(), c.clone()], &referred_by, &staying);
+        assert_eq!(deleted, [(b.clone(), force), (c.clone(), force)], "{uri}");
+    }
 }

@@ -8,13 +8,16 @@ use super::{
     schema_report::{self, Checked, Comparison, Dependent},
     short_digest, short_time,
 };
-use crate::cli::{
-    arguments::{SchemaCommand, SchemaName},
-    client::{Client, Reply, Sent},
-    failure::Failure,
-    output::{self, Output},
-    resources::read_text,
-    schema_files::export,
+use crate::{
+    cli::{
+        arguments::{SchemaCommand, SchemaName},
+        client::{Client, Reply, Sent},
+        failure::Failure,
+        output::{self, Output},
+        resources::read_text,
+        schema_files::export,
+    },
+    registry::model::SchemaKey,
 };
 
 /// The gateway's own bound is a setting; this one keeps a wrong file out of memory.
@@ -34,24 +37,7 @@ struct Listed {
 #[derive(Deserialize)]
 struct Bonds {
     refers_to: Vec<String>,
-    referred_by: Vec<Referrer>,
-}
-
-#[derive(Deserialize)]
-struct Referrer {
-    #[serde(rename = "type")]
-    event_type: String,
-    since: String,
-    source: Option<String>,
-}
-
-impl Referrer {
-    fn label(&self) -> String {
-        match &self.source {
-            Some(source) => format!("{}@{} for {source}", self.event_type, self.since),
-            None => format!("{}@{}", self.event_type, self.since),
-        }
-    }
+    referred_by: Vec<SchemaKey>,
 }
 
 #[derive(Deserialize)]
@@ -161,7 +147,7 @@ async fn bonds(schema: &SchemaName, client: &Client) -> Result<(), Failure> {
         output::note(&format!("refers to {}", bonds.refers_to.join(", ")));
     }
     if !bonds.referred_by.is_empty() {
-        let names: Vec<String> = bonds.referred_by.iter().map(Referrer::label).collect();
+        let names: Vec<String> = bonds.referred_by.iter().map(SchemaKey::to_string).collect();
         output::note(&format!("referred to by {}", names.join(", ")));
     }
     Ok(())

@@ -7,10 +7,10 @@ use rustix::process::{Resource, getrlimit};
 use super::Finding;
 use crate::{
     config::Settings,
-    limits::{PLUGIN_INSTANCES, WEBHOOK_TOLERANCE_S},
+    limits::{LINE_CONNECTIONS, PLUGIN_INSTANCES, WEBHOOK_TOLERANCE_S},
 };
 
-/// Descriptors beside those of connections: segments, brokers, the store, files.
+/// Descriptors beside those of connections, for requests and for lines: segments, brokers, the store, files.
 const OWN_DESCRIPTORS: u64 = 1000;
 /// Address space of one plugin instance.
 const INSTANCE_ADDRESSES: u64 = 4 << 30;
@@ -28,11 +28,16 @@ pub(super) fn look(settings: &Settings) -> Vec<Finding> {
 }
 
 fn descriptors(settings: &Settings) -> Finding {
-    let wanted = u64::from(settings.limits.connections) + OWN_DESCRIPTORS;
+    let connections = settings.limits.connections;
+    let lines = settings
+        .server
+        .lines
+        .map_or(0, |_| LINE_CONNECTIONS.min(connections));
+    let beside = OWN_DESCRIPTORS + u64::from(lines);
+    let wanted = u64::from(connections) + beside;
     let limit = getrlimit(Resource::Nofile);
-    let found = |limit: u64| {
-        format!("{limit} descriptors, {wanted} may be needed (limits.connections and {OWN_DESCRIPTORS})")
-    };
+    let found =
+        |limit: u64| format!("{limit} descriptors, {wanted} may be needed (limits.connections and {beside})");
     match limit.current {
         Some(current) if current < wanted => Finding::warning(
             "ulimit -n",

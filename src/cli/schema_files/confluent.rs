@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::import::{Found, Reading, file_text, parsed, type_name};
 use crate::{
     cli::failure::Failure,
-    json::{EditedDocument, NewValue},
+    json::{EditedDocument, NewValue, pointer_escaped},
     registry::model::Compatibility,
     validate::SCHEME,
 };
@@ -181,7 +181,7 @@ fn places(schema: &Value, name: &str) -> Vec<(String, String)> {
         match value {
             Value::Object(members) => {
                 for (key, value) in members {
-                    let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+                    let pointer = format!("{pointer}/{}", pointer_escaped(key));
                     match value.as_str() {
                         Some(reference) if key == "$ref" => {
                             let rest = reference.strip_prefix(name);

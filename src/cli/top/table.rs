@@ -38,34 +38,24 @@ impl By {
     }
 
     pub fn columns(self) -> &'static [&'static str] {
+        const fn of_events(by: &'static str) -> [&'static str; 7] {
+            [
+                by,
+                "events/s",
+                "quarantined/s",
+                "rejected/s",
+                "bytes/s",
+                "p50",
+                "p99",
+            ]
+        }
+        const PARTNER: [&str; 7] = of_events("partner");
+        const TYPE: [&str; 7] = of_events("type");
+        const VERSION: [&str; 7] = of_events("type@since");
         match self {
-            By::Partner => &[
-                "partner",
-                "events/s",
-                "quarantined/s",
-                "rejected/s",
-                "bytes/s",
-                "p50",
-                "p99",
-            ],
-            By::Type => &[
-                "type",
-                "events/s",
-                "quarantined/s",
-                "rejected/s",
-                "bytes/s",
-                "p50",
-                "p99",
-            ],
-            By::Version => &[
-                "type@since",
-                "events/s",
-                "quarantined/s",
-                "rejected/s",
-                "bytes/s",
-                "p50",
-                "p99",
-            ],
+            By::Partner => &PARTNER,
+            By::Type => &TYPE,
+            By::Version => &VERSION,
             By::Plugin => &[
                 "plugin",
                 "calls/s",

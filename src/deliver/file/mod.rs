@@ -265,7 +265,8 @@ impl Drain {
     async fn remove_old(&self) {
         let today = jiff::tz::TimeZone::UTC.to_datetime(Timestamp::now()).date();
         let days = i64::from(self.retention_days.unwrap_or(u32::MAX));
-        let Ok(first_kept) = today.checked_sub(jiff::Span::new().try_days(days).unwrap_or_default()) else {
+        let age = jiff::Span::new().try_days(days);
+        let Ok(first_kept) = age.and_then(|age| today.checked_sub(age)) else {
             return;
         };
         let root = self.root.clone();

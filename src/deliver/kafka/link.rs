@@ -11,7 +11,6 @@ use std::{
 use parking_lot::Mutex;
 use rdkafka::{
     ClientContext, Message,
-    client::OAuthToken,
     config::RDKafkaLogLevel,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::DeliveryResult,
@@ -465,12 +464,5 @@ impl ClientContext for Context {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
             self.0.mark_broken();
         }
-    }
-
-    fn generate_oauth_token(
-        &self,
-        _oauthbearer_config: Option<&str>,
-    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        Err("OAUTHBEARER needs sasl.oauthbearer.method = \"oidc\"".into())
     }
 }

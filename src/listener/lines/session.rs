@@ -9,14 +9,18 @@ use http::{HeaderValue, Method, Request, header, request::Parts};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::watch,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::ByCertificate;
 use crate::{
     event::{EventResult, Outcome},
     limits::{ATTRIBUTE_BYTES, LINE_BYTES_FREE, LINE_WAIT_S, LINES_READ_BYTES, Limits},
-    listener::{Admitted as _, Ingest, Peer, stream::Stream},
+    listener::{
+        Admitted as _, Ingest, Peer,
+        body::{Clock, Pace},
+        stream::Stream,
+    },
     problem::{Code, Problem, Retry},
 };
 
@@ -32,9 +36,8 @@ pub(super) struct Patience {
     pub greeting: Duration,
     /// Between two lines.
     pub idle: Duration,
-    /// Within a line: so long, and as long as its bytes take at the least rate.
-    pub stalled: Duration,
-    pub bytes_per_s: u32,
+    /// Within a line.
+    pub pace: Pace,
     /// While answers are written.
     pub writing: Duration,
 }
@@ -50,6 +53,8 @@ pub(super) struct Session<'a, I: Ingest> {
     read: BytesMut,
     /// Bytes of `read` that are known to hold no line's end.
     searched: usize,
+    /// Of the line that is not whole yet, where it has to be waited for.
+    clock: Option<Clock>,
     is_at_end: bool,
     /// Taken before its line is whole, where that grows large.
     admission: Option<I::Admission>,
@@ -84,6 +89,7 @@ impl<'a, I: Ingest> Session<'a, I> {
             stopping,
             read: BytesMut::new(),
             searched: 0,
+            clock: None,
             is_at_end: false,
             admission: None,
             held: 0,
@@ -122,6 +128,7 @@ impl<'a, I: Ingest> Session<'a, I> {
             };
             let lines = self.read.split_to(end).freeze();
             self.searched = 0;
+            self.clock = None;
             let (answers, is_over) = self.take(&head, lines).await;
             self.write(answers.as_bytes()).await?;
             if is_over {
@@ -228,25 +235,33 @@ impl<'a, I: Ingest> Session<'a, I> {
     }
 
     async fn read_more(&mut self) -> io::Result<Read> {
+        let Patience { idle, pace, .. } = self.patience;
         let is_within_line = !self.read.trim_ascii().is_empty();
-        let allowed = if is_within_line {
-            let bytes = self.read.len() as u64;
-            self.patience.stalled + Duration::from_secs(bytes / u64::from(self.patience.bytes_per_s.max(1)))
-        } else {
-            self.patience.idle
+        let mut clock = is_within_line.then(|| self.clock.take().unwrap_or_else(|| Clock::start(pace)));
+        let over = async {
+            match &mut clock {
+                Some(clock) => {
+                    clock.late().await;
+                    Read::Late
+                }
+                None => {
+                    sleep(idle).await;
+                    Read::Enough
+                }
+            }
         };
         let mut stopping = self.stopping.clone();
-        tokio::select! {
+        let read = tokio::select! {
             biased;
-            _ = stopping.wait_for(|stopping| *stopping) => Ok(Read::Enough),
-            read = self.fill() => Ok(match read? {
-                0 => Read::End,
-                _ => Read::More,
-            }),
-            () = sleep_until(Instant::now() + allowed) => {
-                Ok(if is_within_line { Read::Late } else { Read::Enough })
-            }
+            _ = stopping.wait_for(|stopping| *stopping) => return Ok(Read::Enough),
+            read = self.fill() => read?,
+            over = over => return Ok(over),
+        };
+        if let Some(clock) = &mut clock {
+            clock.count(read);
         }
+        self.clock = clock;
+        Ok(if read == 0 { Read::End } else { Read::More })
     }
 
     /// Works on whole lines; the answers to them, and whether the connection is over.
@@ -313,7 +328,7 @@ impl<'a, I: Ingest> Session<'a, I> {
             let mut stopping = self.stopping.clone();
             tokio::select! {
                 _ = stopping.wait_for(|stopping| *stopping) => return Err(problem),
-                () = tokio::time::sleep(wait) => {}
+                () = sleep(wait) => {}
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::places::escaped;
+use crate::json::pointer_escaped;
 
 /// Rows shown of one comparison.
 const CHANGES_MAX: usize = 200;
@@ -103,7 +103,7 @@ fn keyword_changes(
             };
             let (before, after) = (names(before), names(after));
             for name in before.symmetric_difference(&after) {
-                let place = format!("{pointer}/{}", escaped(name));
+                let place = format!("{pointer}/{}", pointer_escaped(name));
                 let word = |is: bool| Some(if is { "required" } else { "optional" }.to_owned());
                 found.push(change(
                     &place,
@@ -150,7 +150,7 @@ fn members(
 ) {
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     for name in names {
-        let place = format!("{pointer}/{}", escaped(name));
+        let place = format!("{pointer}/{}", pointer_escaped(name));
         match (before.get(name), after.get(name)) {
             (Some(one), Some(two)) => schemas(one, two, &place, found),
             (one, two) => {

@@ -1,19 +1,14 @@
 //! The comparing child: schemas are input from outside, and to compare them can cost anything. What does not end within
 //! the bounds is unknown.
 
-use std::{
-    io::{self, Read as _, Write as _},
-    path::Path,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Answer, Report, Source, compare};
 use crate::{
-    confined::{self, Bounds, confine, fail},
+    confined::{self, Bounds, answer_each, confine},
     limits,
 };
 
@@ -26,6 +21,8 @@ const BOUNDS: Bounds = Bounds {
     wall_s: limits::COMPARE_WALL_S,
     output_bytes: limits::COMPARED_BYTES,
 };
+
+const NOT_RUN: &str = "the comparison could not be run; the gateway's log says why";
 
 /// The proof descends with the schemas.
 const STACK_BYTES: usize = 128 << 20;
@@ -42,41 +39,12 @@ pub struct Pair {
 /// [`ARGUMENT`].
 pub fn run() -> ExitCode {
     confine(ARGUMENT, &BOUNDS, || {
-        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work);
-        match thread.map(std::thread::JoinHandle::join) {
-            Ok(Ok(code)) => code,
-            Ok(Err(_)) => ExitCode::FAILURE,
-            Err(error) => fail(&error),
-        }
+        answer_each(STACK_BYTES, |pairs: Vec<Pair>| {
+            let time = share(pairs.len());
+            let pairs = pairs.into_iter();
+            pairs.map(move |pair| compare(&pair.old, &pair.new, &pair.events, time))
+        })
     })
-}
-
-fn work() -> ExitCode {
-    let mut text = Vec::new();
-    if let Err(error) = io::stdin().lock().read_to_end(&mut text) {
-        return fail(&error);
-    }
-    let pairs: Vec<Pair> = match serde_json::from_slice(&text) {
-        Ok(pairs) => pairs,
-        Err(error) => return fail(&error),
-    };
-    let time = share(pairs.len());
-    // One by one: what is done stands even where the next takes all that is left.
-    for pair in pairs {
-        let report = compare(&pair.old, &pair.new, &pair.events, time);
-        let written = serde_json::to_vec(&report)
-            .map_err(io::Error::from)
-            .and_then(|mut line| {
-                line.push(b'\n');
-                let mut output = io::stdout().lock();
-                output.write_all(&line)?;
-                output.flush()
-            });
-        if let Err(error) = written {
-            return fail(&error);
-        }
-    }
-    ExitCode::SUCCESS
 }
 
 fn share(pairs: usize) -> Duration {
@@ -99,23 +67,17 @@ pub async fn compare_apart(program: &Path, pairs: &[Pair]) -> Vec<Report> {
         Ok(None) => (Vec::new(), "comparing them took more time than there is"),
         Err(error) => {
             tracing::error!(program = %program.display(), %error, "the comparing process cannot be run");
-            (
-                Vec::new(),
-                "the comparison could not be run; the gateway's log says why",
-            )
+            (Vec::new(), NOT_RUN)
         }
     };
-    let mut reports: Vec<Report> = output
-        .split(|byte| *byte == b'\n')
-        .map_while(|line| serde_json::from_slice(line).ok())
-        .collect();
+    let mut reports: Vec<Report> = confined::answers(&output);
     reports.resize_with(pairs.len(), || unknown(why));
     reports
 }
 
 /// What is answered where no child can be started.
 pub fn not_run(pairs: usize) -> Vec<Report> {
-    vec![unknown("the comparison could not be run; the gateway's log says why"); pairs]
+    vec![unknown(NOT_RUN); pairs]
 }
 
 fn unknown(why: &str) -> Report {

@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use super::{
     node::{Arena, Atom, Kind, Node, Numbers, Properties, Types},
-    places::escaped,
     read::{Draft, Reader},
 };
+use crate::json::pointer_escaped;
 
 /// One schema object on its way to atoms.
 pub(super) struct OneSchema<'r, 'a, 'v> {
@@ -88,7 +88,7 @@ impl<'v> OneSchema<'_, '_, 'v> {
     fn map(&mut self, keyword: &str) -> Option<BTreeMap<String, Node>> {
         let map = self.members.get(keyword)?.as_object()?;
         let read = map.iter().map(|(key, value)| {
-            let pointer = format!("{}/{keyword}/{}", self.pointer, escaped(key));
+            let pointer = format!("{}/{keyword}/{}", self.pointer, pointer_escaped(key));
             (
                 key.clone(),
                 self.reader.schema(value, self.document, pointer, self.draft),
@@ -299,7 +299,7 @@ impl<'v> OneSchema<'_, '_, 'v> {
                         self.reader.arena.node(atoms)
                     }
                     _ => {
-                        let pointer = format!("{}/{keyword}/{}", self.pointer, escaped(name));
+                        let pointer = format!("{}/{keyword}/{}", self.pointer, pointer_escaped(name));
                         self.reader.schema(value, self.document, pointer, self.draft)
                     }
                 };

@@ -29,10 +29,12 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::json::pointer_escaped;
+
 pub use changes::{Change, changes};
 use facts::{Facts, Given};
 use node::Arena;
-pub(super) use places::{SUBSCHEMA_MAPS, escaped};
+pub(super) use places::SUBSCHEMA_MAPS;
 use prove::{Open, Prover};
 pub(super) use read::Draft;
 use read::Reader;
@@ -169,7 +171,7 @@ fn undecided(open: &Open, out_of_time: bool) -> String {
         .path
         .iter()
         .rev()
-        .map(|step| format!("/{}", escaped(step)))
+        .map(|step| format!("/{}", pointer_escaped(step)))
         .collect();
     let place = if place.is_empty() {
         "the whole value".to_owned()

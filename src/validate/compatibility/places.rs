@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Map, Value};
 
 use super::read::Draft;
+use crate::json::pointer_escaped;
 
 /// Keywords whose values are schemas …
 const SUBSCHEMAS: [&str; 14] = [
@@ -46,7 +47,7 @@ pub fn subschemas<'v>(schema: &'v Map<String, Value>, mut visit: impl FnMut(Stri
             }
             Value::Object(map) if SUBSCHEMA_MAPS.contains(&name) => {
                 for (key, item) in map {
-                    visit(format!("/{name}/{}", escaped(key)), item);
+                    visit(format!("/{name}/{}", pointer_escaped(key)), item);
                 }
             }
             Value::Object(_) | Value::Bool(_) if SUBSCHEMAS.contains(&name) => {
@@ -55,10 +56,6 @@ pub fn subschemas<'v>(schema: &'v Map<String, Value>, mut visit: impl FnMut(Stri
             _ => {}
         }
     }
-}
-
-pub fn escaped(segment: &str) -> String {
-    segment.replace('~', "~0").replace('/', "~1")
 }
 
 /// What names places inside one document.

@@ -6,9 +6,12 @@ use jsonschema::uri::{from_str, resolve_against};
 use memchr::memmem;
 use serde_json::Value;
 
-use crate::validate::{
-    compatibility::{Draft, SUBSCHEMA_MAPS, escaped},
-    compile::parse,
+use crate::{
+    json::pointer_escaped,
+    validate::{
+        compatibility::{Draft, SUBSCHEMA_MAPS},
+        compile::parse,
+    },
 };
 
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
@@ -83,11 +86,11 @@ impl Outline {
                     if DATA.contains(&name.as_str()) {
                         continue;
                     }
-                    let pointer = format!("{pointer}/{}", escaped(name));
+                    let pointer = format!("{pointer}/{}", pointer_escaped(name));
                     match value {
                         Value::Object(map) if SUBSCHEMA_MAPS.contains(&name.as_str()) => {
                             for (key, inner) in map {
-                                let pointer = format!("{pointer}/{}", escaped(key));
+                                let pointer = format!("{pointer}/{}", pointer_escaped(key));
                                 self.walk(inner, draft, &pointer, base, referred);
                             }
                         }

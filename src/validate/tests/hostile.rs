@@ -48,6 +48,10 @@ fn references_that_multiply_each_other_are_refused() {
     assert!(refused("if", &conditions).1.contains("multiply each other"));
     let dynamic = r##"{"$defs":{"a":{"$dynamicAnchor":"a","allOf":[{"$dynamicRef":"#b"},{"$dynamicRef":"#b"}]},"b":{"$dynamicAnchor":"b","allOf":[{"$dynamicRef":"#a"}]}},"$ref":"#/$defs/a"}"##;
     assert!(refused("$dynamicRef", dynamic).1.contains("leads back"));
+    // What a reference leads to is a schema, also where it would be data by itself.
+    let twice = chain(40, |next| format!(r#"{{"allOf":[{next},{next}]}}"#));
+    let hidden = twice.replace("$defs", "default");
+    assert!(refused("default", &hidden).1.contains("multiply each other"));
     let straight = chain(100, |next| format!(r#"{{"allOf":[{next}]}}"#));
     check_schema(&straight, MIB).expect("a chain without branches costs its length");
 }
@@ -82,6 +86,10 @@ fn circles_that_come_to_no_other_value_are_refused() {
         ),
         (r##"{"anyOf":[{"type":"null"},{"$ref":"#"}]}"##, "/anyOf/1/$ref"),
         (r##"{"$id":"urn:a","not":{"$ref":"urn:a"}}"##, "/not/$ref"),
+        (
+            r##"{"$ref":"#/$defs","$defs":{"not":{"$ref":"#/$defs"}}}"##,
+            "/$defs/not/$ref",
+        ),
     ] {
         let (pointer, message) = refused(circle, circle);
         assert!(pointer.starts_with(at), "{circle}: {pointer}");

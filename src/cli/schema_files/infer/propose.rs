@@ -6,6 +6,7 @@ use super::{
     Decision,
     evidence::{Evidence, Strings},
 };
+use crate::json::pointer_escaped;
 
 /// An enumeration has at most so many values …
 const ENUM_VALUES_MAX: usize = 12;
@@ -137,7 +138,7 @@ impl Proposal {
         let mut properties = Map::new();
         let mut required = Vec::new();
         for (name, member) in &evidence.members {
-            let escaped = name.replace('~', "~0").replace('/', "~1");
+            let escaped = pointer_escaped(name);
             let at = self.decisions.len();
             let proposed = self.of(member, &format!("{place}/{escaped}"));
             let is_required = member.count == evidence.objects && evidence.objects >= self.evidence_min;
