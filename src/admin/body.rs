@@ -56,7 +56,7 @@ pub fn parse(text: &Bytes) -> Result<Value, Problem> {
         let code = match &error.kind {
             ParseErrorKind::Syntax(_) => Code::JsonMalformed,
             ParseErrorKind::DuplicateMember(_) => Code::JsonDuplicateMember,
-            ParseErrorKind::TooDeep(_) => Code::JsonTooDeep,
+            ParseErrorKind::TooDeep { .. } => Code::JsonTooDeep,
             ParseErrorKind::NumberOutOfRange => Code::JsonNumberOutOfRange,
             ParseErrorKind::LoneSurrogate => Code::JsonLoneSurrogate,
             ParseErrorKind::InvalidUtf8 => Code::Utf8Invalid,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     event::{Batch, Decoded, Reason, Undecoded},
-    json::{Document, Kind, Node, ParseError, ParseErrorKind},
+    json::{Document, Kind, Node, ParseError, ParseErrorKind, shortened},
     problem::{Code, Problem},
 };
 
@@ -316,9 +316,12 @@ pub(super) fn parse_reason(error: &ParseError, text: &[u8], depth: u32) -> Reaso
                 format!("the member {name:?} stands twice in one object, {place}; send it once"),
             )
         }
-        ParseErrorKind::TooDeep(_) => (
+        ParseErrorKind::TooDeep { pointer, .. } => (
             Code::JsonTooDeep,
-            format!("more than {depth} nested arrays and objects, {place}; send flatter data"),
+            format!(
+                "more than {depth} nested arrays and objects, at {}, {place}; send flatter data",
+                shortened(pointer)
+            ),
         ),
         ParseErrorKind::NumberOutOfRange => (
             Code::JsonNumberOutOfRange,

@@ -20,6 +20,9 @@ pub(super) struct Window {
     /// Entries up to there, and those among them that were refused.
     settled: u64,
     refused: u64,
+    /// What has become free since somebody was last told of it.
+    free_records: usize,
+    free_bytes: usize,
 }
 
 struct InFlight {
@@ -57,9 +60,20 @@ impl Window {
             self.refused += u64::from(*end == End::Refused);
             if let Some(entry) = self.entries.pop_front() {
                 self.bytes -= entry.bytes;
+                self.free_records += 1;
+                self.free_bytes += entry.bytes;
                 self.contiguous = entry.sequence;
             }
         }
+    }
+
+    /// Nothing is in flight, or so much has become free since the last time this was true.
+    pub(super) fn is_worth_a_turn(&mut self, records: usize, bytes: usize) -> bool {
+        let is_worth = self.entries.is_empty() || self.free_records >= records || self.free_bytes >= bytes;
+        if is_worth {
+            (self.free_records, self.free_bytes) = (0, 0);
+        }
+        is_worth
     }
 
     pub(super) fn len(&self) -> usize {

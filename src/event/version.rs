@@ -23,6 +23,10 @@ enum Identifier {
 impl AppVersion {
     /// The version that `text` names, or none where it cannot be read as one.
     pub fn parse(text: &str) -> Option<AppVersion> {
+        plain(text).or_else(|| AppVersion::parse_any(text))
+    }
+
+    fn parse_any(text: &str) -> Option<AppVersion> {
         let text = without_prefix(text.trim());
         let numbers_end = text
             .find(|character: char| !character.is_ascii_digit() && character != '.')
@@ -50,6 +54,32 @@ impl AppVersion {
         };
         Some(AppVersion { numbers, pre_release })
     }
+}
+
+/// What nearly all apps send: a few short numbers with dots between them. None says nothing.
+fn plain(text: &str) -> Option<AppVersion> {
+    let mut numbers = SmallVec::<[u64; 4]>::new();
+    let (mut number, mut digits) = (0, 0);
+    for byte in text.bytes().chain([b'.']) {
+        match byte {
+            b'0'..=b'9' if digits < 18 => {
+                number = number * 10 + u64::from(byte - b'0');
+                digits += 1;
+            }
+            b'.' if digits > 0 && numbers.len() < 4 => {
+                numbers.push(number);
+                (number, digits) = (0, 0);
+            }
+            _ => return None,
+        }
+    }
+    while numbers.len() > 1 && numbers.last() == Some(&0) {
+        numbers.pop();
+    }
+    Some(AppVersion {
+        numbers,
+        pre_release: None,
+    })
 }
 
 /// What stands before the number in `v5.10`, `V. 5.10` or `version 5.10`.
@@ -137,12 +167,10 @@ fn is_separator(character: char) -> bool {
 
 impl Ord for AppVersion {
     fn cmp(&self, other: &AppVersion) -> Ordering {
-        let length = self.numbers.len().max(other.numbers.len());
-        let number = |version: &AppVersion, index| version.numbers.get(index).copied().unwrap_or(0);
-        (0..length)
-            .map(|index| number(self, index).cmp(&number(other, index)))
-            .find(|order| order.is_ne())
-            .unwrap_or_else(|| match (&self.pre_release, &other.pre_release) {
+        // Without trailing zeros, the longer of two that begin alike is the higher.
+        self.numbers
+            .cmp(&other.numbers)
+            .then_with(|| match (&self.pre_release, &other.pre_release) {
                 (None, None) => Ordering::Equal,
                 (None, Some(_)) => Ordering::Greater,
                 (Some(_), None) => Ordering::Less,
@@ -190,7 +218,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::AppVersion;
+    use super::{AppVersion, plain};
 
     fn version(text: &str) -> AppVersion {
         AppVersion::parse(text).unwrap_or_else(|| panic!("{text} is a version"))
@@ -300,6 +328,14 @@ mod tests {
                 format!("{text}/{build}"),
             ] {
                 prop_assert_eq!(&version(&written), &plain, "{}", written);
+            }
+        }
+
+        #[test]
+        fn the_short_way_leads_to_the_same(text in "[0-9]{0,20}(\\.[0-9]{0,4}){0,5}") {
+            if let Some(one) = plain(&text) {
+                let other = AppVersion::parse_any(&text).expect("a version");
+                prop_assert_eq!((&one.numbers, &one.pre_release), (&other.numbers, &other.pre_release));
             }
         }
 

@@ -14,8 +14,9 @@ pub enum ParseErrorKind {
     Syntax(&'static str),
     #[error("member {0:?} stands twice in one object")]
     DuplicateMember(String),
-    #[error("more than {0} nested arrays and objects")]
-    TooDeep(u32),
+    /// `pointer`: the JSON Pointer of the first value that is too deep.
+    #[error("more than {levels} nested arrays and objects, at {}", shortened(pointer))]
+    TooDeep { levels: u32, pointer: String },
     #[error("number beyond the range of a double")]
     NumberOutOfRange,
     #[error("lone surrogate in a string")]
@@ -34,6 +35,15 @@ impl ParseError {
             line,
             String::from_utf8_lossy(&before[line_start..]).chars().count() + 1,
         )
+    }
+}
+
+/// Names may be as long as texts are: the first part of a pointer tells where to look.
+pub fn shortened(pointer: &str) -> String {
+    const CHARACTERS: usize = 160;
+    match pointer.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => format!("{:?}…", &pointer[..end]),
+        None => format!("{pointer:?}"),
     }
 }
 

@@ -21,7 +21,7 @@ mod write;
 
 pub use document::Document;
 pub use edit::{EditedDocument, NEW_VALUE_DEPTH_MAX, POINTER_TOKENS_MAX};
-pub use error::{EditError, ParseError, ParseErrorKind};
+pub use error::{EditError, ParseError, ParseErrorKind, shortened};
 pub use node::{Elements, Members, Node};
 pub use pointer::{PointerError, PointerTokens, pointer_escaped, pointer_tokens};
 pub use schema::TapeJson;

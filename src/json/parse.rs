@@ -5,6 +5,8 @@ mod scalars;
 
 use smallvec::SmallVec;
 
+use super::pointer::pointer_escaped;
+use super::string::decode_name;
 use super::tape::{CHILDREN_WITHOUT_INDEX, ELEMENTS_PER_INDEX_ENTRY, TEXT_BYTES_MAX, Tag, Word, after};
 use super::{ParseError, ParseErrorKind};
 
@@ -187,7 +189,10 @@ impl Parser<'_> {
         // `parents` holds the text itself too, so its length is the number of arrays and objects already open.
         if self.parents.len() >= self.depth_max as usize {
             return Err(Box::new(ParseError {
-                kind: ParseErrorKind::TooDeep(self.depth_max),
+                kind: ParseErrorKind::TooDeep {
+                    levels: self.depth_max,
+                    pointer: self.pointer(),
+                },
                 offset: self.at,
             }));
         }
@@ -207,6 +212,28 @@ impl Parser<'_> {
         self.words.push(Word::extent(0, 0));
         self.at += 1;
         Ok(())
+    }
+
+    /// The JSON Pointer of the value that starts here.
+    #[cold]
+    fn pointer(&self) -> String {
+        let open: Vec<&Open> = self.parents.iter().chain([&self.open]).collect();
+        let mut pointer = String::new();
+        for (position, container) in open.iter().enumerate() {
+            let value = open
+                .get(position + 1)
+                .map_or(self.words.len(), |next| next.word as usize);
+            match container.within {
+                Within::Text => {}
+                Within::Array => pointer.push_str(&format!("/{}", container.children)),
+                Within::Object => {
+                    let name = decode_name(self.text, self.words[value - 1]);
+                    pointer.push('/');
+                    pointer.push_str(&pointer_escaped(&name));
+                }
+            }
+        }
+        pointer
     }
 
     /// True where a member's value follows, false where the object is empty and closed.

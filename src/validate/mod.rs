@@ -42,7 +42,8 @@ const WARM_TIME: Duration = Duration::from_millis(250);
 /// changes. Compiled forms come and go behind it, in [`Compiler`].
 #[derive(Default)]
 pub struct Schemas {
-    types: Arc<HashMap<EventType, Arc<TypeTable>>>,
+    /// Names come from operators alone, so that the hash needs no guard.
+    types: Arc<HashMap<EventType, Arc<TypeTable>, foldhash::fast::FixedState>>,
     made_from: Arc<State>,
     references: Arc<References>,
     compiler: Arc<Compiler>,

@@ -78,7 +78,7 @@ pub(super) struct TypeTable {
     unreadable: UnreadableVersion,
     /// Ascending by version.
     any_source: Vec<ResolvedSchema>,
-    by_source: HashMap<String, Vec<ResolvedSchema>>,
+    by_source: HashMap<String, Vec<ResolvedSchema>, foldhash::fast::FixedState>,
 }
 
 impl TypeTable {
@@ -105,7 +105,7 @@ impl TypeTable {
                 .map(|entry| entry.value.unreadable_version)
                 .unwrap_or_default(),
             any_source: Vec::new(),
-            by_source: HashMap::new(),
+            by_source: HashMap::default(),
         };
         for known in &schemas.schemas {
             let (key, schema) = &known.value;
@@ -144,15 +144,22 @@ impl TypeTable {
             .flat_map(|list| list.iter().rev().map(ResolvedSchema::slot).enumerate())
     }
 
+    fn list(&self, source: &str) -> &[ResolvedSchema] {
+        if self.by_source.is_empty() {
+            return &self.any_source;
+        }
+        self.by_source.get(source).unwrap_or(&self.any_source)
+    }
+
     /// The schemas after the one with this label, ascending.
     pub(super) fn after(&self, source: &str, label: &str) -> &[ResolvedSchema] {
-        let list = self.by_source.get(source).unwrap_or(&self.any_source);
+        let list = self.list(source);
         let place = list.iter().position(|schema| *schema.label == *label);
         place.and_then(|place| list.get(place + 1..)).unwrap_or_default()
     }
 
     pub(super) fn resolve(&self, source: &str, app_version: Option<&str>) -> Resolution<'_> {
-        let list = self.by_source.get(source).unwrap_or(&self.any_source);
+        let list = self.list(source);
         let (Some(lowest), Some(latest)) = (list.first(), list.last()) else {
             return Resolution::TypeUnknown;
         };

@@ -62,6 +62,8 @@ async fn malformed_json_says_where() {
     let deep = "[".repeat(200) + &"]".repeat(200);
     let answered = send(api.request(Role::Admin, "PUT", "/v1/partners/shop").body(deep)).await;
     assert_eq!(answered.code(), "json-too-deep");
+    let detail = answered.json()["detail"].to_string();
+    assert!(detail.contains("/0/0/0"), "{detail}");
 }
 
 #[tokio::test]

@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// On their way from the spool at once.
-const WINDOW_RECORDS: usize = 10_000;
-const WINDOW_BYTES: usize = 8 << 20;
+pub(super) const WINDOW_RECORDS: usize = 10_000;
+pub(super) const WINDOW_BYTES: usize = 8 << 20;
 /// Between two commits of the spool while it drains.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 /// Records may be held in memory while so few are left in the spool …

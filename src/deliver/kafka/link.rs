@@ -19,6 +19,7 @@ use rdkafka::{
 use tokio::sync::Notify;
 
 use super::{
+    drain::{WINDOW_BYTES, WINDOW_RECORDS},
     flights::{Flights, Waiting},
     message,
     options::Options,
@@ -338,8 +339,14 @@ impl LinkShared {
     }
 
     pub(super) fn acknowledge(&self, sequence: Sequence, end: End) {
-        self.window.lock().acknowledge(sequence, end);
-        self.wake.notify_one();
+        let mut window = self.window.lock();
+        window.acknowledge(sequence, end);
+        // A task woken for each record would cost more than the record.
+        let tell = window.is_worth_a_turn(WINDOW_RECORDS / 8, WINDOW_BYTES / 8);
+        drop(window);
+        if tell {
+            self.wake.notify_one();
+        }
     }
 
     fn refuse(&self, sequence: Sequence, record: Record, detail: String) {

@@ -177,6 +177,7 @@ proptest! {
             prop_assert_eq!(window.contiguous(), (last, passed.len() as u64, refused as u64));
             let left = sequences.iter().filter(|sequence| **sequence > last).count();
             prop_assert_eq!((window.len(), window.bytes()), (left, left * 10));
+            prop_assert_eq!(window.is_worth_a_turn(usize::MAX, usize::MAX), left == 0);
         }
     }
 }

@@ -132,10 +132,19 @@ fn very_many_members_are_compared_in_passing() {
 fn nesting_is_bounded_without_recursion() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     parse(&nested(64));
-    assert_eq!(refusal(&nested(65)), (ParseErrorKind::TooDeep(64), 64));
+    let too_deep = |pointer: String| ParseErrorKind::TooDeep { levels: 64, pointer };
+    assert_eq!(refusal(&nested(65)), (too_deep("/0".repeat(64)), 64));
     parse(&format!("[{},{}]", nested(63), nested(63)));
     let objects = format!("{}1{}", "{\"a\":".repeat(65), "}".repeat(65));
-    assert_eq!(refusal(&objects), (ParseErrorKind::TooDeep(64), 64 * 5));
+    assert_eq!(refusal(&objects), (too_deep("/a".repeat(64)), 64 * 5));
+    let mixed = Document::parse(r#"{"b":[0,{"x":1},{"y":[],"a/~\u0062":[[]]}]}"#.into(), 4);
+    assert_eq!(
+        mixed.expect_err("too deep").kind.to_string(),
+        r#"more than 4 nested arrays and objects, at "/b/2/a~1~0b/0""#
+    );
+    let long = format!("{{{:?}:{{}}}}", "n".repeat(1000));
+    let message = Document::parse(long.into(), 1).expect_err("too deep").to_string();
+    assert!(message.len() < 300, "{message}");
     assert!(Document::parse(nested(1_000_000).into(), u32::MAX).is_ok());
     assert!(Document::parse("1".into(), 0).is_ok());
     assert!(Document::parse("[]".into(), 0).is_err());
