@@ -275,6 +275,7 @@ async fn tokens_of_every_kind_of_key_are_taken() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn what_is_not_this_providers_token_for_this_gateway_now_is_refused() {
     let (signer, other) = (Signer::p256("one"), Signer::p256("one"));
     let published = Published::new(&set(&[&signer]));
