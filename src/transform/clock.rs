@@ -35,6 +35,12 @@ impl CallClock {
         self.first_look = None;
     }
 
+    /// What the call took so far, in whole milliseconds; other processes' time no more than the limit leaves room for.
+    pub(super) fn spent(&self) -> Duration {
+        let ticks = self.ticks.now().saturating_sub(self.started_tick);
+        Duration::from_millis(ticks).min(self.limit + 2 * Duration::from_millis(FIRST_LOOK_TICKS))
+    }
+
     /// Ticks after which to look again, or the fault that ends the call. What ran before the first look, about a
     /// millisecond, is not counted.
     pub(super) fn look(&mut self) -> Result<u64, Fault> {
