@@ -2,6 +2,7 @@
 
 mod author_errors;
 pub mod bombs;
+mod company;
 mod compilation;
 mod hostile;
 mod pages;
