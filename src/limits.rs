@@ -292,7 +292,7 @@ pub const PLUGIN_FAILURE_CHARACTERS: usize = 2000;
 pub const CONFIG_SCHEMA_BYTES: usize = 256 << 10;
 /// Of the workers' time that a plugin version's failing calls took, for one partner's events, so many time limits are
 /// free …
-pub const PLUGIN_WASTE_LIMITS: u32 = 50;
+pub const PLUGIN_WASTE_LIMITS: u32 = 20;
 /// … and beyond them this share of one core: past it events are kept without a call.
 pub const PLUGIN_WASTE_PER_MILLE: u32 = 20;
 /// Events that wait for shadow versions …

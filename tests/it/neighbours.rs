@@ -167,7 +167,7 @@ async fn a_plugin_that_only_times_out_is_hardly_called_and_told() {
         assert_eq!(answer["code"], "plugin-failed", "{answer}");
         details.push(answer["detail"].to_string());
     }
-    assert!(details.len() > 15, "many limits are free: {}", details.len());
+    assert!(details.len() > 5, "some limits are free: {}", details.len());
     assert!(details[0].contains("ran longer than 10 ms"), "{}", details[0]);
     // From here on nearly no call: what each would cost is known.
     let begun = Instant::now();
