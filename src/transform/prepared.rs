@@ -15,6 +15,7 @@ use super::{
     PluginFailure,
     account::{PluginHealth, VersionAccount},
     bindings::PluginPre,
+    clock::thread_cpu_time,
     core::Core,
     counters::PluginCounters,
     fault::Cause,
@@ -314,9 +315,12 @@ impl Prepared {
 
     /// A configured instance.
     fn start(&self) -> Result<Box<Instance>, StartError> {
-        let begun = Instant::now();
+        let begun = thread_cpu_time();
         let started = self.make();
-        self.books.account.waste.started(begun.elapsed());
+        self.books
+            .account
+            .waste
+            .started(thread_cpu_time().saturating_sub(begun));
         started
     }
 
