@@ -8,7 +8,7 @@ from headworks_plugin import Event, Output, host
 @dataclass
 class DropBots:
     #: Words of their user agents, in lower case.
-    words: list
+    words: list[str]
 
     def __post_init__(self) -> None:
         if not self.words:

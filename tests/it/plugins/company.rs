@@ -56,6 +56,39 @@ fn records(plugin: &Prepared, data: &Value) -> Vec<Value> {
     outputs.iter().map(|output| record(&output.body)).collect()
 }
 
+/// What a plugin's own cases configure, and what its routes do, is not refused by the schema that goes with it.
+#[test]
+fn the_schemas_of_configurations_take_what_their_plugins_take() {
+    let mut tried = 0;
+    for plugin in fs::read_dir(repository().join("plugins")).expect("there are plugins") {
+        let plugin = plugin.expect("it can be read").path();
+        let Ok(schema) = fs::read_to_string(plugin.join("config.schema.json")) else {
+            continue;
+        };
+        let schema = jsonschema::options()
+            .offline()
+            .build(&serde_json::from_str(&schema).expect("it is JSON"))
+            .expect("it compiles");
+        let cases = fs::read_dir(plugin.join("cases")).expect("a plugin has cases");
+        let folders = cases.map(|case| case.expect("it can be read").path());
+        for folder in folders.chain([plugin.join("cases")]) {
+            let refused = fs::read_to_string(folder.join("records.json"))
+                .is_ok_and(|text| text.contains("\"refused\""));
+            let Ok(config) = fs::read_to_string(folder.join("config.json")) else {
+                continue;
+            };
+            let config: Value = serde_json::from_str(&config).expect("it is JSON");
+            let faults: Vec<String> = schema
+                .iter_errors(&config)
+                .map(|fault| format!("{}: {fault}", fault.instance_path()))
+                .collect();
+            assert!(refused || faults.is_empty(), "{}: {faults:?}", folder.display());
+            tried += 1;
+        }
+    }
+    assert!(tried > 20, "{tried}");
+}
+
 #[tokio::test]
 async fn postbacks_keep_the_form_of_their_schema() {
     let plugin = plugin_of("attribution").await;
