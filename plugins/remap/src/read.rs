@@ -53,7 +53,7 @@ pub fn read(config: &Json) -> Result<Vec<Step>, String> {
     if more > 0 {
         reader.errors.push(format!("and {more} more"));
     }
-    Err(reader.errors.join("\n"))
+    Err(reader.errors.join(" | "))
 }
 
 impl Reader {
