@@ -11,7 +11,8 @@ use crate::{page_view, stages::Stage};
 
 /// The component, in the folder that all stages share.
 pub const COMPONENT: &str = "page-view.wasm";
-/// The program that compiles it there.
+const COMPILED: &str = "page-view.compiled";
+/// The program that gives the compiled form to whoever has it compiled.
 pub const COMPILER: &str = "compiler";
 
 pub struct Callgrind {
@@ -20,21 +21,27 @@ pub struct Callgrind {
 }
 
 impl Callgrind {
-    /// Builds the plugin, and a compiler for it that sees the processor that valgrind offers: code for the real one may
-    /// use instructions that valgrind does not know.
+    /// Builds the plugin, and compiles it once for the processor that valgrind offers: code for the real one may use
+    /// instructions that valgrind does not know.
     pub fn prepare(keep: Option<PathBuf>) -> Callgrind {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        fs::write(folder.path().join(COMPONENT), page_view::component())
-            .expect("the component can be written");
-        let valgrind = find("valgrind");
-        let script = format!(
-            "#!/bin/sh\nexec {valgrind:?} --quiet --tool=none {:?} {} --limited\n",
-            env!("CARGO_BIN_EXE_headworks"),
-            headworks::transform::child::ARGUMENT,
-        );
-        let compiler = folder.path().join(COMPILER);
-        fs::write(&compiler, script).expect("the compiler can be written");
-        fs::set_permissions(&compiler, fs::Permissions::from_mode(0o700)).expect("it can be made to run");
+        let in_folder = |name| folder.path().join(name);
+        fs::write(in_folder(COMPONENT), page_view::component()).expect("the component can be written");
+        let component = fs::File::open(in_folder(COMPONENT)).expect("the component is there");
+        let compiled = fs::File::create(in_folder(COMPILED)).expect("the compiled form can be written");
+        let status = valgrind("none")
+            .arg(env!("CARGO_BIN_EXE_headworks"))
+            // The bounds of the compiling child are meant for a processor, not for valgrind.
+            .args([headworks::transform::child::ARGUMENT, "--limited"])
+            .stdin(component)
+            .stdout(compiled)
+            .status()
+            .expect("valgrind runs: scripts/setup count installs it");
+        assert!(status.success(), "the plugin compiles under valgrind: {status}");
+        let script = format!("#!/bin/sh\nexec /bin/cat {:?}\n", in_folder(COMPILED));
+        fs::write(in_folder(COMPILER), script).expect("the compiler can be written");
+        let mode = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(in_folder(COMPILER), mode).expect("it can be made to run");
         if let Some(keep) = &keep {
             fs::create_dir_all(keep).expect("the folder can be made");
         }
@@ -49,19 +56,15 @@ impl Callgrind {
         );
         let file = self.keep.as_deref().unwrap_or(self.folder.path()).join(file_name);
         let program = std::env::current_exe().expect("this program has a path");
-        let output = Command::new("valgrind")
-            .args([
-                "--quiet",
-                "--tool=callgrind",
-                "--toggle-collect=*callgrind_collects*",
-            ])
+        let output = valgrind("callgrind")
+            .arg("--toggle-collect=*callgrind_collects*")
             .arg(format!("--callgrind-out-file={}", file.display()))
             .arg(program)
             .args(["--stage", stage.name, "--folder"])
             .arg(self.folder.path())
             .stdin(Stdio::null())
             .output()
-            .expect("valgrind runs");
+            .expect("valgrind runs: scripts/setup count installs it");
         assert!(
             output.status.success(),
             "{}: {}\n{}",
@@ -75,12 +78,10 @@ impl Callgrind {
     }
 }
 
-fn find(program: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
-        .unwrap_or_else(|| panic!("{program} is missing: scripts/setup count installs it"))
+fn valgrind(tool: &str) -> Command {
+    let mut command = Command::new("valgrind");
+    command.args(["--quiet", &format!("--tool={tool}")]);
+    command
 }
 
 /// The line `totals: N` of callgrind's format.
