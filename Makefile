@@ -36,7 +36,7 @@ test: ## Run everything that must pass, a real Kafka included; does its own set-
 test-long: ## Run the tests that take long, with a real MinIO; does its own set-up.
 	@scripts/setup long
 	HEADWORKS_TEST_LONG=1 cargo test --locked --lib -- spool::tests::seeds --nocapture
-	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- front::hostile crash:: faults:: clock:: restart:: delivery:: kafka:: kinesis:: stores:: quarantine:: --nocapture
+	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- front::hostile plugins::compilation neighbours:: crash:: faults:: clock:: restart:: delivery:: kafka:: kinesis:: stores:: quarantine:: --nocapture
 
 check: setup fmt clippy doc deny deploy ## Check format, lints, documentation, dependencies and deploy/, without running a test.
 
@@ -64,9 +64,10 @@ plugins: ## Build the plugins for WASM.
 	@if [ -f plugins/Cargo.toml ]; then cd plugins && cargo build --locked --release --target $(WASM); fi
 
 sdks: ## Check the plugin SDKs' types and format; the tests run their cases.
-	@unformatted="$$(gofmt -l sdk/go sdk/conformance/go)"; [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted" >&2; exit 1; }
+	@unformatted="$$(gofmt -l sdk/go sdk/conformance/go sdk/examples/go)"; [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted" >&2; exit 1; }
 	(cd sdk/go && go vet ./... && GOOS=wasip1 GOARCH=wasm go vet ./...)
 	sdk/js/node_modules/.bin/tsc --project sdk/conformance/js
+	sdk/js/node_modules/.bin/tsc --project sdk/examples/js
 	.cache/python/bin/mypy --strict --no-error-summary --cache-dir .cache/mypy --config-file sdk/python/pyproject.toml sdk/python/headworks_plugin
 
 kafka: ## Fetch the Apache Kafka that tests and benchmarks deliver to.
@@ -92,6 +93,7 @@ bench: ## Run the benchmarks and print their ratios.
 	cargo bench --locked --bench compatibility
 	cargo bench --locked --bench quarantine
 	cargo bench --locked --bench spool
+	cargo bench --locked --bench plugins
 	cargo bench --locked --bench load
 
 bench-count: ## Count instructions an event, stage by stage; fails 5 % above the baseline. BLESS=1 writes a new one; RUNS.

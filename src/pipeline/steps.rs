@@ -416,6 +416,7 @@ fn call(
         Err(PluginFailure::Rejected(_)) => (CallOutcome::Rejected, Some(Code::PluginRejected)),
         Err(PluginFailure::Failed(_)) => (CallOutcome::Failed, Some(Code::PluginFailed)),
         Err(PluginFailure::Trapped(_)) => (CallOutcome::Trapped, Some(Code::PluginFailed)),
+        Err(PluginFailure::Held(_)) => (CallOutcome::Held, Some(Code::PluginFailed)),
     };
     version.numbers.numbers.call(outcome);
     if let (Some(watch), Some(started)) = (watch, started) {
@@ -428,7 +429,9 @@ fn call(
 fn into_reason(failure: PluginFailure) -> Reason {
     match failure {
         PluginFailure::Rejected(text) => Reason::new(Code::PluginRejected, text),
-        PluginFailure::Failed(text) | PluginFailure::Trapped(text) => Reason::new(Code::PluginFailed, text),
+        PluginFailure::Failed(text) | PluginFailure::Trapped(text) | PluginFailure::Held(text) => {
+            Reason::new(Code::PluginFailed, text)
+        }
     }
 }
 
