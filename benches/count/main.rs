@@ -49,6 +49,9 @@ struct Arguments {
     /// This process runs the stage of this name.
     #[arg(long, hide = true, requires = "folder")]
     stage: Option<String>,
+    /// This process compiles the component in this folder.
+    #[arg(long, hide = true)]
+    compile: Option<PathBuf>,
     /// Where the component stands, and its compiled form is kept.
     #[arg(long, hide = true)]
     folder: Option<PathBuf>,
@@ -58,6 +61,10 @@ fn main() {
     let arguments = Arguments::parse();
     if let (Some(stage), Some(folder)) = (&arguments.stage, &arguments.folder) {
         stages::find(stage).run(folder);
+        return;
+    }
+    if let Some(folder) = &arguments.compile {
+        callgrind::compile(folder);
         return;
     }
     let callgrind = Callgrind::prepare(arguments.keep.clone());
