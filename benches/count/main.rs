@@ -18,7 +18,7 @@ mod page_view;
 #[path = "../support/sample.rs"]
 mod sample;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
@@ -57,15 +57,15 @@ struct Arguments {
     folder: Option<PathBuf>,
 }
 
-fn main() {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let (Some(stage), Some(folder)) = (&arguments.stage, &arguments.folder) {
         stages::find(stage).run(folder);
-        return;
+        return ExitCode::SUCCESS;
     }
     if let Some(folder) = &arguments.compile {
         callgrind::compile(folder);
-        return;
+        return ExitCode::SUCCESS;
     }
     let callgrind = Callgrind::prepare(arguments.keep.clone());
     let only = arguments.only.as_deref();
@@ -84,8 +84,9 @@ fn main() {
         baseline::write(&report);
     } else if let Err(text) = baseline::compare(&report) {
         eprintln!("bench-count: {text}");
-        std::process::exit(1);
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }
 
 /// What callgrind collects. Never inlined: it knows this function by its name.

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
-    sync::{Arc, mpsc},
+    sync::{Arc, OnceLock, mpsc},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use headworks::{
     config::RecentSettings,
     deliver::{Counts, Delivery, Destination, DestinationState, Destinations, Ticket},
-    event::{DestinationName, Record},
+    event::{DestinationName, PartnerName, PluginName, Record},
     limits::{ByteSize, TAIL_WATCHERS},
     listener::{self, Listener},
     pipeline::{Memory, Pipeline, Tables, WebhookIds},
@@ -138,6 +138,7 @@ pub fn run(folder: &Path, batch: Batch, plugin: bool, seeing: Seeing) {
     let mut round = || {
         sender.send(requests(batch));
         way.block_on(sender.answered.notified());
+        assert_eq!(sender.failed.get(), None, "every answer is 202");
     };
     round();
     round();
@@ -232,6 +233,8 @@ fn serve(way: &Runtime, gateway: &Gateway) -> SocketAddr {
 struct Sender {
     ask: mpsc::Sender<u32>,
     answered: Arc<Notify>,
+    /// What was answered in the place of 202.
+    failed: Arc<OnceLock<String>>,
 }
 
 impl Sender {
@@ -253,20 +256,27 @@ impl Sender {
         request.extend_from_slice(b"\r\n");
         request.extend_from_slice(&body);
         let (ask, asked) = mpsc::channel::<u32>();
-        let answered = Arc::new(Notify::new());
-        let done = Arc::clone(&answered);
+        let (answered, failed) = (Arc::new(Notify::new()), Arc::new(OnceLock::new()));
+        let (done, failure) = (Arc::clone(&answered), Arc::clone(&failed));
         std::thread::spawn(move || {
             let mut stream = TcpStream::connect(address).expect("the listener is there");
             stream.set_nodelay(true).expect("the socket takes options");
             for requests in asked {
                 for _ in 0..requests {
                     stream.write_all(&request).expect("the listener reads");
-                    read_answer(&mut stream);
+                    if let Err(answer) = read_answer(&mut stream) {
+                        failure.get_or_init(|| answer);
+                        break;
+                    }
                 }
                 done.notify_one();
             }
         });
-        Sender { ask, answered }
+        Sender {
+            ask,
+            answered,
+            failed,
+        }
     }
 
     fn send(&self, requests: u32) {
@@ -274,17 +284,18 @@ impl Sender {
     }
 }
 
-/// Anything but 202 ends the process: its figures would mean nothing.
-fn read_answer(stream: &mut TcpStream) {
+/// # Errors
+///
+/// What is no 202.
+fn read_answer(stream: &mut TcpStream) -> Result<(), String> {
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
     loop {
         let read = stream.read(&mut buffer).expect("the listener answers");
         answer.extend_from_slice(&buffer[..read]);
         let text = String::from_utf8_lossy(&answer);
-        if read == 0 || !text.starts_with(&"HTTP/1.1 202 "[..text.len().min(13)]) {
-            eprintln!("the answer is no 202: {text}");
-            std::process::exit(1);
+        if read == 0 {
+            return Err(text.into_owned());
         }
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
             continue;
@@ -295,7 +306,12 @@ fn read_answer(stream: &mut TcpStream) {
             .and_then(|length| length.parse::<usize>().ok())
             .expect("the answer says how long it is");
         if body.len() >= length {
-            return;
+            let is_accepted = text.starts_with("HTTP/1.1 202 ") && !text.contains("quarantined\"}");
+            return if is_accepted {
+                Ok(())
+            } else {
+                Err(text.into_owned())
+            };
         }
     }
 }
@@ -364,7 +380,7 @@ impl Gateway {
 
 /// One partner, its key, the page view's schema, and a route, through the plugin or not; gives the key.
 async fn register(registry: &Registry, folder: &Path, plugin: bool) -> String {
-    let partner: headworks::event::PartnerName = PARTNER.parse().expect("the name is a partner's");
+    let partner: PartnerName = PARTNER.parse().expect("the name is a partner's");
     let secret = NewSecret::generate(KEY_PREFIX).expect("there are random bytes");
     let mut changes = vec![
         Change::PutPartner {
@@ -394,32 +410,9 @@ async fn register(registry: &Registry, folder: &Path, plugin: bool) -> String {
             forced: false,
         }
     }));
-    let name: headworks::event::PluginName = "page-view".parse().expect("the name is a plugin's");
+    let name: PluginName = "page-view".parse().expect("the name is a plugin's");
     if plugin {
-        let component = std::fs::read(folder.join(COMPONENT)).expect("the component is there");
-        let size = component.len() as u64;
-        let digest = registry
-            .put_blob(component.into())
-            .await
-            .expect("the store takes it");
-        let version = PluginVersion {
-            version: 1,
-            digest,
-            size,
-            imports: Vec::new(),
-            language: None,
-            created: now(),
-            by: PARTNER.to_owned(),
-        };
-        changes.push(Change::AddPluginVersion {
-            plugin: name.clone(),
-            version,
-        });
-        changes.push(Change::ActivatePlugin {
-            plugin: name.clone(),
-            version: 1,
-            share: None,
-        });
+        changes.extend(activated(registry, folder, &name).await);
     }
     changes.push(Change::PutRoute {
         name: PARTNER.parse().expect("the name is a route's"),
@@ -443,6 +436,36 @@ async fn register(registry: &Registry, folder: &Path, plugin: bool) -> String {
             .expect("the change is made");
     }
     secret.text
+}
+
+/// Version 1 of the plugin, whose component the registry keeps from now on.
+async fn activated(registry: &Registry, folder: &Path, name: &PluginName) -> [Change; 2] {
+    let component = std::fs::read(folder.join(COMPONENT)).expect("the component is there");
+    let size = component.len() as u64;
+    let digest = registry
+        .put_blob(component.into())
+        .await
+        .expect("the store takes it");
+    let version = PluginVersion {
+        version: 1,
+        digest,
+        size,
+        imports: Vec::new(),
+        language: None,
+        created: now(),
+        by: PARTNER.to_owned(),
+    };
+    [
+        Change::AddPluginVersion {
+            plugin: name.clone(),
+            version,
+        },
+        Change::ActivatePlugin {
+            plugin: name.clone(),
+            version: 1,
+            share: None,
+        },
+    ]
 }
 
 /// A destination whose records are durable as soon as it has them: what any real one costs beside the way is its own

@@ -31,7 +31,7 @@ mod ports;
 #[expect(dead_code, reason = "each benchmark asks something else of it")]
 mod sample;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
@@ -86,19 +86,21 @@ struct Bench {
     duration: Duration,
 }
 
-fn main() {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .expect("a runtime can be made");
     if let Some(brokers) = &arguments.ceiling {
-        return runtime.block_on(ceiling::serve(brokers));
+        runtime.block_on(ceiling::serve(brokers));
+        return ExitCode::SUCCESS;
     }
     if let Err(text) = runtime.block_on(measure(&arguments)) {
         eprintln!("bench-load: {text}");
-        std::process::exit(2);
+        return ExitCode::from(2);
     }
+    ExitCode::SUCCESS
 }
 
 /// # Errors

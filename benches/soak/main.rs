@@ -80,14 +80,7 @@ async fn soak(arguments: &Arguments) -> bool {
     }
     let broker = Arc::new(broker);
     let gateway = Arc::new(Gateway::start(broker.bootstrap()).await);
-    println!(
-        "soak: {:.1} minutes, {} events/s, {OUTAGE_FACTOR} times that while the broker is away, {} changes/s, {} cores, {}",
-        arguments.minutes,
-        arguments.rate,
-        changes::PER_SECOND,
-        std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
-        jiff::Timestamp::now().strftime("%F %H:%M UTC"),
-    );
+    announce(arguments);
     let load = Load::start(&gateway, arguments.rate);
     let changes = changes::start(&gateway);
     let begun = Instant::now();
@@ -156,6 +149,17 @@ async fn soak(arguments: &Arguments) -> bool {
         flat && whole && balanced && drained.and(settled).is_some() && sent.is_clean() && changed.is_clean();
     println!("soak: {}", if reached { "every goal reached" } else { "FAILED" });
     reached
+}
+
+fn announce(arguments: &Arguments) {
+    println!(
+        "soak: {:.1} minutes, {} events/s, {OUTAGE_FACTOR} times that while the broker is away, {} changes/s, {} cores, {}",
+        arguments.minutes,
+        arguments.rate,
+        changes::PER_SECOND,
+        std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+        jiff::Timestamp::now().strftime("%F %H:%M UTC"),
+    );
 }
 
 /// One a second until then.
