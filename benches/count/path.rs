@@ -306,7 +306,9 @@ fn read_answer(stream: &mut TcpStream) -> Result<(), String> {
             .and_then(|length| length.parse::<usize>().ok())
             .expect("the answer says how long it is");
         if body.len() >= length {
-            let is_accepted = text.starts_with("HTTP/1.1 202 ") && !text.contains("quarantined\"}");
+            let words = ["\"status\":\"accepted\"", "\"quarantined\":0,"];
+            let is_accepted =
+                text.starts_with("HTTP/1.1 202 ") && words.iter().any(|words| text.contains(words));
             return if is_accepted {
                 Ok(())
             } else {

@@ -23,12 +23,14 @@ struct Sample {
     threads: f64,
 }
 
+type Column = fn(&Sample) -> f64;
+
 const AWAY: &str = "broker away";
 
 pub fn soak(soak: &Soak, path: &Path) -> Result<(), Failure> {
     let root = canvas(path, (960, 640))?;
     let (panels, _) = root.split_vertically(615);
-    let columns: [(&str, fn(&Sample) -> f64); 3] = [
+    let columns: [(&str, Column); 3] = [
         ("resident memory, MiB", |sample| sample.resident_mib),
         ("open descriptors", |sample| sample.descriptors),
         ("threads", |sample| sample.threads),
@@ -42,7 +44,7 @@ pub fn soak(soak: &Soak, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn draw(area: &Area<'_>, name: &str, soak: &Soak, read: fn(&Sample) -> f64) -> Result<(), Failure> {
+fn draw(area: &Area<'_>, name: &str, soak: &Soak, read: Column) -> Result<(), Failure> {
     let minutes = |sample: &Sample| sample.after_s / 60.0;
     let end = soak.samples.last().map_or(1.0, minutes);
     let most = soak.samples.iter().map(read).fold(1.0, f64::max) * 1.15;
@@ -52,8 +54,8 @@ fn draw(area: &Area<'_>, name: &str, soak: &Soak, read: fn(&Sample) -> f64) -> R
         .x_label_area_size(24)
         .y_label_area_size(56)
         .build_cartesian_2d(0.0..end, 0.0..most)?;
-    let away = || soak.samples.iter().filter(|sample| sample.phase == AWAY);
-    if let (Some(first), Some(last)) = (away().next(), away().last()) {
+    let mut away = soak.samples.iter().filter(|sample| sample.phase == AWAY);
+    if let (Some(first), Some(last)) = (away.next(), away.next_back()) {
         let shade = GREY.mix(0.3).filled();
         chart.draw_series([Rectangle::new(
             [(minutes(first), 0.0), (minutes(last), most)],
