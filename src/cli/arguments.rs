@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
-use super::{plugin_project::Language, schema_files::import::Origin};
+use super::{plugin_project::Language, schema_files::import::Origin, tls::TlsArguments};
 use crate::{
     event::{AppVersion, EventType, PartnerName, PluginName, RouteName},
     problem::Code,
@@ -142,6 +142,8 @@ pub struct DoctorArguments {
     /// Only ask the gateway that runs on this configuration whether it is ready.
     #[arg(long)]
     pub ready: bool,
+    #[command(flatten)]
+    pub tls: TlsArguments,
 }
 
 /// Which gateway, and how to print what it says.
@@ -161,6 +163,8 @@ pub struct Remote {
         hide_env_values = true
     )]
     pub token: Option<String>,
+    #[command(flatten)]
+    pub tls: TlsArguments,
     /// Print the API's JSON instead of tables.
     #[arg(long, global = true)]
     pub json: bool,

@@ -14,6 +14,7 @@ mod schema_files;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod top;
 
 use std::{path::Path, process::ExitCode};
