@@ -21,6 +21,7 @@ impl Gateway {
             limits: Arc::new(settings.limits.clone()),
             recent: Arc::clone(self.pipeline.recent()),
             tap: Arc::clone(self.pipeline.tap()),
+            lookups: Arc::clone(&self.lookups),
             sealer: self.sealer.clone(),
             actions: Arc::new(self.actions(settings)),
             references: Arc::default(),
@@ -38,6 +39,7 @@ impl Gateway {
         let (replayed, discarded, ready, progress) = (pipeline(), pipeline(), pipeline(), pipeline());
         let (compiler, trial) = (Arc::clone(&self.transformer), Arc::clone(&self.transformer));
         let (registry, telemetry) = (self.registry.clone(), Arc::clone(&self.telemetry));
+        let (lookups, tables) = (Arc::clone(&self.lookups), pipeline());
         Actions {
             destinations: Arc::new(move || {
                 named
@@ -103,9 +105,10 @@ impl Gateway {
             }),
             replays: Arc::new(move || progress.replays()),
             readiness: Arc::new(move || {
-                let readiness = readiness::of(&ready, &registry, &place);
+                let readiness = readiness::of(&ready, &registry, &lookups, &place);
                 async move { readiness }.boxed()
             }),
+            lookup_tables: Arc::new(move || Arc::clone(tables.tables().lookups())),
             metrics: Arc::new(move || telemetry.prometheus_text()),
         }
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use names::{DestinationName, EventType, NameError, PartnerName, PluginName, RouteName};
+pub use names::{DestinationName, EventType, NameError, PartnerName, PluginName, RouteName, TableName};
 pub use version::AppVersion;
 
 use crate::{

@@ -149,7 +149,10 @@ mod tests {
         };
         let own = || ["hw_client_ip", "hwclientip", "mine"].map(|name| (name.to_owned(), "x".to_owned()));
         let mine = ("mine".to_owned(), "x".to_owned());
-        assert_eq!(&*headers(own().into(), &attributes(None)), std::slice::from_ref(&mine));
+        assert_eq!(
+            &*headers(own().into(), &attributes(None)),
+            std::slice::from_ref(&mine)
+        );
         let added = (CLIENT_IP.to_owned(), "203.0.113.7".to_owned());
         let headers = headers(own().into(), &attributes(Some("203.0.113.7")));
         assert_eq!(*headers, [mine, added]);

@@ -12,7 +12,10 @@ use super::{
 use crate::{
     cli::{
         client::{Client, Sent},
-        commands::plugin::{self, Uploaded},
+        commands::{
+            plugin::{self, Uploaded},
+            table,
+        },
         failure::Failure,
         output::{self, Output},
     },
@@ -149,6 +152,13 @@ async fn take(step: &Step, components: &Components, client: &Client) -> Result<(
         }
         Step::DeleteUpgrade(key) => {
             client.delete(&upgrade_path(key), &source(key)).await?;
+        }
+        Step::PutTable { table, .. } => {
+            let file = &table.file;
+            table::put(client, &file.name, &file.path, &file.key).await?;
+        }
+        Step::DeleteTable(name) => {
+            client.delete(&["tables", name.as_str()], &[]).await?;
         }
         Step::PushPlugin { name, .. } => {
             let component = components.get(name).cloned().unwrap_or_default();
