@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use bytes::Bytes;
 use futures::FutureExt as _;
 
 use super::{Gateway, readiness};
@@ -10,7 +11,7 @@ use crate::{
     config::Settings,
     problem::{Code, Problem},
     quarantine::{Quarantine, WholeItem},
-    transform::Transformer,
+    transform::{ComponentFacts, Transformer},
     validate::{check, compatibility},
 };
 
@@ -66,10 +67,7 @@ impl Gateway {
                 }
                 .boxed()
             }),
-            compile: Arc::new(move |component| {
-                let compiler = Arc::clone(&compiler);
-                async move { compiler.compile(component).await }.boxed()
-            }),
+            compile: Arc::new(move |component| compile(Arc::clone(&compiler), component).boxed()),
             prepare: Arc::new(move |preparation| try_out(Arc::clone(&trial), preparation).boxed()),
             key_used: Arc::new(move |id| seen.tables().keys.last_used(id)),
             plugin_standing: self.standings(),
@@ -119,6 +117,10 @@ fn own_program() -> Option<PathBuf> {
     std::env::current_exe()
         .inspect_err(|error| tracing::error!(%error, "the program's own path is not known"))
         .ok()
+}
+
+async fn compile(transformer: Arc<Transformer>, component: Bytes) -> Result<ComponentFacts, Problem> {
+    transformer.compile(component).await
 }
 
 async fn try_out(transformer: Arc<Transformer>, preparation: Preparation) -> Result<(), Problem> {

@@ -130,18 +130,7 @@ async fn take(step: &Step, components: &Components, client: &Client) -> Result<(
                 .await?;
         }
         Step::PutSchemas { schemas, .. } => {
-            let schemas: Vec<_> = schemas
-                .iter()
-                .map(|LocalSchema { key, text }| {
-                    let SchemaKey {
-                        event_type,
-                        source,
-                        since,
-                    } = key;
-                    json!({ "type": event_type, "since": since, "source": source, "text": text })
-                })
-                .collect();
-            let body = Sent::json(&json!({ "schemas": schemas }))?;
+            let body = Sent::json(&together(schemas))?;
             client.post_with(&["schemas"], &[], body).await?;
         }
         Step::PutUpgrade { upgrade, .. } => {
@@ -186,6 +175,21 @@ async fn take(step: &Step, components: &Components, client: &Client) -> Result<(
         }
     }
     Ok(())
+}
+
+fn together(schemas: &[LocalSchema]) -> serde_json::Value {
+    let schemas: Vec<_> = schemas
+        .iter()
+        .map(|LocalSchema { key, text }| {
+            let SchemaKey {
+                event_type,
+                source,
+                since,
+            } = key;
+            json!({ "type": event_type, "since": since, "source": source, "text": text })
+        })
+        .collect();
+    json!({ "schemas": schemas })
 }
 
 fn schema_path(key: &SchemaKey) -> [&str; 3] {
