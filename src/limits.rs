@@ -307,6 +307,8 @@ pub const PLUGIN_START_TIME_FACTOR: u32 = 20;
 pub const PLUGIN_CALLS_PER_INSTANCE: u32 = 100_000;
 /// Documents that one call may make, dropped ones included.
 pub const PLUGIN_DOCUMENTS_PER_CALL: u32 = 10_000;
+/// Rows that one call may look up in tables.
+pub const PLUGIN_LOOKUPS_PER_CALL: u32 = 1000;
 /// Instances of all plugins together. Each takes 4 GiB of address space, of 128 TiB that there are.
 pub const PLUGIN_INSTANCES: u32 = 1024;
 /// Lines that one event may write to the log …

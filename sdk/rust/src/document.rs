@@ -141,6 +141,17 @@ impl Document {
         })
     }
 
+    /// The values at any number of pointers in one call of the gateway, as they pass between plugin and gateway: `None`
+    /// where nothing is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Edit`] where an earlier change cannot be made.
+    pub fn values(&self, pointers: &[&str]) -> Result<Vec<Option<Value>>, Error> {
+        self.flush()?;
+        Ok(self.kept.get_all(pointers))
+    }
+
     /// Sets the value at `pointer`; a missing parent object is made, and `-` as the last token appends to an array.
     pub fn set(&mut self, pointer: &str, value: impl Into<Value>) {
         self.gather(Edit::Set(pointer.to_owned(), value.into()));
@@ -172,8 +183,7 @@ impl Document {
     }
 
     fn find<const N: usize>(&self, pointers: [&str; N]) -> Result<Vec<Option<Value>>, Error> {
-        self.flush()?;
-        Ok(self.kept.get_all(&pointers))
+        self.values(&pointers)
     }
 
     fn flush(&self) -> Result<(), Error> {

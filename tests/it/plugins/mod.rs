@@ -2,6 +2,7 @@
 
 mod author_errors;
 mod hostile;
+mod lookups;
 mod pages;
 mod projects;
 mod refused;
