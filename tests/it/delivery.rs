@@ -425,7 +425,7 @@ async fn what_the_broker_never_takes_is_refused_and_holds_nothing_up() {
     .await;
     let mut refused = refusals.lock().clone();
     refused.sort();
-    assert_eq!(refused[0].0, "larger");
+    assert_eq!(refused[0].0, "larger", "{refused:?}");
     assert!(refused[0].1.contains("too large"), "{refused:?}");
     assert_eq!(refused[1].0, "unknown-topic");
     assert!(

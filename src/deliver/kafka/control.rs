@@ -152,8 +152,10 @@ impl Control {
                     return Some(link);
                 }
                 Ended::Failed(cause) => {
-                    self.alone_to = self.alone_to.max(link.shared.suspect());
+                    let shared = Arc::clone(&link.shared);
                     self.retire(link, &cause).await;
+                    // Only now has every record of a refused batch been reported.
+                    self.alone_to = self.alone_to.max(shared.suspect());
                 }
                 Ended::Stopped => {
                     self.retire(link, "shutdown").await;

@@ -44,6 +44,8 @@ pub(super) struct Drain {
     refused: u64,
     committed_at: Instant,
     alone_to: Sequence,
+    /// The record sent last is one that must be alone: none joins its batch.
+    last_is_alone: bool,
     /// Since when records are held in memory.
     held_since: Option<Instant>,
     /// Not before then are records held again.
@@ -65,6 +67,7 @@ impl Drain {
             refused: 0,
             committed_at: Instant::now(),
             alone_to,
+            last_is_alone: false,
             held_since: None,
             hold_after: Instant::now(),
             hold_pause: HANDOVER_TIMEOUT,
@@ -91,8 +94,12 @@ impl Drain {
                 (window.len(), window.bytes())
             };
             let alone = entry.sequence <= self.alone_to;
-            if in_flight >= if alone { 1 } else { WINDOW_RECORDS } || (in_flight > 0 && bytes >= WINDOW_BYTES)
-            {
+            let window_records = if alone || self.last_is_alone {
+                1
+            } else {
+                WINDOW_RECORDS
+            };
+            if in_flight >= window_records || (in_flight > 0 && bytes >= WINDOW_BYTES) {
                 break;
             }
             let record = codec::decode(&entry.payload)
@@ -101,7 +108,7 @@ impl Drain {
             match message::check(&record, self.core.options.message_bytes_max) {
                 Err(detail) => self.link.refuse_unsent(sequence, record, detail),
                 Ok(()) => match self.link.drain(sequence, record, alone) {
-                    Ok(()) => {}
+                    Ok(()) => self.last_is_alone = alone,
                     Err(DrainError::QueueFull) => break,
                     Err(DrainError::Broken(error)) => return Err(error.to_string()),
                 },

@@ -1,6 +1,7 @@
 //! Plugins in the gateway's own host: real ones by their cases, hostile ones by what they must not be able to do.
 
 mod author_errors;
+mod company;
 mod hostile;
 mod lookups;
 mod pages;

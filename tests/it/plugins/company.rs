@@ -1,0 +1,74 @@
+//! The sample company's routes with plugins of this repository, on the company's own samples.
+
+use std::{fs, path::Path, sync::Arc};
+
+use headworks::{event::Body, transform::Prepared};
+use serde_json::Value;
+
+use super::{build, component, repository, transformer};
+
+/// The plugin of a route, configured as the route says.
+async fn plugin_of(route: &str) -> Arc<Prepared> {
+    let path = repository().join("routes").join(format!("{route}.toml"));
+    let text = fs::read_to_string(&path).expect("the route is there");
+    let route: Value = toml::from_str(&text).expect("it is TOML");
+    let name = route["plugin"].as_str().expect("the route names a plugin");
+    let built = build(&repository().join("plugins").join(name));
+    transformer()
+        .prepare(
+            &name.parse().expect("a name"),
+            1,
+            component(&built),
+            Some(&route["config"]),
+        )
+        .await
+        .expect("the plugin takes the route's configuration")
+}
+
+/// The data of every valid sample of a schema.
+fn samples(schema: &str) -> Vec<Value> {
+    let (event_type, since) = schema.split_once('@').expect("TYPE@SINCE");
+    let folder = repository().join(format!("schemas/{event_type}/samples/{since}"));
+    let read = |path: &Path| -> Value {
+        serde_json::from_str(&fs::read_to_string(path).expect("a sample")).expect("it is JSON")
+    };
+    let samples: Vec<Value> = fs::read_dir(folder)
+        .expect("the schema has samples")
+        .map(|entry| entry.expect("it can be read").path())
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("valid-"))
+        })
+        .map(|path| read(&path)["data"].clone())
+        .collect();
+    assert!(samples.len() >= 2, "{schema}: {} samples", samples.len());
+    samples
+}
+
+fn records(plugin: &Prepared, data: &Value) -> Vec<Value> {
+    let outputs = plugin
+        .transform(&super::event(&data.to_string()))
+        .unwrap_or_else(|failure| panic!("{failure:?}: {data:#}"));
+    let record = |body: &Body| match body {
+        Body::Document(document) => serde_json::from_slice(&document.to_bytes()).expect("a record is JSON"),
+        Body::Bytes(_) => panic!("a document, not bytes"),
+    };
+    outputs.iter().map(|output| record(&output.body)).collect()
+}
+
+#[tokio::test]
+async fn postbacks_keep_the_form_of_their_schema() {
+    let plugin = plugin_of("attribution").await;
+    let schema = fs::read_to_string(repository().join("schemas/attribution.postback/1.0.0.json"))
+        .expect("it is there");
+    let schema = jsonschema::options()
+        .offline()
+        .build(&serde_json::from_str(&schema).expect("it is JSON"))
+        .expect("it compiles");
+    for data in samples("attribution.postback@1.0.0") {
+        let records = records(&plugin, &data);
+        assert_eq!(records.len(), 1);
+        assert!(schema.is_valid(&records[0]), "{:#}", records[0]);
+        assert_eq!(records[0]["device_id"], data["device_id"]);
+    }
+}
