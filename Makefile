@@ -60,9 +60,10 @@ plugins: ## Build the plugins for WASM.
 	@if [ -f plugins/Cargo.toml ]; then cd plugins && cargo build --locked --release --target $(WASM); fi
 
 sdks: ## Check the plugin SDKs' types and format; the tests run their cases.
-	@unformatted="$$(gofmt -l sdk/go sdk/conformance/go)"; [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted" >&2; exit 1; }
+	@unformatted="$$(gofmt -l sdk/go sdk/conformance/go sdk/examples/go)"; [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted" >&2; exit 1; }
 	(cd sdk/go && go vet ./... && GOOS=wasip1 GOARCH=wasm go vet ./...)
 	sdk/js/node_modules/.bin/tsc --project sdk/conformance/js
+	sdk/js/node_modules/.bin/tsc --project sdk/examples/js
 	.cache/python/bin/mypy --strict --no-error-summary --cache-dir .cache/mypy --config-file sdk/python/pyproject.toml sdk/python/headworks_plugin
 
 kafka: ## Fetch the Apache Kafka that tests and benchmarks deliver to.

@@ -109,7 +109,7 @@ impl Document {
     ///
     /// [`Error::Data`] where what is there is of another type; [`Error::Edit`] where an earlier change cannot be made.
     pub fn get<T: DeserializeOwned>(&self, pointer: &str) -> Result<T, Error> {
-        let found = self.find([pointer])?.pop().flatten();
+        let found = self.values(&[pointer])?.pop().flatten();
         T::deserialize(Found(found.as_ref())).map_err(|Mismatch(reason)| Error::Data {
             pointer: pointer.to_owned(),
             reason,
@@ -130,7 +130,7 @@ impl Document {
     /// As [`Document::get`], for the first pointer that does not fit.
     pub fn get_many<T: DeserializeOwned, const N: usize>(&self, pointers: [&str; N]) -> Result<T, Error> {
         let at = std::cell::Cell::new("");
-        let found = self.find(pointers)?;
+        let found = self.values(&pointers)?;
         let found = found.iter().zip(pointers).map(|(found, pointer)| {
             at.set(pointer);
             Found(found.as_ref())
@@ -141,14 +141,17 @@ impl Document {
         })
     }
 
-    /// The values at any number of pointers in one call of the gateway, as they pass between plugin and gateway: `None`
-    /// where nothing is there.
+    /// The values at any number of pointers in one call of the gateway, each as it is; `None` where nothing is there.
+    /// For pointers that only the configuration knows; where the plugin knows them, see [`Document::get_many`].
     ///
     /// # Errors
     ///
     /// [`Error::Edit`] where an earlier change cannot be made.
     pub fn values(&self, pointers: &[&str]) -> Result<Vec<Option<Value>>, Error> {
         self.flush()?;
+        if pointers.is_empty() {
+            return Ok(Vec::new());
+        }
         Ok(self.kept.get_all(pointers))
     }
 
@@ -180,10 +183,6 @@ impl Document {
 
     fn gather(&mut self, edit: Edit) {
         self.pending.get_mut().push(edit);
-    }
-
-    fn find<const N: usize>(&self, pointers: [&str; N]) -> Result<Vec<Option<Value>>, Error> {
-        self.values(&pointers)
     }
 
     fn flush(&self) -> Result<(), Error> {

@@ -41,7 +41,7 @@ fn samples(schema: &str) -> Vec<Value> {
         })
         .map(|path| read(&path)["data"].clone())
         .collect();
-    assert!(samples.len() >= 2, "{schema}: {} samples", samples.len());
+    assert!(!samples.is_empty(), "{schema} has no valid sample");
     samples
 }
 
@@ -54,6 +54,39 @@ fn records(plugin: &Prepared, data: &Value) -> Vec<Value> {
         Body::Bytes(_) => panic!("a document, not bytes"),
     };
     outputs.iter().map(|output| record(&output.body)).collect()
+}
+
+/// What a plugin's own cases configure, and what its routes do, is not refused by the schema that goes with it.
+#[test]
+fn the_schemas_of_configurations_take_what_their_plugins_take() {
+    let mut tried = 0;
+    for plugin in fs::read_dir(repository().join("plugins")).expect("there are plugins") {
+        let plugin = plugin.expect("it can be read").path();
+        let Ok(schema) = fs::read_to_string(plugin.join("config.schema.json")) else {
+            continue;
+        };
+        let schema = jsonschema::options()
+            .offline()
+            .build(&serde_json::from_str(&schema).expect("it is JSON"))
+            .expect("it compiles");
+        let cases = fs::read_dir(plugin.join("cases")).expect("a plugin has cases");
+        let folders = cases.map(|case| case.expect("it can be read").path());
+        for folder in folders.chain([plugin.join("cases")]) {
+            let refused = fs::read_to_string(folder.join("records.json"))
+                .is_ok_and(|text| text.contains("\"refused\""));
+            let Ok(config) = fs::read_to_string(folder.join("config.json")) else {
+                continue;
+            };
+            let config: Value = serde_json::from_str(&config).expect("it is JSON");
+            let faults: Vec<String> = schema
+                .iter_errors(&config)
+                .map(|fault| format!("{}: {fault}", fault.instance_path()))
+                .collect();
+            assert!(refused || faults.is_empty(), "{}: {faults:?}", folder.display());
+            tried += 1;
+        }
+    }
+    assert!(tried > 20, "{tried}");
 }
 
 #[tokio::test]
@@ -70,5 +103,32 @@ async fn postbacks_keep_the_form_of_their_schema() {
         assert_eq!(records.len(), 1);
         assert!(schema.is_valid(&records[0]), "{:#}", records[0]);
         assert_eq!(records[0]["device_id"], data["device_id"]);
+    }
+}
+
+#[tokio::test]
+async fn an_order_of_any_version_becomes_a_record_for_each_product() {
+    let plugin = plugin_of("order-items").await;
+    for schema in ["commerce.order_completed@4.2.0", "commerce.order_completed@5.0.0"] {
+        for data in samples(schema) {
+            let records = records(&plugin, &data);
+            let products = data["products"].as_array().expect("an order has products");
+            assert_eq!(records.len(), products.len());
+            for (position, record) in records.iter().enumerate() {
+                assert_eq!(record["position"], position);
+                assert_eq!(record["ordered_at"], data["occurred_at"]);
+                assert_eq!(record["currency"], "KRW");
+                assert!(
+                    record["total"].is_number() && record["product"]["price"].is_number(),
+                    "{record:#}"
+                );
+                let product = record["product"]["product_id"].as_str().expect("a text");
+                assert!(product.starts_with("P-"), "{product}");
+                assert!(
+                    record["payment"].is_null() && record["products"].is_null(),
+                    "{record:#}"
+                );
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Every SDK by the same cases, and by those of its own traps.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -38,7 +39,11 @@ fn build(directory: &Path) -> Built {
 }
 
 async fn run(language: &str, cases: &Path) -> Vec<CaseReport> {
-    let built = build(&conformance(language));
+    run_project(&conformance(language), language, cases).await
+}
+
+async fn run_project(project: &Path, language: &str, cases: &Path) -> Vec<CaseReport> {
+    let built = build(project);
     plugin_project::run_cases(&built, cases, kept_transformer())
         .await
         .unwrap_or_else(|error| panic!("{language}: {error}"))
@@ -60,6 +65,10 @@ async fn conforms(language: &str) {
     assert!(own.len() >= 5, "{}", own.len());
     let mut failed = failed(language, &common);
     failed.extend(self::failed(language, &own));
+    let examples = repository().join("sdk/examples");
+    let cases = run_project(&examples.join(language), language, &examples.join("cases")).await;
+    assert!(cases.len() >= 10, "{}", cases.len());
+    failed.extend(self::failed(language, &cases));
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }
 
@@ -154,6 +163,40 @@ async fn an_instance_leaks_nothing_in_many_calls() {
             "{language}: {} instances for {calls} calls",
             health.instances
         );
+    }
+}
+
+/// Each example that a case names is there in every language, and each is named by a case.
+#[test]
+fn the_examples_are_the_same_in_every_language() {
+    let folder = repository().join("sdk/examples");
+    let mut named = BTreeSet::new();
+    for case in fs::read_dir(folder.join("cases")).expect("there are cases") {
+        let config = case.expect("it can be read").path().join("config.json");
+        let text = fs::read_to_string(&config).expect("a case has a configuration");
+        let config: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+        named.insert(
+            config["example"]
+                .as_str()
+                .expect("it names an example")
+                .to_owned(),
+        );
+    }
+    assert_eq!(named.len(), 3, "{named:?}");
+    for (sources, entries) in [
+        ("rust/src", &["lib"][..]),
+        ("js/src", &["plugin"]),
+        ("python", &["plugin", "pyproject"]),
+        ("go", &["plugin", "go"]),
+    ] {
+        let examples: BTreeSet<String> = fs::read_dir(folder.join(sources))
+            .expect(sources)
+            .map(|entry| entry.expect(sources).path())
+            .filter(|path| path.is_file() && path.extension().is_some_and(|ending| ending != "wasm"))
+            .filter_map(|path| Some(path.file_stem()?.to_str()?.replace('_', "-")))
+            .filter(|stem| !entries.contains(&stem.as_str()))
+            .collect();
+        assert_eq!(examples, named, "{sources}");
     }
 }
 

@@ -1,0 +1,7 @@
+module examples
+
+go 1.24
+
+require headworks.dev/headworks v0.1.0
+
+replace headworks.dev/headworks => ../../go
