@@ -32,7 +32,7 @@ test: ## Run everything that must pass, a real Kafka included; does its own set-
 test-long: ## Run the tests that take long, with a real MinIO; does its own set-up.
 	@scripts/setup long
 	HEADWORKS_TEST_LONG=1 cargo test --locked --lib -- spool::tests::seeds --nocapture
-	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- front::hostile crash:: faults:: clock:: restart:: delivery:: kafka:: kinesis:: stores:: quarantine:: --nocapture
+	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- front::hostile plugins::compilation neighbours:: crash:: faults:: clock:: restart:: delivery:: kafka:: kinesis:: stores:: quarantine:: --nocapture
 
 check: setup fmt clippy doc deny deploy ## Check format, lints, documentation, dependencies and deploy/, without running a test.
 
@@ -89,6 +89,7 @@ bench: ## Run the benchmarks and print their ratios.
 	cargo bench --locked --bench compatibility
 	cargo bench --locked --bench quarantine
 	cargo bench --locked --bench spool
+	cargo bench --locked --bench plugins
 	cargo bench --locked --bench load
 
 soak: ## Load, changes, faults and a long outage, for MINUTES (30); RATE events a second (400).

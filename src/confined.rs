@@ -1,21 +1,29 @@
 //! Work that input from outside could make endless: done by a child, which is the same binary, within bounds of
-//! processor time and memory that the kernel holds.
+//! processor time and memory that the kernel holds, and without files, sockets or programs.
+
+mod filter;
+pub mod probe;
 
 use std::{
     io::{self, Read as _, Write as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::Path,
     process::{Command, ExitCode, ExitStatus, Stdio},
+    sync::Once,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The second argument of the process whose limits are set. Before that it is the processor time, in seconds.
 const LIMITED: &str = "--limited";
+/// What the first line of the child's standard error begins with where the kernel takes no filter.
+const UNFILTERED: &str = "unfiltered: ";
+/// A tenth of the processor's time where everybody wants it, all of it where nobody does.
+const NICE: i32 = 10;
 /// Bytes of the child's standard error that are kept.
 const ERROR_BYTES: u64 = 16 << 10;
 
@@ -36,6 +44,8 @@ pub struct Ended {
     /// At most one byte more than the bound.
     pub output: Vec<u8>,
     pub error: Vec<u8>,
+    /// Why the kernel took no filter.
+    unfiltered: Option<String>,
 }
 
 impl Ended {
@@ -49,11 +59,14 @@ impl Ended {
     }
 }
 
-/// In the child: does `work` within the bounds, or within less processor time where the parent gave it less. To be called
-/// by `main` before anything else where the first argument is `argument`.
+/// In the child: does `work` within the bounds, or within less processor time where the parent gave it less, and without
+/// opening anything from there on. To be called by `main` before anything else where the first argument is `argument`.
 pub fn confine(argument: &str, bounds: &Bounds, work: impl FnOnce() -> ExitCode) -> ExitCode {
     let second = std::env::args().nth(2);
     if second.as_deref() == Some(LIMITED) {
+        if let Err(error) = close_doors() {
+            return fail(&error);
+        }
         return work();
     }
     let asked_cpu_s = second.and_then(|seconds| seconds.parse().ok());
@@ -120,14 +133,27 @@ pub fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn set_limits(bounds: &Bounds) -> io::Result<()> {
-    let bound = |resource, value| {
-        let limit = Rlimit {
-            current: Some(value),
-            maximum: Some(value),
-        };
-        setrlimit(resource, limit).map_err(io::Error::from)
+/// From here on nothing can be opened. Where the kernel, or a sandbox around the gateway, takes no filter, the limit of
+/// descriptors stands alone, and the parent is told.
+fn close_doors() -> io::Result<()> {
+    bound(Resource::Nofile, 0)?;
+    if let Err(error) = filter::install() {
+        let _ = writeln!(io::stderr(), "{UNFILTERED}{error}");
+    }
+    Ok(())
+}
+
+fn bound(resource: Resource, value: u64) -> io::Result<()> {
+    let limit = Rlimit {
+        current: Some(value),
+        maximum: Some(value),
     };
+    setrlimit(resource, limit).map_err(io::Error::from)
+}
+
+fn set_limits(bounds: &Bounds) -> io::Result<()> {
+    // Whoever waits for a compilation can; events go first.
+    setpriority_process(None, NICE)?;
     bound(Resource::Cpu, bounds.cpu_s)?;
     // Of private writable memory: all that a process can fill. Address space alone costs nobody anything.
     bound(Resource::Data, bounds.memory_bytes)?;
@@ -167,11 +193,41 @@ async fn run_child(program: &Path, argument: &str, input: &[u8], bounds: &Bounds
     let output = read(process.stdout.take(), bounds.output_bytes + 1);
     let error = read(process.stderr.take(), ERROR_BYTES);
     let ((), output, error) = tokio::join!(write, output, error);
+    let mut error = error?;
+    let unfiltered = take_unfiltered(&mut error);
+    if let Some(why) = &unfiltered {
+        say_unfiltered(why);
+    }
     Ok(Ended {
         output: output?,
-        error: error?,
+        error,
+        unfiltered,
         status: process.wait().await?,
     })
+}
+
+/// Why the kernel took no filter, taken from the beginning of the child's standard error.
+fn take_unfiltered(error: &mut Vec<u8>) -> Option<String> {
+    error.strip_prefix(UNFILTERED.as_bytes())?;
+    let end = error
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(error.len(), |end| end + 1);
+    let line: Vec<u8> = error.drain(..end).collect();
+    let why = String::from_utf8_lossy(&line[UNFILTERED.len()..]);
+    Some(why.trim_end().chars().take(200).collect())
+}
+
+/// Once: it is the same for every child.
+fn say_unfiltered(why: &str) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        tracing::warn!(
+            why,
+            "the kernel takes no seccomp filter here: the processes that compile plugins and check schemas are held by \
+             resource limits alone"
+        );
+    });
 }
 
 async fn read(pipe: Option<impl AsyncRead + Unpin>, bytes_max: u64) -> io::Result<Vec<u8>> {

@@ -327,6 +327,11 @@ pub const PLUGIN_COUNTER_NAME_CHARACTERS: usize = 64;
 pub const PLUGIN_FAILURE_CHARACTERS: usize = 2000;
 /// The schema of a plugin's configuration, in its component.
 pub const CONFIG_SCHEMA_BYTES: usize = 256 << 10;
+/// Of the workers' time that a plugin version's failing calls took, for one partner's events, so many time limits are
+/// free …
+pub const PLUGIN_WASTE_LIMITS: u32 = 20;
+/// … and beyond them this share of one core: past it events are kept without a call.
+pub const PLUGIN_WASTE_PER_MILLE: u32 = 20;
 /// Events that wait for shadow versions …
 pub const SHADOW_EVENTS: usize = 1024;
 /// … and their bytes together.

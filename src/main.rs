@@ -1,7 +1,9 @@
 use std::process::ExitCode;
 
 use headworks::{
-    cli, transform,
+    cli,
+    confined::probe,
+    transform,
     validate::{check, compatibility},
 };
 
@@ -14,6 +16,7 @@ fn main() -> ExitCode {
         Some(transform::child::ARGUMENT) => transform::child::run(),
         Some(check::ARGUMENT) => check::run(),
         Some(compatibility::child::ARGUMENT) => compatibility::child::run(),
+        Some(probe::ARGUMENT) => probe::run(),
         _ => cli::main(),
     }
 }

@@ -55,7 +55,7 @@ pub struct VersionHealth {
     pub rejected: u64,
     /// Calls that failed by the plugin's fault.
     pub failed: u64,
-    /// Of them, by cause: `time`, `memory`, `limit`, `trap`, `broken`, `start`.
+    /// Of them, by cause: `time`, `memory`, `limit`, `trap`, `broken`, `start`, `held`.
     pub causes: BTreeMap<&'static str, u64>,
     pub outputs: u64,
     /// Instances made; more than a few a worker tell of traps or leaks.

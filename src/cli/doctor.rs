@@ -79,6 +79,7 @@ pub async fn run(arguments: &DoctorArguments, config: Option<&Path>) -> Result<(
     let mut findings = configuration(&settings);
     findings.extend(disk::look(&settings));
     findings.extend(machine::look(&settings));
+    findings.push(machine::confinement().await);
     findings.push(store(&settings).await);
     for destination in &settings.destinations {
         findings.push(self::destination(destination).await);

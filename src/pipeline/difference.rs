@@ -62,7 +62,9 @@ impl Made {
             Ok(outputs) => Made::Records(outputs.iter().map(MadeRecord::of).collect()),
             Err(PluginFailure::Rejected(text)) => Made::Rejected(text.clone()),
             Err(PluginFailure::Unavailable(text)) => Made::Unavailable(text.clone()),
-            Err(PluginFailure::Failed(text) | PluginFailure::Trapped(text)) => Made::Failed(text.clone()),
+            Err(PluginFailure::Failed(text) | PluginFailure::Trapped(text) | PluginFailure::Held(text)) => {
+                Made::Failed(text.clone())
+            }
         }
     }
 

@@ -418,6 +418,7 @@ fn call(
         Err(PluginFailure::Unavailable(_)) => (CallOutcome::Failed, Some(Code::PluginUnavailable)),
         Err(PluginFailure::Failed(_)) => (CallOutcome::Failed, Some(Code::PluginFailed)),
         Err(PluginFailure::Trapped(_)) => (CallOutcome::Trapped, Some(Code::PluginFailed)),
+        Err(PluginFailure::Held(_)) => (CallOutcome::Held, Some(Code::PluginFailed)),
     };
     version.numbers.numbers.call(outcome);
     if let (Some(watch), Some(started)) = (watch, started) {
@@ -431,7 +432,9 @@ fn into_reason(failure: PluginFailure) -> Reason {
     match failure {
         PluginFailure::Rejected(text) => Reason::new(Code::PluginRejected, text),
         PluginFailure::Unavailable(text) => Reason::new(Code::PluginUnavailable, text),
-        PluginFailure::Failed(text) | PluginFailure::Trapped(text) => Reason::new(Code::PluginFailed, text),
+        PluginFailure::Failed(text) | PluginFailure::Trapped(text) | PluginFailure::Held(text) => {
+            Reason::new(Code::PluginFailed, text)
+        }
     }
 }
 

@@ -260,7 +260,9 @@ fn count(report: &mut TrialReport, calls: &[Call<'_>], results: &[Tried]) {
             Ok(_) => {}
             Err(PluginFailure::Rejected(_)) => report.rejected += 1,
             Err(PluginFailure::Unavailable(_)) => {}
-            Err(PluginFailure::Failed(_) | PluginFailure::Trapped(_)) => report.failed += 1,
+            Err(PluginFailure::Failed(_) | PluginFailure::Trapped(_) | PluginFailure::Held(_)) => {
+                report.failed += 1;
+            }
         }
     }
     let cost = |version: fn(&Tried) -> u64, active: fn(&Tried) -> Option<u64>| TrialCost {

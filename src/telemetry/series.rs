@@ -242,13 +242,16 @@ pub enum CallOutcome {
     Rejected,
     Failed,
     Trapped,
+    /// Not called.
+    Held,
 }
 
-const CALL_OUTCOMES: [(CallOutcome, &str); 4] = [
+const CALL_OUTCOMES: [(CallOutcome, &str); 5] = [
     (CallOutcome::Made, "made"),
     (CallOutcome::Rejected, "rejected"),
     (CallOutcome::Failed, "failed"),
     (CallOutcome::Trapped, "trapped"),
+    (CallOutcome::Held, "held"),
 ];
 
 /// One version of a plugin.

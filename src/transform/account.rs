@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{PluginFailure, fault::Cause};
+use super::{PluginFailure, fault::Cause, waste::Waste};
 
 /// Of so many calls one is timed: a look at the clock costs as much as a host call.
 const TIMED: u64 = 16;
@@ -56,6 +56,7 @@ impl CallCount {
 pub(super) struct VersionAccount {
     slots: Box<[Slot]>,
     last_failure: Mutex<Option<Box<str>>>,
+    pub(super) waste: Waste,
 }
 
 /// One worker's part, apart from its neighbours in the cache: workers share none.
@@ -71,7 +72,7 @@ struct Slot {
 }
 
 impl VersionAccount {
-    pub(super) fn new(slots: usize) -> VersionAccount {
+    pub(super) fn new(slots: usize, plugin_time_ms: u32) -> VersionAccount {
         let slot = || Slot {
             calls: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
@@ -84,6 +85,7 @@ impl VersionAccount {
         VersionAccount {
             slots: (0..slots).map(|_| slot()).collect(),
             last_failure: Mutex::new(None),
+            waste: Waste::new(plugin_time_ms),
         }
     }
 
@@ -127,6 +129,10 @@ impl VersionAccount {
             PluginFailure::Failed(text) | PluginFailure::Trapped(text) => {
                 slot.failed[cause as usize].fetch_add(1, Ordering::Relaxed);
                 *self.last_failure.lock() = Some(text.as_str().into());
+            }
+            // Why it came to that says the failure before.
+            PluginFailure::Held(_) => {
+                slot.failed[cause as usize].fetch_add(1, Ordering::Relaxed);
             }
         }
     }
@@ -225,7 +231,7 @@ mod tests {
 
     #[test]
     fn workers_add_up() {
-        let account = VersionAccount::new(2);
+        let account = VersionAccount::new(2, 10);
         assert_eq!(account.health().time_p50, None);
         for call in 0..100 {
             let worker = call % 2;

@@ -35,6 +35,14 @@ impl CallClock {
         self.first_look = None;
     }
 
+    /// Processor time of the call so far; none where it was over before the first look.
+    pub(super) fn spent(&self) -> Duration {
+        let before = Duration::from_millis(FIRST_LOOK_TICKS);
+        self.first_look.map_or(Duration::ZERO, |first| {
+            thread_cpu_time().saturating_sub(first) + before
+        })
+    }
+
     /// Ticks after which to look again, or the fault that ends the call. What ran before the first look, about a
     /// millisecond, is not counted.
     pub(super) fn look(&mut self) -> Result<u64, Fault> {
@@ -56,7 +64,7 @@ impl CallClock {
     }
 }
 
-fn thread_cpu_time() -> Duration {
+pub(super) fn thread_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(
         time.tv_sec.unsigned_abs(),

@@ -145,7 +145,12 @@ impl Core {
 
     fn account(&self, label: &Arc<str>) -> Arc<VersionAccount> {
         let mut accounts = self.accounts.lock();
-        let made = || Arc::new(VersionAccount::new(prepared::slots()));
+        let made = || {
+            Arc::new(VersionAccount::new(
+                prepared::slots(),
+                self.surroundings.limits.plugin_time_ms,
+            ))
+        };
         Arc::clone(accounts.entry(Arc::clone(label)).or_insert_with(made))
     }
 

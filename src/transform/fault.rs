@@ -42,16 +42,19 @@ pub(super) enum Cause {
     Broken,
     /// No instance could be made.
     Start,
+    /// It was not called: it had wasted too much time.
+    Held,
 }
 
 impl Cause {
-    pub(super) const ALL: [Cause; 6] = [
+    pub(super) const ALL: [Cause; 7] = [
         Cause::Time,
         Cause::Memory,
         Cause::Limit,
         Cause::Trap,
         Cause::Broken,
         Cause::Start,
+        Cause::Held,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -62,6 +65,7 @@ impl Cause {
             Cause::Trap => "trap",
             Cause::Broken => "broken",
             Cause::Start => "start",
+            Cause::Held => "held",
         }
     }
 

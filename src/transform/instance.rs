@@ -53,6 +53,7 @@ pub(super) struct Call {
     pub(super) log: Vec<LogLine>,
     /// Of a failure.
     pub(super) cause: Cause,
+    pub(super) spent: Duration,
     pub(super) memory_bytes: usize,
     /// The instance may be called again.
     pub(super) reusable: bool,
@@ -159,6 +160,7 @@ impl Instance {
             result,
             log: state.log.take(),
             cause,
+            spent: state.clock.spent(),
             memory_bytes,
             reusable: sound && roomy && self.calls < limits::PLUGIN_CALLS_PER_INSTANCE,
         }

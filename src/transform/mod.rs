@@ -19,6 +19,7 @@ mod linker;
 mod log;
 mod lookups;
 mod prepared;
+mod waste;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -65,6 +66,8 @@ pub enum PluginFailure {
     Failed(String),
     /// The plugin is at fault, and its instance is gone: trap, time, memory.
     Trapped(String),
+    /// It was not called: too much time went into calls that failed.
+    Held(String),
 }
 
 /// How often a component became native code since the start, by where that came from.

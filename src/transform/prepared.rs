@@ -15,6 +15,7 @@ use super::{
     PluginFailure,
     account::{PluginHealth, VersionAccount},
     bindings::PluginPre,
+    clock::thread_cpu_time,
     core::Core,
     counters::PluginCounters,
     fault::Cause,
@@ -144,6 +145,9 @@ impl Prepared {
         event: &Validated,
         tables: &Arc<TableSet>,
     ) -> Result<Vec<Output>, PluginFailure> {
+        if self.books.account.waste.is_over(&event.event().partner) {
+            return Err(self.hold(purpose));
+        }
         let tables = self.loaded.looks_up.then_some(tables);
         let first = thread_index();
         let slots = self.slots.len();
@@ -224,6 +228,41 @@ impl Prepared {
         &self.slots[index % self.slots.len()]
     }
 
+    #[cold]
+    fn hold(&self, purpose: Purpose) -> PluginFailure {
+        let account = &self.books.account;
+        let failure = PluginFailure::Held(format!(
+            "was not called: {} spent more than {} ms on this partner's events in calls that failed, and is tried again \
+             now and then",
+            self.label,
+            account.waste.allowed().as_millis()
+        ));
+        if purpose == Purpose::Live {
+            let index = thread_index();
+            account.begin(index);
+            account.failed(index, &failure, Cause::Held);
+        }
+        failure
+    }
+
+    /// Counts what a failing call cost, and says so where it is too much.
+    #[cold]
+    fn charge(&self, event: &Validated, spent: Duration, is_instance_gone: bool) {
+        let waste = &self.books.account.waste;
+        let partner = &event.event().partner;
+        if waste.charge(partner, spent, is_instance_gone) {
+            tracing::warn!(
+                plugin = &*self.label,
+                partner = partner.as_str(),
+                allowed_ms = waste.allowed().as_millis(),
+                "a plugin spends too much time in calls that fail: this partner's events are kept without a call, but for \
+                 one now and then"
+            );
+            let text = "fails at too great a cost: events are kept without a call, but for one now and then";
+            self.keep_line(event, LogLevel::Error, text.to_owned());
+        }
+    }
+
     fn transform_in(
         &self,
         index: usize,
@@ -249,11 +288,15 @@ impl Prepared {
                     result,
                     log,
                     cause,
+                    spent,
                     memory_bytes,
                     reusable,
                 } = instance.transform(&self.core.surroundings, event, tables);
                 if let Some(begun) = begun {
                     account.timed(index, begun.elapsed(), memory_bytes);
+                }
+                if matches!(result, Err(PluginFailure::Failed(_) | PluginFailure::Trapped(_))) {
+                    self.charge(event, spent, !reusable);
                 }
                 if reusable {
                     *held = Some(instance);
@@ -264,7 +307,10 @@ impl Prepared {
                 self.write_log(event, &log);
                 (result, cause)
             }
-            Err(error) => (Err(start_failure(error)), Cause::Start),
+            Err(error) => {
+                self.charge(event, Duration::ZERO, true);
+                (Err(start_failure(error)), Cause::Start)
+            }
         };
         if is_live {
             match &result {
@@ -280,6 +326,16 @@ impl Prepared {
 
     /// A configured instance.
     fn start(&self) -> Result<Box<Instance>, StartError> {
+        let begun = thread_cpu_time();
+        let started = self.make();
+        self.books
+            .account
+            .waste
+            .started(thread_cpu_time().saturating_sub(begun));
+        started
+    }
+
+    fn make(&self) -> Result<Box<Instance>, StartError> {
         let surroundings = &self.core.surroundings;
         let make = || Instance::new(surroundings, &self.loaded.pre, &self.books.counters);
         let mut instance = make().or_else(|error| match error {
@@ -311,7 +367,7 @@ impl Prepared {
         let (level, text) = match failure {
             PluginFailure::Rejected(text) => (LogLevel::Warn, format!("rejected the event: {text}")),
             PluginFailure::Unavailable(text) => (LogLevel::Warn, format!("cannot be run: {text}")),
-            PluginFailure::Failed(text) | PluginFailure::Trapped(text) => {
+            PluginFailure::Failed(text) | PluginFailure::Trapped(text) | PluginFailure::Held(text) => {
                 (LogLevel::Error, format!("failed: {text}"))
             }
         };

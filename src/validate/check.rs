@@ -1,7 +1,7 @@
 //! The checking child: a schema is input from outside, and to compile it can cost anything. What does not end within the
 //! bounds is refused, and the gateway compiles only what has passed here.
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{fs::File, os::unix::fs::FileExt as _, path::Path, process::ExitCode, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -50,23 +50,25 @@ struct Work {
 /// Checks the schemas on standard input. To be called by `main` before anything else when the first argument is
 /// [`ARGUMENT`].
 pub fn run() -> ExitCode {
+    // Before nothing can be opened any more.
+    let memory = Memory::open();
     confine(ARGUMENT, &BOUNDS, || {
         answer_each(STACK_BYTES, |work: Work| {
             let checked = work.candidates.into_iter();
-            checked.map(move |candidate| check_within(&candidate, work.schema_bytes_max))
+            checked.map(move |candidate| check_within(&candidate, work.schema_bytes_max, &memory))
         })
     })
 }
 
 /// [`check_schema`], and that what was compiled is in proportion to its text: the bound of all compiled schemas goes by
 /// that.
-fn check_within(candidate: &Candidate, schema_bytes_max: usize) -> Faults {
+fn check_within(candidate: &Candidate, schema_bytes_max: usize, memory: &Memory) -> Faults {
     warm_up(&candidate.text);
-    let before = resident_bytes();
+    let before = memory.resident_bytes();
     if let Err(faults) = check_schema(&candidate.text, &candidate.texts, schema_bytes_max) {
         return faults;
     }
-    let taken = resident_bytes().saturating_sub(before);
+    let taken = memory.resident_bytes().saturating_sub(before);
     let text_bytes = candidate.text.len() + candidate.texts.len();
     let expected = text_bytes * limits::COMPILED_SCHEMA_BYTES_FACTOR;
     let allowed = limits::COMPILED_SCHEMA_BYTES_SLACK + limits::COMPILED_SCHEMA_BYTES_EXCESS * expected;
@@ -93,18 +95,36 @@ fn warm_up(text: &str) {
     let _ = check_schema(&plain, &Texts::default(), usize::MAX);
 }
 
-/// Memory of this process that no file is behind; 0 where it cannot be known.
-fn resident_bytes() -> usize {
-    let Ok(text) = std::fs::read_to_string("/proc/self/statm") else {
-        return 0;
-    };
-    let pages: Vec<usize> = text
-        .split_whitespace()
-        .filter_map(|number| number.parse().ok())
-        .collect();
-    match pages[..] {
-        [_, resident, shared, ..] => resident.saturating_sub(shared) * rustix::param::page_size(),
-        _ => 0,
+/// The kernel's word on this process.
+struct Memory {
+    statm: Option<File>,
+    page_bytes: usize,
+}
+
+impl Memory {
+    fn open() -> Memory {
+        Memory {
+            statm: File::open("/proc/self/statm").ok(),
+            page_bytes: rustix::param::page_size(),
+        }
+    }
+
+    /// What no file is behind; 0 where it cannot be known.
+    fn resident_bytes(&self) -> usize {
+        let mut text = [0; 256];
+        let read = self.statm.as_ref().map(|file| file.read_at(&mut text, 0));
+        let Some(Ok(length)) = read else {
+            return 0;
+        };
+        let text = String::from_utf8_lossy(&text[..length]);
+        let pages: Vec<usize> = text
+            .split_whitespace()
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        match pages[..] {
+            [_, resident, shared, ..] => resident.saturating_sub(shared) * self.page_bytes,
+            _ => 0,
+        }
     }
 }
 

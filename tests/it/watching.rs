@@ -278,6 +278,7 @@ async fn doctor_says_what_is_wrong_and_what_to_mend() {
     for words in [
         "ok       configuration: is in order",
         "fdatasync of 4 KiB takes",
+        "ok       confinement: what compiles plugins and checks schemas opens no file and no socket",
         "takes, keeps and gives back",
         "destination files: can be written",
         "gateway: runs and is ready",

@@ -7,6 +7,7 @@ use rustix::process::{Resource, getrlimit};
 use super::Finding;
 use crate::{
     config::Settings,
+    confined::probe,
     limits::{LINE_CONNECTIONS, PLUGIN_INSTANCES, WEBHOOK_TOLERANCE_S},
 };
 
@@ -89,6 +90,37 @@ fn clock() -> Finding {
             format!("see that the clock is kept: signed requests may be {WEBHOOK_TOLERANCE_S} s old"),
         )
     }
+}
+
+/// What a process that compiles a plugin, or checks a schema, could do on this machine.
+pub(super) async fn confinement() -> Finding {
+    let what = "confinement";
+    let looked = async { probe::look(&std::env::current_exe()?).await };
+    let confinement = match looked.await {
+        Ok(confinement) => confinement,
+        Err(error) => {
+            return Finding::fault(
+                what,
+                format!("no confined process can be run: {error}"),
+                "see that the gateway may start processes and set their limits: without, no plugin and no schema is taken",
+            );
+        }
+    };
+    let done: Vec<&str> = confinement.done().collect();
+    if done.is_empty() {
+        let found =
+            "what compiles plugins and checks schemas opens no file and no socket, and starts nothing";
+        return Finding::good(what, found);
+    }
+    let why = confinement.unfiltered.as_deref().unwrap_or("it does not hold");
+    Finding::warning(
+        what,
+        format!(
+            "the kernel takes no seccomp filter ({why}): what compiles plugins and checks schemas could {}",
+            done.join(", ")
+        ),
+        "let the gateway install seccomp filters; until then resource limits alone hold those processes",
+    )
 }
 
 /// How far the clock of who answered with this `Date` is from this one's, where it is far.

@@ -336,7 +336,9 @@ fn written(result: Result<Vec<Output>, PluginFailure>) -> Written {
             let (name, reason) = match failure {
                 PluginFailure::Rejected(reason) => ("rejected", reason),
                 PluginFailure::Unavailable(reason) => ("unavailable", reason),
-                PluginFailure::Failed(reason) | PluginFailure::Trapped(reason) => ("broken", reason),
+                PluginFailure::Failed(reason)
+                | PluginFailure::Trapped(reason)
+                | PluginFailure::Held(reason) => ("broken", reason),
             };
             return Written {
                 shown: member(name, &reason),

@@ -1,7 +1,9 @@
 //! Plugins in the gateway's own host: real ones by their cases, hostile ones by what they must not be able to do.
 
 mod author_errors;
+pub mod bombs;
 mod company;
+mod compilation;
 mod hostile;
 mod lookups;
 mod pages;
