@@ -210,6 +210,26 @@ pub const LINE_WAIT_S: u64 = 60;
 pub const LINES_READ_BYTES: usize = 256 << 10;
 /// … and how much of a line it may hold outside its partner's share.
 pub const LINE_BYTES_FREE: usize = 16 << 10;
+/// TLS handshakes of the admin port at the same time; past it a connection is closed …
+pub const ADMIN_HANDSHAKES: usize = 512;
+/// … and the time of each.
+pub const ADMIN_HANDSHAKE_S: u64 = 10;
+/// A token of an identity provider …
+pub const JWT_BYTES: usize = 16 << 10;
+/// … what the log of changes shows of its subject …
+pub const JWT_SUBJECT_CHARACTERS: usize = 200;
+/// … and how far its clock may be from this one's.
+pub const JWT_LEEWAY_S: u64 = 30;
+/// The keys that an identity provider publishes …
+pub const JWKS_BYTES: u64 = 256 << 10;
+/// … the time of reading them …
+pub const JWKS_FETCH_S: u64 = 5;
+/// … how often they are read from a URL …
+pub const JWKS_URL_S: u64 = 300;
+/// … or from a file …
+pub const JWKS_FILE_S: u64 = 10;
+/// … and how soon again for a token whose key is not among them.
+pub const JWKS_AGAIN_S: u64 = 5;
 /// The file of the partners' counts of a day.
 pub const QUOTA_FILE_BYTES: u64 = 64 * MIB;
 /// A body may become so many times larger by decompression …

@@ -9,6 +9,7 @@ mod check;
 mod compatibility;
 mod falls;
 mod input;
+mod jwt;
 mod keys;
 mod listing;
 mod openapi;
@@ -16,6 +17,7 @@ mod partners;
 mod plugin_logs;
 mod plugin_test;
 mod plugins;
+mod port;
 mod precondition;
 mod probes;
 mod quarantine;
@@ -43,9 +45,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 use uuid::Uuid;
 
+use self::port::Port;
+
+pub use jwt::Jwt;
 pub use openapi::document;
 pub use plugin_test::PluginTest;
 pub use plugins::{PluginHealth, PluginStanding, PluginStatus, VersionHealth};
+pub use port::{Connections, Peer};
 pub use probes::{Check, Readiness};
 pub use upgrades::{read as read_upgrade, refusal as upgrade_refusal};
 
@@ -162,6 +168,10 @@ pub struct AdminState {
     pub actions: Arc<Actions>,
     /// Of the state that was asked about last, to make the next from.
     pub references: Arc<ArcSwap<References>>,
+    /// Tokens of an identity provider are taken too.
+    pub jwt: Option<Arc<Jwt>>,
+    /// What needs a token needs a client certificate as well.
+    pub needs_certificate: bool,
 }
 
 impl AdminState {
@@ -186,12 +196,14 @@ pub struct AdminServer;
 
 impl AdminServer {
     /// Serves until `shutdown` is done, and then for what is under way, up to 5 s.
-    pub async fn serve<F>(listener: tokio::net::TcpListener, state: AdminState, shutdown: F) -> io::Result<()>
+    pub async fn serve<C, F>(connections: C, state: AdminState, shutdown: F) -> io::Result<()>
     where
+        C: Connections,
         F: Future<Output = ()> + Send + 'static,
     {
         let (stopping, mut stopped) = tokio::sync::watch::channel(false);
-        let serving = axum::serve(listener, router(state)).with_graceful_shutdown(async move {
+        let service = router(state).into_make_service_with_connect_info::<Peer>();
+        let serving = axum::serve(Port(connections), service).with_graceful_shutdown(async move {
             shutdown.await;
             stopping.send_replace(true);
         });

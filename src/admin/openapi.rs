@@ -30,7 +30,7 @@ impl Modify for Bearer {
     fn modify(&self, document: &mut OpenApiDocument) {
         let mut scheme = Http::new(HttpAuthScheme::Bearer);
         scheme.description = Some(
-            "A token `hwt_…`. Roles, each including the ones before: `viewer` (reads), `publisher` (types, schemas, \
+            "A token `hwt_…`, or one of the identity provider that the gateway is set to believe. Roles, each including the ones before: `viewer` (reads), `publisher` (types, schemas, \
              plugins, routes, lookup tables), `operator` (partners, keys, quarantine, activation, `force`), `admin` (tokens)."
                 .to_owned(),
         );

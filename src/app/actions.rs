@@ -5,9 +5,9 @@ use std::{path::PathBuf, sync::Arc};
 use bytes::Bytes;
 use futures::FutureExt as _;
 
-use super::{Gateway, readiness};
+use super::{Gateway, admin, readiness};
 use crate::{
-    admin::{Actions, AdminState, Preparation},
+    admin::{Actions, AdminState, Jwt, Preparation},
     config::Settings,
     problem::{Code, Problem},
     quarantine::{Quarantine, WholeItem},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Gateway {
-    pub(super) fn admin_state(&self, settings: &Settings) -> AdminState {
+    pub(super) fn admin_state(&self, settings: &Settings, jwt: Option<Arc<Jwt>>) -> AdminState {
         AdminState {
             registry: self.registry.clone(),
             limits: Arc::new(settings.limits.clone()),
@@ -26,6 +26,8 @@ impl Gateway {
             sealer: self.sealer.clone(),
             actions: Arc::new(self.actions(settings)),
             references: Arc::default(),
+            jwt,
+            needs_certificate: admin::needs_certificate(&settings.server),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Wiring, and the order of start and shutdown.
 
 mod actions;
+mod admin;
 mod drain;
 mod folder;
 mod keeper;
@@ -17,10 +18,9 @@ use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 use crate::{
-    admin::AdminServer,
-    config::{ServerSettings, Settings},
+    config::{ServerSettings, Settings, TlsSettings},
     deliver::{Destinations, RefusedHandler},
-    listener::{self, Listener, Proxies, Tls, TlsFiles},
+    listener::{self, Listener, Proxies, Tls, TlsFiles, TlsPort},
     pipeline::{Lookups, Memory, Pipeline, Quotas, Tables, WebhookIds},
     quarantine::{Kept, Quarantine},
     recent::Recent,
@@ -86,6 +86,8 @@ async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
             settings.server.admin_listen
         ))(error.to_string())
     })?;
+    let admin_tls = admin::tls(&settings.server)?;
+    let jwt = admin::jwt(&settings.server)?;
     let gateway = Gateway::start(&settings, telemetry).await?;
 
     let (stop_data, data_stopping) = watch::channel(false);
@@ -103,11 +105,12 @@ async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
         tokio::spawn(lines.serve_lines(Arc::clone(&gateway.pipeline), stopped(data_stopping.clone())))
     });
     let data = tokio::spawn(data_listener.serve(Arc::clone(&gateway.pipeline), stopped(data_stopping)));
-    let admin = tokio::spawn(AdminServer::serve(
+    let admin = admin::serve(
         admin_listener,
-        gateway.admin_state(&settings),
+        admin_tls,
+        gateway.admin_state(&settings, jwt),
         stopped(admin_stopping),
-    ));
+    )?;
 
     ended()
         .await
@@ -166,14 +169,17 @@ fn tls(settings: &Settings) -> Result<Option<Arc<Tls>>, AppError> {
     let Some(files) = settings.server.tls.clone() else {
         return Ok(None);
     };
-    let files = TlsFiles {
+    Tls::load(tls_files(files), TlsPort::Events)
+        .map(Some)
+        .map_err(|error| failed("server.tls")(error.to_string()))
+}
+
+fn tls_files(files: TlsSettings) -> TlsFiles {
+    TlsFiles {
         certificate: files.certificate,
         key: files.key,
         client_ca: files.client_ca,
-    };
-    Tls::load(files)
-        .map(Some)
-        .map_err(|error| failed("server.tls")(error.to_string()))
+    }
 }
 
 /// SIGTERM or SIGINT.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 pub use routing::{RouteCommand, TableCommand};
 
-use super::{plugin_project::Language, schema_files::import::Origin};
+use super::{plugin_project::Language, schema_files::import::Origin, tls::TlsArguments};
 use crate::{
     event::{AppVersion, EventType, PartnerName, PluginName},
     problem::Code,
@@ -150,6 +150,8 @@ pub struct DoctorArguments {
     /// Only ask the gateway that runs on this configuration whether it is ready.
     #[arg(long)]
     pub ready: bool,
+    #[command(flatten)]
+    pub tls: TlsArguments,
 }
 
 /// Which gateway, and how to print what it says.
@@ -169,6 +171,8 @@ pub struct Remote {
         hide_env_values = true
     )]
     pub token: Option<String>,
+    #[command(flatten)]
+    pub tls: TlsArguments,
     /// Print the API's JSON instead of tables.
     #[arg(long, global = true)]
     pub json: bool,

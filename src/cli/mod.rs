@@ -15,6 +15,7 @@ mod sockets;
 mod table_files;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod top;
 
 use std::{path::Path, process::ExitCode};

@@ -169,6 +169,8 @@ impl Api {
             sealer: sealer.clone(),
             actions: Arc::new(actions(&calls, &readiness, &quarantine)),
             references: Arc::default(),
+            jwt: None,
+            needs_certificate: false,
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
