@@ -331,6 +331,8 @@ pub const PLUGIN_DOCUMENTS_PER_CALL: u32 = 10_000;
 pub const PLUGIN_LOOKUPS_PER_CALL: u32 = 1000;
 /// Instances of all plugins together. Each takes 4 GiB of address space, of 128 TiB that there are.
 pub const PLUGIN_INSTANCES: u32 = 1024;
+/// Where there is less address space than that, as under an emulator or a limit, at least so many.
+pub const PLUGIN_INSTANCES_MIN: u32 = 4;
 /// Lines that one event may write to the log …
 pub const PLUGIN_LOG_LINES: usize = 20;
 /// … and their bytes together.

@@ -137,6 +137,9 @@ pub struct TailArguments {
     /// End after so many events.
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
+    /// Print long lines whole; on a terminal they are cut to its width otherwise.
+    #[arg(long)]
+    pub whole: bool,
 }
 
 #[derive(Debug, Args)]
