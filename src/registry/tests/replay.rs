@@ -139,15 +139,19 @@ fn change_of(
             },
         },
         (15, Change::PutSchema { key, .. }) => Change::DeleteUpgrade { key },
-        (16, _) => Change::PutTable {
-            name: one.parse().expect("a name"),
-            table: table(number.into()),
-        },
-        (17, _) => Change::DeleteTable {
-            name: one.parse().expect("a name"),
-            forced: false,
-        },
+        (16 | 17, _) => change_of_table(kind == 16, one, number.into()),
         _ => Change::DeleteToken { id: one.to_owned() },
+    }
+}
+
+fn change_of_table(is_put: bool, name: &str, version: u64) -> Change {
+    let name = name.parse().expect("a name");
+    match is_put {
+        true => Change::PutTable {
+            name,
+            table: table(version),
+        },
+        false => Change::DeleteTable { name, forced: false },
     }
 }
 
