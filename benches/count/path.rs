@@ -17,7 +17,7 @@ use headworks::{
     event::{DestinationName, PartnerName, PluginName, Record},
     limits::{ByteSize, TAIL_WATCHERS},
     listener::{self, Listener},
-    pipeline::{Memory, Pipeline, Tables, WebhookIds},
+    pipeline::{Lookups, Memory, Pipeline, Tables, WebhookIds},
     quarantine::Quarantine,
     recent::{Recent, Watcher},
     registry::{
@@ -362,6 +362,7 @@ impl Gateway {
             &pipeline.tables(),
             &registry,
             &transformer,
+            &Lookups::new(registry.clone(), limits().tables_memory_bytes),
             &sealer,
             &telemetry,
         )
