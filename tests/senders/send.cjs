@@ -43,6 +43,24 @@ const senders = {
     await track('Order Completed', { distinct_id: 'u-1', total: 12.5, $app_version_string: '5.2.0' })
     await track('Page Viewed', { distinct_id: 'u-1' })
   },
+  async snowplow() {
+    const { newTracker, buildPageView, buildStructEvent } = load('@snowplow/node-tracker')
+    await new Promise((resolve, reject) => {
+      const tracker = newTracker({ namespace: 't', appId: 'shop' }, {
+        endpoint: `${url}/k/${key}`,
+        eventMethod: 'post',
+        bufferSize: 2,
+        retryFailedRequests: false,
+        connectionTimeout: 20000,
+        onRequestSuccess: resolve,
+        onRequestFailure: reject,
+      })
+      tracker.setUserId('u-1')
+      tracker.track(buildPageView({ pageUrl: 'https://shop.example/' }))
+      tracker.track(buildStructEvent({ category: 'shop', action: 'order' }))
+      tracker.flush()
+    })
+  },
   async amplitude() {
     const { createInstance } = load('@amplitude/analytics-node')
     const client = createInstance()

@@ -52,6 +52,7 @@ async fn the_programs_send_and_sending_again_is_harmless() {
         ("node", &["send.mjs"]),
         ("go", &["run", "send.go"]),
         ("java", &["Send.java"]),
+        ("php", &["send.php"]),
     ]
     .into_iter()
     .enumerate()

@@ -76,7 +76,7 @@ fn expected(sdk: &str) -> Expected {
     }
 }
 
-async fn send(program: &str, script: &str, sdk: &str) {
+async fn send(program: &str, script: Option<&str>, sdk: &str) {
     let expected = expected(sdk);
     let gateway = Gateway::start().await;
     let partner = expected
@@ -107,11 +107,11 @@ async fn send(program: &str, script: &str, sdk: &str) {
         _ => part("key"),
     };
     let (url, program) = (format!("http://{}", gateway.data_address()), program.to_owned());
-    let (script, name) = (repository().join(script), sdk.to_owned());
+    let (script, name) = (script.map(|script| repository().join(script)), sdk.to_owned());
     let output = tokio::task::spawn_blocking(move || {
         fetch();
         Command::new(program)
-            .arg(script)
+            .args(script)
             .args([&name, &url, &key])
             .env("SENDERS_HOME", home())
             .output()
@@ -161,11 +161,16 @@ fn check(sdk: &str, expected: &Expected, records: &[Value]) {
 
 async fn python(sdk: &str) {
     let program = home().join("python/bin/python");
-    send(&program.to_string_lossy(), "tests/senders/send.py", sdk).await;
+    send(&program.to_string_lossy(), Some("tests/senders/send.py"), sdk).await;
 }
 
 async fn node(sdk: &str) {
-    send("node", "tests/senders/send.cjs", sdk).await;
+    send("node", Some("tests/senders/send.cjs"), sdk).await;
+}
+
+async fn go(sdk: &str) {
+    let program = home().join("go").join(sdk);
+    send(&program.to_string_lossy(), None, sdk).await;
 }
 
 macro_rules! senders {
@@ -191,7 +196,9 @@ senders! {
     rudderstack_from_javascript: node "rudderstack";
     posthog_from_javascript: node "posthog";
     mixpanel_from_javascript: node "mixpanel";
+    snowplow_from_javascript: node "snowplow";
     amplitude_from_javascript: node "amplitude";
     cloudevents_from_javascript: node "cloudevents";
     standard_webhooks_from_javascript: node "standardwebhooks";
+    cloudevents_from_go: go "cloudevents";
 }
