@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -22,8 +22,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 const LIMITED: &str = "--limited";
 /// What the first line of the child's standard error begins with where the kernel takes no filter.
 const UNFILTERED: &str = "unfiltered: ";
-/// A tenth of the processor's time where everybody wants it, all of it where nobody does.
-const NICE: i32 = 10;
 /// Bytes of the child's standard error that are kept.
 const ERROR_BYTES: u64 = 16 << 10;
 
@@ -152,8 +150,6 @@ fn bound(resource: Resource, value: u64) -> io::Result<()> {
 }
 
 fn set_limits(bounds: &Bounds) -> io::Result<()> {
-    // Whoever waits for a compilation can; events go first.
-    setpriority_process(None, NICE)?;
     bound(Resource::Cpu, bounds.cpu_s)?;
     // Of private writable memory: all that a process can fill. Address space alone costs nobody anything.
     bound(Resource::Data, bounds.memory_bytes)?;

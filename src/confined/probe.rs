@@ -12,7 +12,7 @@ use std::{
     thread,
 };
 
-use rustix::process::{Pid, getpriority_process, test_kill_process};
+use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::{Bounds, confine, fail, run as run_apart};
@@ -31,8 +31,6 @@ const BOUNDS: Bounds = Bounds {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
     pub attempts: Vec<Attempt>,
-    /// How far it stands back behind other processes.
-    pub nice: i32,
     /// Why the kernel took no filter; absent where it did.
     #[serde(default)]
     pub unfiltered: Option<String>,
@@ -57,11 +55,9 @@ impl Confinement {
 /// In the child: tries. To be called by `main` before anything else when the first argument is [`ARGUMENT`].
 pub fn run() -> ExitCode {
     let parent = parent_id();
-    let nice = getpriority_process(None).unwrap_or_default();
     confine(ARGUMENT, &BOUNDS, move || {
         let confinement = Confinement {
             attempts: attempts(parent),
-            nice,
             unfiltered: None,
         };
         // What compiling needs must be left to it.

@@ -39,7 +39,6 @@ async fn a_confined_child_opens_nothing_and_starts_nothing() {
     );
     let confinement = look().await;
     assert_eq!(confinement.unfiltered, None);
-    assert_eq!(confinement.nice, 10, "traffic goes first");
     assert_eq!(
         errnos(&confinement),
         ATTEMPTS.map(|what| (what, Some(libc::EPERM)))
