@@ -92,9 +92,9 @@ pub fn cpu(run: &Run, path: &Path) -> Result<(), Failure> {
         let groups = rows.map(|row| {
             let rounds = row.rounds.iter().map(|round| round.cpu_us_per_event);
             let goal = row.goal.as_ref().zip(run.reference(&row.load));
-            let gzip = if row.load.ends_with("gzip") { ", gzip" } else { "" };
+            let is_gzip = row.load.ends_with("gzip");
             Group {
-                name: format!("{}{gzip}", row.path),
+                name: if is_gzip { "with gzip" } else { &row.path }.to_owned(),
                 bars: vec![Bar {
                     color: if row.path == run.reference { GREY } else { BLUE },
                     value: row.median.cpu_us_per_event,
@@ -173,7 +173,9 @@ fn panel_of(
         let highest = |bar: &Bar| bar.range.map_or(bar.value, |(_, highest)| highest);
         group.bars.iter().map(highest).chain(group.goal)
     });
-    let most = values.fold(0.0, f64::max).max(0.001) * 1.15;
+    // Over the bars there is room for the legend.
+    let room = if legend.is_empty() { 1.15 } else { 1.45 };
+    let most = values.fold(0.0, f64::max).max(0.001) * room;
     let mut chart = ChartBuilder::on(area)
         .caption(title, (FONT, 17).into_font().color(&INK))
         .margin(12)
