@@ -9,7 +9,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use serde_json::{Value, json};
@@ -402,7 +402,7 @@ fn resident_bytes(gateway: &Gateway) -> u64 {
     kib << 10
 }
 
-/// With a release build: `HEADWORKS_TEST_LONG=1 cargo test --release --test it a_million_rows -- --nocapture`.
+/// Its figures: `HEADWORKS_TEST_LONG=1 cargo test --test it tables::a_million_rows -- --nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_million_rows() {
     if !long() {
@@ -446,5 +446,4 @@ async fn a_million_rows() {
     // The one that waited for a row waits on.
     let records = gateway.wait_for_records("joined", 1).await;
     assert_eq!(of_id(&records, id)["data"]["n"], 1_000_002);
-    tokio::time::sleep(Duration::from_millis(10)).await;
 }
