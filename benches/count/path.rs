@@ -342,9 +342,8 @@ impl Gateway {
         let quarantine = Quarantine::open(spool, store).await.expect("a quarantine");
         let webhook_ids = WebhookIds::open(own).expect("the folder can be written");
         let sealer = Sealer::from_file(&own.join("sealing-key")).expect("the folder can be written");
-        let name = "events".parse().expect("the name is a destination's");
         let pipeline = Pipeline::new(
-            Destinations::of(vec![Arc::new(TakesAtOnce(name))]),
+            Destinations::of(vec![Arc::new(TakesAtOnce("events".parse().expect("a name")))]),
             quarantine,
             Recent::new(&RecentSettings {
                 events: 8,
