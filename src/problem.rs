@@ -113,6 +113,8 @@ codes! {
     ComponentImportForbidden "component-import-forbidden" 422 No "The component imports what no plugin may";
     ComponentTooCostly "component-too-costly" 422 No "The component is too costly to compile";
     ConfigurationRefused "configuration-refused" 422 No "The plugin refuses the route's configuration";
+    TableInvalid "table-invalid" 422 No "The lookup table cannot be used";
+    TableInUse "table-in-use" 409 No "Routes name the lookup table";
     StoreUnavailable "store-unavailable" 503 Later "The store cannot be reached";
 }
 

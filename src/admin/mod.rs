@@ -27,6 +27,7 @@ mod registration;
 mod review;
 mod routes;
 mod schemas;
+mod tables;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -57,7 +58,8 @@ pub use upgrades::{read as read_upgrade, refusal as upgrade_refusal};
 use crate::{
     event::{DestinationName, PluginName},
     limits::Limits,
-    pipeline::{Replay, TrialReport},
+    lookup::TableSet,
+    pipeline::{Lookups, Replay, TrialReport},
     problem::{Fault, Problem},
     quarantine::{Filter, Item, Report, WholeItem},
     recent::{Recent, Tap},
@@ -145,6 +147,8 @@ pub struct Actions {
     /// The newest first.
     pub replays: Arc<dyn Fn() -> Vec<Replay> + Send + Sync>,
     pub readiness: Arc<dyn Fn() -> BoxFuture<'static, Readiness> + Send + Sync>,
+    /// The lookup tables that are in force on this node.
+    pub lookup_tables: Arc<dyn Fn() -> Arc<TableSet> + Send + Sync>,
     /// Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
@@ -158,6 +162,8 @@ pub struct AdminState {
     pub recent: Arc<Recent>,
     /// Events as they pass.
     pub tap: Arc<Tap>,
+    /// For tables that are uploaded.
+    pub lookups: Arc<Lookups>,
     pub sealer: Sealer,
     pub actions: Arc<Actions>,
     /// Of the state that was asked about last, to make the next from.
@@ -250,6 +256,9 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(activation::roll_back))
         .routes(routes!(routes::list))
         .routes(routes!(routes::get, routes::put, routes::delete))
+        .routes(routes!(tables::list))
+        .routes(routes!(tables::get, tables::put, tables::delete))
+        .routes(routes!(tables::row))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::delete))
         .routes(routes!(changes::list))

@@ -21,10 +21,10 @@ use crate::{
     config::{ServerSettings, Settings, TlsSettings},
     deliver::{Destinations, RefusedHandler},
     listener::{self, Listener, Proxies, Tls, TlsFiles, TlsPort},
-    pipeline::{Memory, Pipeline, Quotas, Tables, WebhookIds},
+    pipeline::{Lookups, Memory, Pipeline, Quotas, Tables, WebhookIds},
     quarantine::{Kept, Quarantine},
     recent::Recent,
-    registry::{Registry, seal::Sealer},
+    registry::{Registry, model::State, seal::Sealer},
     spool::{Budget, Spool, SpoolOptions},
     store::Store,
     telemetry::{self, Export, Exporting, Telemetry},
@@ -200,6 +200,7 @@ struct Gateway {
     _data_folder: folder::DataFolder,
     registry: Registry,
     transformer: Arc<Transformer>,
+    lookups: Arc<Lookups>,
     pipeline: Arc<Pipeline>,
     telemetry: Arc<Telemetry>,
     drain: drain::Drain,
@@ -237,7 +238,17 @@ impl Gateway {
         let mark = settings.data_dir.join("spool/replayed");
         let drain = drain::Drain::start(Arc::clone(&pipeline), mark);
         let sealer = sealer(settings)?;
-        follow(&registry, &pipeline, &transformer, &drain, &sealer, &telemetry).await;
+        let lookups = Lookups::new(registry.clone(), settings.limits.tables_memory_bytes);
+        let applied = Applied {
+            registry: registry.clone(),
+            pipeline: Arc::clone(&pipeline),
+            transformer: Arc::clone(&transformer),
+            lookups: Arc::clone(&lookups),
+            drain: drain.clone(),
+            sealer: sealer.clone(),
+            telemetry: Arc::clone(&telemetry),
+        };
+        applied.follow().await;
         let retention = keeper::retention(&settings.quarantine);
         let figures = keeper::start(pipeline.quarantine(), &registry, retention);
         metrics::observe(
@@ -255,6 +266,7 @@ impl Gateway {
             _data_folder: data_folder,
             registry,
             transformer,
+            lookups,
             pipeline,
             telemetry,
             drain,
@@ -402,39 +414,50 @@ fn refused_handler(quarantine: &Arc<Quarantine>) -> RefusedHandler {
     })
 }
 
-/// Puts each registry state in force, in order; `registry` waits for it before a change is answered.
-async fn follow(
-    registry: &Registry,
-    pipeline: &Arc<Pipeline>,
-    transformer: &Arc<Transformer>,
-    drain: &drain::Drain,
-    sealer: &Sealer,
-    telemetry: &Arc<Telemetry>,
-) {
-    let telemetry = Arc::clone(telemetry);
-    let (blobs, pipeline, transformer) = (registry.clone(), Arc::clone(pipeline), Arc::clone(transformer));
-    let (drain, sealer) = (drain.clone(), sealer.clone());
-    registry
-        .set_applier(move |state| {
-            let (blobs, pipeline, transformer) =
-                (blobs.clone(), Arc::clone(&pipeline), Arc::clone(&transformer));
-            let (drain, sealer) = (drain.clone(), sealer.clone());
-            let telemetry = Arc::clone(&telemetry);
-            async move {
-                let previous = pipeline.tables();
-                let tables = Tables::build(
-                    Arc::clone(&state),
-                    &previous,
-                    &blobs,
-                    &transformer,
-                    &sealer,
-                    &telemetry,
-                )
-                .await;
-                pipeline.install(tables);
-                drain.changed(&previous.state, &state, previous.schemas.references());
-            }
-            .boxed()
-        })
+/// What a registry state is put in force with.
+#[derive(Clone)]
+struct Applied {
+    registry: Registry,
+    pipeline: Arc<Pipeline>,
+    transformer: Arc<Transformer>,
+    lookups: Arc<Lookups>,
+    drain: drain::Drain,
+    sealer: Sealer,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Applied {
+    /// Puts each registry state in force, in order; the registry waits for it before a change is answered.
+    async fn follow(self) {
+        let registry = self.registry.clone();
+        registry
+            .set_applier(move |state| {
+                let this = self.clone();
+                async move { this.apply(state).await }.boxed()
+            })
+            .await;
+    }
+
+    async fn apply(&self, state: Arc<State>) {
+        let previous = self.pipeline.tables();
+        let tables = Tables::build(
+            Arc::clone(&state),
+            &previous,
+            &self.registry,
+            &self.transformer,
+            &self.lookups,
+            &self.sealer,
+            &self.telemetry,
+        )
         .await;
+        let change = drain::Change {
+            before: &previous.state,
+            after: &state,
+            references: previous.schemas.references(),
+            lookups_changed: !Arc::ptr_eq(previous.lookups(), tables.lookups()),
+            is_whole: tables.has_all_lookups(),
+        };
+        self.pipeline.install(tables);
+        self.drain.changed(&change);
+    }
 }
