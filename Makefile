@@ -10,8 +10,12 @@ export PATH := $(CARGO_HOME)/bin:$(PATH)
 WASM := wasm32-unknown-unknown
 MINUTES ?= 30
 RATE ?= 400
+ROUNDS ?= 3
+DURATION_S ?= 10
+RUNS ?= 1
+FIGURES := target/figures
 
-.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench soak clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench bench-count bench-load plots soak clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -92,10 +96,23 @@ bench: ## Run the benchmarks and print their ratios.
 	cargo bench --locked --bench plugins
 	cargo bench --locked --bench load
 
+bench-count: ## Count instructions an event, stage by stage; fails 5 % above the baseline. BLESS=1 writes a new one; RUNS.
+	@scripts/setup count
+	cargo bench --locked --profile count --bench count -- --runs $(RUNS) $(if $(BLESS),--bless) $(ARGS)
+
+bench-load: ## Load the gateway beside its ceiling, a real Kafka behind: ROUNDS, DURATION_S, BASELINE=FILE, ARGS='--many'.
+	@scripts/setup test
+	$(MAKE) --no-print-directory plugins kafka
+	cargo bench --locked --bench load -- --rounds $(ROUNDS) --seconds $(DURATION_S) --json $(FIGURES)/load$(filter --many --nodes,$(ARGS)).json $(if $(BASELINE),--baseline $(BASELINE)) $(ARGS)
+
+plots: ## Draw what bench-load and soak have written, into docs/images.
+	@scripts/setup run
+	cargo bench --locked --profile dev --bench plots -- --figures $(FIGURES)
+
 soak: ## Load, changes, faults and a long outage, for MINUTES (30); RATE events a second (400).
 	@scripts/setup test
 	$(MAKE) --no-print-directory kafka
-	cargo bench --locked --bench soak -- --minutes $(MINUTES) --rate $(RATE)
+	cargo bench --locked --bench soak -- --minutes $(MINUTES) --rate $(RATE) --json $(FIGURES)/soak.json
 
 clean: ## Remove what was built. Downloads stay in .cache, data in data.
 	@cargo clean

@@ -12,6 +12,7 @@ pub mod event;
 pub mod json;
 pub mod limits;
 pub mod listener;
+pub mod lookup;
 pub mod pipeline;
 pub mod problem;
 pub mod quarantine;

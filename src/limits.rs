@@ -31,6 +31,10 @@ pub struct Limits {
     pub plugin_outputs: u32,
     /// All outputs of one event together.
     pub plugin_output_bytes: ByteSize,
+    /// One lookup table: as sent, and its rows as JSON.
+    pub table_bytes: ByteSize,
+    /// All lookup tables together, as they lie in memory.
+    pub tables_memory_bytes: ByteSize,
 }
 
 const KIB: u64 = 1 << 10;
@@ -57,6 +61,8 @@ impl Default for Limits {
             plugin_memory_bytes: ByteSize(64 * MIB),
             plugin_outputs: 1000,
             plugin_output_bytes: ByteSize(MIB),
+            table_bytes: ByteSize(256 * MIB),
+            tables_memory_bytes: ByteSize(512 * MIB),
         }
     }
 }
@@ -120,6 +126,16 @@ impl Limits {
             found.push((
                 "plugin_memory_bytes",
                 format!("must not be above {}", ByteSize(PLUGIN_MEMORY_BYTES_CEILING)),
+            ));
+        }
+        if self.table_bytes.0 > TABLE_BYTES_CEILING || self.table_bytes.0 > self.tables_memory_bytes.0 {
+            found.push((
+                "table_bytes",
+                format!(
+                    "must be above neither {} nor tables_memory_bytes ({})",
+                    ByteSize(TABLE_BYTES_CEILING),
+                    self.tables_memory_bytes
+                ),
             ));
         }
         found
@@ -194,6 +210,26 @@ pub const LINE_WAIT_S: u64 = 60;
 pub const LINES_READ_BYTES: usize = 256 << 10;
 /// … and how much of a line it may hold outside its partner's share.
 pub const LINE_BYTES_FREE: usize = 16 << 10;
+/// TLS handshakes of the admin port at the same time; past it a connection is closed …
+pub const ADMIN_HANDSHAKES: usize = 512;
+/// … and the time of each.
+pub const ADMIN_HANDSHAKE_S: u64 = 10;
+/// A token of an identity provider …
+pub const JWT_BYTES: usize = 16 << 10;
+/// … what the log of changes shows of its subject …
+pub const JWT_SUBJECT_CHARACTERS: usize = 200;
+/// … and how far its clock may be from this one's.
+pub const JWT_LEEWAY_S: u64 = 30;
+/// The keys that an identity provider publishes …
+pub const JWKS_BYTES: u64 = 256 << 10;
+/// … the time of reading them …
+pub const JWKS_FETCH_S: u64 = 5;
+/// … how often they are read from a URL …
+pub const JWKS_URL_S: u64 = 300;
+/// … or from a file …
+pub const JWKS_FILE_S: u64 = 10;
+/// … and how soon again for a token whose key is not among them.
+pub const JWKS_AGAIN_S: u64 = 5;
 /// The file of the partners' counts of a day.
 pub const QUOTA_FILE_BYTES: u64 = 64 * MIB;
 /// A body may become so many times larger by decompression …
@@ -263,6 +299,25 @@ pub const TAIL_RECORDS: usize = 10;
 /// Replays, done and under way, that the API shows.
 pub const REPLAYS_SHOWN: usize = 100;
 
+/// Offsets into a lookup table's rows and keys are 32 bits wide.
+pub const TABLE_BYTES_CEILING: u64 = 1 << 30;
+/// Rows of one lookup table …
+pub const TABLE_ROWS: usize = 1_000_000;
+/// … each, as JSON, of so many bytes …
+pub const TABLE_ROW_BYTES: usize = 64 << 10;
+/// … and of so many nested arrays and objects …
+pub const TABLE_ROW_DEPTH: u32 = 64;
+/// … under a key of so many bytes.
+pub const TABLE_KEY_BYTES: usize = 512;
+/// Columns of a table in CSV.
+pub const TABLE_COLUMNS: usize = 1000;
+/// Faults of one table that are listed.
+pub const TABLE_FAULTS_LISTED: usize = 20;
+/// Tables that are uploaded at once: each is held twice while it is read.
+pub const TABLE_UPLOADS_AT_ONCE: usize = 2;
+/// In which the whole of a table must have come.
+pub const TABLE_UPLOAD_TIME_S: u64 = 600;
+
 /// Stack of a plugin's own frames, taken from the calling thread's.
 pub const PLUGIN_STACK_BYTES: usize = 512 << 10;
 /// `configure` and the making of an instance may take this many times `plugin_time_ms`: runtimes of scripting languages
@@ -272,8 +327,12 @@ pub const PLUGIN_START_TIME_FACTOR: u32 = 20;
 pub const PLUGIN_CALLS_PER_INSTANCE: u32 = 100_000;
 /// Documents that one call may make, dropped ones included.
 pub const PLUGIN_DOCUMENTS_PER_CALL: u32 = 10_000;
+/// Rows that one call may look up in tables.
+pub const PLUGIN_LOOKUPS_PER_CALL: u32 = 1000;
 /// Instances of all plugins together. Each takes 4 GiB of address space, of 128 TiB that there are.
 pub const PLUGIN_INSTANCES: u32 = 1024;
+/// Where there is less address space than that, as under an emulator or a limit, at least so many.
+pub const PLUGIN_INSTANCES_MIN: u32 = 4;
 /// Lines that one event may write to the log …
 pub const PLUGIN_LOG_LINES: usize = 20;
 /// … and their bytes together.
@@ -343,7 +402,10 @@ pub const CHECKED_FAILURES: usize = 20;
 const _: () =
     assert!((PLUGIN_CALLS_PER_INSTANCE as u64 + 1) * PLUGIN_DOCUMENTS_PER_CALL as u64 <= u32::MAX as u64);
 const _: () = assert!(BODY_BYTES_CEILING < u32::MAX as u64);
+// Keys are parts of rows: both together fit.
+const _: () = assert!(2 * TABLE_BYTES_CEILING < u32::MAX as u64);
 const _: () = assert!(SCHEMA_DEPTH <= DEPTH_CEILING);
+const _: () = assert!(TABLE_ROW_DEPTH <= DEPTH_CEILING);
 const _: () = assert!(COMPARE_TIME_MS < COMPARE_WALL_S * 1000);
 
 /// CPU time that compiling a component of this size may take.

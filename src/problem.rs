@@ -97,6 +97,8 @@ codes! {
     // The admin API.
     TokenMissing "token-missing" 401 No "The request carries no token";
     TokenInvalid "token-invalid" 401 No "The token is not valid";
+    CertificateMissing "certificate-missing" 401 No "The connection shows no client certificate";
+    IdentityProviderUnavailable "identity-provider-unavailable" 503 Later "The identity provider's keys cannot be read";
     RoleInsufficient "role-insufficient" 403 No "The token's role may not do this";
     NotFound "not-found" 404 No "There is no such resource";
     Conflict "conflict" 409 No "The resource is in the way of this change";
@@ -111,6 +113,8 @@ codes! {
     ComponentImportForbidden "component-import-forbidden" 422 No "The component imports what no plugin may";
     ComponentTooCostly "component-too-costly" 422 No "The component is too costly to compile";
     ConfigurationRefused "configuration-refused" 422 No "The plugin refuses the route's configuration";
+    TableInvalid "table-invalid" 422 No "The lookup table cannot be used";
+    TableInUse "table-in-use" 409 No "Routes name the lookup table";
     StoreUnavailable "store-unavailable" 503 Later "The store cannot be reached";
 }
 

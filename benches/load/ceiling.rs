@@ -57,7 +57,7 @@ pub async fn serve(brokers: &str) {
                 .set("bootstrap.servers", brokers)
                 .set("acks", "all")
                 .set("enable.idempotence", "true")
-                .set("linger.ms", super::process::LINGER_MS),
+                .set("linger.ms", super::servers::LINGER_MS),
             Context,
         )
         .expect("the settings are librdkafka's"),

@@ -1,137 +1,241 @@
-//! A closed loop of keep-alive connections: each sends, waits for the answer, and sends again.
+//! The generator: keep-alive connections in a closed loop, each of which sends, waits for the answer, and sends again;
+//! or in an open loop, where requests are due at a rate, whatever the answers do.
+//!
+//! Latencies go into HDR histograms, and none is left out because the server was slow (coordinated omission): in an open
+//! loop they run from the moment when the request was due, in a closed loop those that a slow answer kept from being sent
+//! are added.
 
 use std::{
     net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use hdrhistogram::Histogram;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::Semaphore,
 };
 
-/// How events are packed into requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Shape {
-    Single,
-    /// NDJSON, so many a request.
-    Batch(usize),
-}
-
-impl Shape {
-    pub fn events(self) -> usize {
-        match self {
-            Shape::Single => 1,
-            Shape::Batch(events) => events,
-        }
-    }
-
-    fn connections(self) -> usize {
-        match self {
-            Shape::Single => 128,
-            Shape::Batch(_) => 16,
-        }
-    }
-}
+/// Longer answers count as this.
+const LATENCY_US_MAX: u64 = 120_000_000;
+/// Between the making of an open loop's connections and its first request.
+const LEAD: Duration = Duration::from_millis(100);
 
 /// Where events go.
+#[derive(Clone)]
 pub struct Target {
     pub address: SocketAddr,
     pub path: String,
+    /// Each with its line end.
     pub headers: String,
+    /// The only answer that counts as one; any of 200 to 204 where there is none.
+    pub status: Option<u16>,
+}
+
+/// Requests that are sent again and again, in their order.
+pub type Requests = Arc<[Vec<u8>]>;
+
+impl Target {
+    pub fn request(&self, content_type: &str, body: &[u8]) -> Vec<u8> {
+        let Target {
+            address,
+            path,
+            headers,
+            ..
+        } = self;
+        let mut request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {content_type}\r\n{headers}content-length: {}\r\n\r\n",
+            body.len()
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
+        request
+    }
 }
 
 pub struct Load {
-    pub events: u64,
+    pub requests: u64,
     pub elapsed: Duration,
-    /// Ascending.
-    pub latencies: Vec<Duration>,
+    /// Microseconds, corrected.
+    pub latencies: Histogram<u64>,
 }
 
-/// Loads the target for `duration` and counts what was answered 202.
-pub async fn run(target: &Target, shape: Shape, event: &[u8], duration: Duration) -> Load {
-    let request = request(target, shape, event);
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("the bounds are in order")
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(LATENCY_US_MAX)
+}
+
+/// Sends one request; gives the answer's body.
+pub async fn once(target: &Target, request: &[u8]) -> String {
+    let mut connection = Connection::open(target).await;
+    connection.exchange(request).await;
+    connection.body()
+}
+
+/// Loads the target over so many connections for `duration`.
+pub async fn closed_loop(
+    target: &Target,
+    requests: &Requests,
+    connections: usize,
+    duration: Duration,
+) -> Load {
     let started = Instant::now();
     let end = started + duration;
-    let loops: Vec<_> = (0..shape.connections())
-        .map(|_| tokio::spawn(connection(target.address, request.clone(), end)))
+    let loops: Vec<_> = (0..connections)
+        .map(|number| {
+            let (target, requests) = (target.clone(), Arc::clone(requests));
+            tokio::spawn(async move {
+                let mut connection = Connection::open(&target).await;
+                let mut latencies = histogram();
+                // Each begins elsewhere, so that together they send all of them evenly.
+                let mut next = number * requests.len() / connections;
+                while Instant::now() < end {
+                    let sent = Instant::now();
+                    connection.exchange(&requests[next % requests.len()]).await;
+                    latencies.saturating_record(microseconds(sent.elapsed()));
+                    next += 1;
+                }
+                latencies
+            })
+        })
         .collect();
-    let mut latencies = Vec::new();
+    let mut latencies = histogram();
     for connection in loops {
-        latencies.extend(connection.await.expect("a connection's loop does not panic"));
+        let part = connection.await.expect("a connection's loop does not panic");
+        latencies.add(part).expect("the bounds are the same");
     }
-    latencies.sort_unstable();
+    let (elapsed, requests) = (started.elapsed(), latencies.len());
+    let interval = elapsed * u32::try_from(connections).unwrap_or(u32::MAX)
+        / u32::try_from(requests.max(1)).unwrap_or(u32::MAX);
     Load {
-        events: latencies.len() as u64 * shape.events() as u64,
-        elapsed: started.elapsed(),
+        requests,
+        elapsed,
+        latencies: latencies.clone_correct(microseconds(interval).max(1)),
+    }
+}
+
+/// Sends `rate` requests a second for `duration`; a request that finds no free connection waits, and its latency runs.
+pub async fn open_loop(
+    target: &Target,
+    requests: &Requests,
+    connections: usize,
+    rate: f64,
+    duration: Duration,
+) -> Load {
+    let count = (rate * duration.as_secs_f64()) as u64;
+    let (due, next) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU64::new(0)));
+    let begin = Instant::now() + LEAD;
+    let moment = move |number: u64| begin + Duration::from_secs_f64(number as f64 / rate);
+    let loops: Vec<_> = (0..connections)
+        .map(|_| {
+            let (target, requests) = (target.clone(), Arc::clone(requests));
+            let (due, next) = (Arc::clone(&due), Arc::clone(&next));
+            tokio::spawn(async move {
+                let mut connection = Connection::open(&target).await;
+                let mut latencies = histogram();
+                loop {
+                    due.acquire().await.expect("it is never closed").forget();
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return latencies;
+                    }
+                    let index = usize::try_from(number).unwrap_or_default() % requests.len();
+                    connection.exchange(&requests[index]).await;
+                    latencies.saturating_record(microseconds(moment(number).elapsed()));
+                }
+            })
+        })
+        .collect();
+    let pace = Arc::clone(&due);
+    // A thread sleeps more exactly than the runtime, whose clock ticks once a millisecond.
+    let pacer = std::thread::spawn(move || {
+        for number in 0..count {
+            std::thread::sleep(moment(number).saturating_duration_since(Instant::now()));
+            pace.add_permits(1);
+        }
+        // One more for each connection, which ends it.
+        pace.add_permits(connections);
+    });
+    let mut latencies = histogram();
+    for connection in loops {
+        let part = connection.await.expect("a connection's loop does not panic");
+        latencies.add(part).expect("the bounds are the same");
+    }
+    pacer.join().expect("the pacer does not panic");
+    Load {
+        requests: latencies.len(),
+        elapsed: begin.elapsed(),
         latencies,
     }
 }
 
-fn request(target: &Target, shape: Shape, event: &[u8]) -> Vec<u8> {
-    let (content_type, body) = match shape {
-        Shape::Single => ("application/json", event.to_vec()),
-        Shape::Batch(events) => {
-            let mut body = Vec::new();
-            for _ in 0..events {
-                body.extend_from_slice(event);
-                body.push(b'\n');
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    status: Option<u16>,
+}
+
+impl Connection {
+    async fn open(target: &Target) -> Connection {
+        let stream = TcpStream::connect(target.address)
+            .await
+            .expect("the server listens");
+        stream.set_nodelay(true).expect("the socket takes options");
+        Connection {
+            stream,
+            buffer: Vec::with_capacity(16 << 10),
+            status: target.status,
+        }
+    }
+
+    /// Any other answer than the expected ends the benchmark: its figures would mean nothing.
+    async fn exchange(&mut self, request: &[u8]) {
+        self.stream.write_all(request).await.expect("the server reads");
+        self.buffer.clear();
+        loop {
+            let read = self.stream.read_buf(&mut self.buffer).await;
+            assert_ne!(read.expect("the server answers"), 0, "the server hung up");
+            if let Some(status) = complete(&self.buffer) {
+                let expected = match self.status {
+                    Some(expected) => status == expected,
+                    None => (200..=204).contains(&status),
+                };
+                assert!(expected, "{}", String::from_utf8_lossy(&self.buffer));
+                return;
             }
-            ("application/x-ndjson", body)
         }
+    }
+
+    fn body(&self) -> String {
+        let head = memchr::memmem::find(&self.buffer, b"\r\n\r\n").map_or(0, |head| head + 4);
+        String::from_utf8_lossy(&self.buffer[head..]).into_owned()
+    }
+}
+
+/// The status of an answer that has come whole.
+fn complete(answer: &[u8]) -> Option<u16> {
+    let head = memchr::memmem::find(answer, b"\r\n\r\n")?;
+    let text = std::str::from_utf8(&answer[..head]).expect("a head is text");
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let fields = || text.lines().skip(1).filter_map(|line| line.split_once(':'));
+    let field = |wanted: &str| {
+        fields()
+            .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| value.trim())
     };
-    let mut request = format!(
-        "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: {content_type}\r\n{}content-length: {}\r\n\r\n",
-        target.path,
-        target.address,
-        target.headers,
-        body.len()
-    )
-    .into_bytes();
-    request.extend_from_slice(&body);
-    request
-}
-
-async fn connection(address: SocketAddr, request: Vec<u8>, end: Instant) -> Vec<Duration> {
-    let mut stream = TcpStream::connect(address).await.expect("the server listens");
-    stream.set_nodelay(true).expect("the socket takes options");
-    let mut latencies = Vec::new();
-    let mut buffer = Vec::with_capacity(4096);
-    while Instant::now() < end {
-        let sent = Instant::now();
-        stream.write_all(&request).await.expect("the server reads");
-        answer(&mut stream, &mut buffer).await;
-        latencies.push(sent.elapsed());
-    }
-    latencies
-}
-
-/// Reads one response whole; anything but 202 ends the benchmark: its figures would mean nothing.
-async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
-    buffer.clear();
-    loop {
-        assert_ne!(
-            stream.read_buf(buffer).await.expect("the server answers"),
-            0,
-            "the server hung up"
-        );
-        let Some(head) = memchr::memmem::find(buffer, b"\r\n\r\n") else {
-            continue;
-        };
-        let text = std::str::from_utf8(&buffer[..head])
-            .expect("a head is text")
-            .to_ascii_lowercase();
-        let length: usize = text
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length:"))
-            .map_or(0, |length| length.trim().parse().expect("a length is a number"));
-        if buffer.len() >= head + 4 + length {
-            assert!(
-                text.starts_with("http/1.1 202"),
-                "{}",
-                String::from_utf8_lossy(buffer)
-            );
-            return;
-        }
-    }
+    let body = &answer[head + 4..];
+    let is_whole = match field("content-length") {
+        Some(length) => body.len() >= length.parse().expect("a length is a number"),
+        None if field("transfer-encoding").is_some() => body.ends_with(b"0\r\n\r\n"),
+        None => true,
+    };
+    is_whole.then(|| status.expect("an answer has a status"))
 }

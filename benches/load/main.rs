@@ -3,12 +3,19 @@
 //! A real Kafka, the gateway as its own process, and the ceiling: a server of the same process shape that only takes
 //! requests and produces their lines to Kafka. Rounds alternate, so that a slow minute of the machine hits all alike.
 //!
-//! `cargo bench --bench load -- [--rounds N] [--seconds N] [--json FILE] [--gateway FILE]`
+//! `cargo bench --bench load -- [--rounds N] [--seconds N] [--json FILE] [--baseline FILE] [--gateway FILE]
+//! [--peer NAME URL PID]…`; with `--many`, ten thousand types, a thousand plugins and ten thousand partners beside one of
+//! each; with `--nodes 2`, two gateways beside one.
 
 mod ceiling;
 mod client;
-mod process;
+mod events;
+mod many;
+mod meter;
+mod nodes;
+mod paths;
 mod report;
+mod servers;
 
 #[path = "../support/gateway.rs"]
 #[expect(dead_code, reason = "each benchmark asks something else of it")]
@@ -16,16 +23,21 @@ mod gateway;
 #[path = "../../tests/it/harness/kafka.rs"]
 #[expect(dead_code, reason = "tests read from the broker, the benchmark does not")]
 mod kafka;
+#[path = "../../tests/it/harness/page_view.rs"]
+mod page_view;
 #[path = "../../tests/it/harness/ports.rs"]
 mod ports;
+#[path = "../support/sample.rs"]
+#[expect(dead_code, reason = "each benchmark asks something else of it")]
+mod sample;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
-use client::Shape;
-use process::{Ceiling, Gateway};
-use report::{Measured, Report};
+use many::Sizes;
+use report::{Compared, Report, Saved};
+use servers::Peer;
 
 #[derive(Parser)]
 struct Arguments {
@@ -38,9 +50,24 @@ struct Arguments {
     /// Write the figures there as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Print the figures beside those that `--json` has written before.
+    #[arg(long)]
+    baseline: Option<PathBuf>,
     /// The build of the gateway that is measured; without it, the one that cargo has just made.
     #[arg(long, default_value = gateway::PROGRAM)]
     gateway: PathBuf,
+    /// Another server that takes the same requests, posted to the URL: JSON alone, and NDJSON in batches. Its CPU time is
+    /// that of the process of this id. May be given again.
+    #[arg(long, num_args = 3, value_names = ["NAME", "URL", "PID"], action = clap::ArgAction::Append)]
+    peer: Vec<String>,
+    /// A gateway with many types, plugins and partners beside one with one of each.
+    #[arg(long, conflicts_with = "nodes")]
+    many: bool,
+    #[command(flatten)]
+    sizes: Sizes,
+    /// Two gateways on one store beside one alone.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=2))]
+    nodes: Option<u8>,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -49,74 +76,80 @@ struct Arguments {
     ceiling: Option<String>,
 }
 
-const BATCH: usize = 100;
+/// What every kind of run needs.
+struct Bench {
+    broker: kafka::Broker,
+    broker_id: u32,
+    program: PathBuf,
+    event: Vec<u8>,
+    rounds: usize,
+    duration: Duration,
+}
 
-fn main() {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .expect("a runtime can be made");
-    match &arguments.ceiling {
-        Some(brokers) => runtime.block_on(ceiling::serve(brokers)),
-        None => runtime.block_on(measure(&arguments)),
+    if let Some(brokers) = &arguments.ceiling {
+        runtime.block_on(ceiling::serve(brokers));
+        return ExitCode::SUCCESS;
     }
+    if let Err(text) = runtime.block_on(measure(&arguments)) {
+        eprintln!("bench-load: {text}");
+        return ExitCode::from(2);
+    }
+    ExitCode::SUCCESS
 }
 
-async fn measure(arguments: &Arguments) {
-    let broker = kafka::Broker::start();
-    for topic in ["bench-ceiling", "bench-validated", "bench-transformed"] {
-        broker.create_topic(topic, 4).await;
-    }
-    let ceiling = Ceiling::start(broker.bootstrap()).await;
-    let gateway = Gateway::start(broker.bootstrap(), &arguments.gateway).await;
-    let event = page_view();
+/// # Errors
+///
+/// What is wrong with the arguments.
+async fn measure(arguments: &Arguments) -> Result<(), String> {
+    let peers = arguments
+        .peer
+        .chunks(3)
+        .map(Peer::parse)
+        .collect::<Result<Vec<_>, _>>()?;
+    let before = arguments.baseline.as_deref().map(Saved::read).transpose()?;
+    let broker = tokio::task::spawn_blocking(kafka::Broker::start)
+        .await
+        .map_err(|error| error.to_string())?;
+    let bench = Bench {
+        broker_id: meter::broker(),
+        broker,
+        program: arguments.gateway.clone(),
+        event: sample::page_view(),
+        rounds: arguments.rounds,
+        duration: Duration::from_secs(arguments.seconds),
+    };
     println!(
-        "{}-byte events, {} rounds of {} s a path, Kafka acks=all, {} cores; CPU is the server process's own",
-        event.len(),
-        arguments.rounds,
+        "{}-byte events, {} rounds of {} s a path, Kafka acks=all, linger.ms {}, {} cores; CPU is the server process's own",
+        bench.event.len(),
+        bench.rounds,
         arguments.seconds,
+        servers::LINGER_MS,
         std::thread::available_parallelism().map_or(0, std::num::NonZero::get)
     );
-    println!(
-        "gateway at rest with the examples applied: {} MiB resident",
-        gateway.process().resident_mib()
-    );
-
-    let mut report = Report::default();
-    let duration = Duration::from_secs(arguments.seconds);
-    for _ in 0..arguments.rounds {
-        for shape in [Shape::Single, Shape::Batch(BATCH)] {
-            for (path, target, process) in [
-                ("ceiling", &ceiling.target, &ceiling.process),
-                ("validate", &gateway.validated, gateway.process()),
-                ("validate + plugin", &gateway.transformed, gateway.process()),
-            ] {
-                let before = process.cpu_time();
-                let load = client::run(target, shape, &event, duration).await;
-                let cpu = process.cpu_time() - before;
-                report.add(shape, path, Measured::new(&load, cpu));
-            }
-        }
+    let report: Report = if arguments.many {
+        many::measure(&bench, &arguments.sizes).await
+    } else if arguments.nodes.is_some() {
+        nodes::measure(&bench).await
+    } else {
+        paths::measure(&bench, &peers).await
+    };
+    let saved = report.save(bench.event.len(), arguments.seconds);
+    println!("\n{saved}");
+    if let Some(before) = &before {
+        println!("{}", Compared { before, now: &saved });
     }
-    println!("{report}");
-    println!(
-        "gateway after the load: {} MiB resident",
-        gateway.process().resident_mib()
-    );
     if let Some(path) = &arguments.json {
-        std::fs::write(path, report.json()).expect("the figures can be written");
+        let text = serde_json::to_string_pretty(&saved).expect("numbers and strings are JSON");
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        }
+        std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    drop(broker);
-}
-
-/// The newest form of the company's page view, in full and without white space.
-fn page_view() -> Vec<u8> {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/schemas/app.page_view/samples/5.10.0/valid-full.json"
-    );
-    let text = std::fs::read_to_string(path).expect("the sample is there");
-    let sample: serde_json::Value = serde_json::from_str(&text).expect("a sample is JSON");
-    sample["data"].to_string().into_bytes()
+    Ok(())
 }

@@ -106,7 +106,9 @@ async fn of(folder: &str, event: &Validated, rounds: usize, calls: usize) -> Fig
     let mut memory_bytes = 0;
     for _ in 0..HELD {
         let mut instance = TrialInstance::default();
-        memory_bytes = edits.try_in(&mut instance, event).memory_bytes;
+        memory_bytes = edits
+            .try_in(&mut instance, event, &Default::default())
+            .memory_bytes;
         held.push(instance);
     }
     let resident_bytes = resident_bytes().saturating_sub(before) / HELD;

@@ -17,7 +17,7 @@ use headworks::{
     event::{Attributes, Decoded, Reason},
     json::Document,
     limits::{ByteSize, Limits},
-    pipeline::{Memory, Pipeline, Tables, WebhookIds},
+    pipeline::{Lookups, Memory, Pipeline, Tables, WebhookIds},
     problem::Code,
     quarantine::{Filter, Kept, Quarantine},
     recent::Recent,
@@ -294,6 +294,7 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         &Tables::default(),
         &registry,
         &transformer,
+        &Lookups::new(registry.clone(), Limits::default().tables_memory_bytes),
         &sealer,
         &telemetry,
     )

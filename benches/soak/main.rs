@@ -1,7 +1,7 @@
 //! The soak: a gateway under mixed load, with changes of schemas and plugins all the time, faults, and a long outage of
 //! the broker at five times the load. Nothing may be refused, nothing lost, and nothing may grow.
 //!
-//! `cargo bench --bench soak -- [--minutes N] [--rate EVENTS_PER_S]`
+//! `cargo bench --bench soak -- [--minutes N] [--rate EVENTS_PER_S] [--json FILE]`
 
 mod changes;
 mod load;
@@ -20,6 +20,7 @@ mod page_view;
 mod ports;
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -37,6 +38,9 @@ struct Arguments {
     /// Events a second; five times as many while the broker is away.
     #[arg(long, default_value_t = 400)]
     rate: u64,
+    /// Write there what the process held, second by second, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -76,14 +80,7 @@ async fn soak(arguments: &Arguments) -> bool {
     }
     let broker = Arc::new(broker);
     let gateway = Arc::new(Gateway::start(broker.bootstrap()).await);
-    println!(
-        "soak: {:.1} minutes, {} events/s, {OUTAGE_FACTOR} times that while the broker is away, {} changes/s, {} cores, {}",
-        arguments.minutes,
-        arguments.rate,
-        changes::PER_SECOND,
-        std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
-        jiff::Timestamp::now().strftime("%F %H:%M UTC"),
-    );
+    announce(arguments);
     let load = Load::start(&gateway, arguments.rate);
     let changes = changes::start(&gateway);
     let begun = Instant::now();
@@ -130,6 +127,15 @@ async fn soak(arguments: &Arguments) -> bool {
     let settled = gateway.drained(DRAIN_MAX).await;
     // What it holds once all is done.
     let rest = samples(&gateway, Instant::now() + Duration::from_secs(10)).await;
+    if let Some(path) = &arguments.json {
+        let phases = [
+            ("broker there", &calm),
+            ("broker away", &away),
+            ("broker back", &after),
+            ("at rest", &rest),
+        ];
+        process::write(path, begun, &phases);
+    }
     sent.print();
     changed.print();
     let flat = flat(&calm, &away, &after, &rest);
@@ -143,6 +149,17 @@ async fn soak(arguments: &Arguments) -> bool {
         flat && whole && balanced && drained.and(settled).is_some() && sent.is_clean() && changed.is_clean();
     println!("soak: {}", if reached { "every goal reached" } else { "FAILED" });
     reached
+}
+
+fn announce(arguments: &Arguments) {
+    println!(
+        "soak: {:.1} minutes, {} events/s, {OUTAGE_FACTOR} times that while the broker is away, {} changes/s, {} cores, {}",
+        arguments.minutes,
+        arguments.rate,
+        changes::PER_SECOND,
+        std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+        jiff::Timestamp::now().strftime("%F %H:%M UTC"),
+    );
 }
 
 /// One a second until then.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -49,6 +49,7 @@ impl Gateway {
     pub fn sample(&self) -> Sample {
         let process = &self.gateway.process;
         Sample {
+            at: Some(Instant::now()),
             resident_mib: process.resident_mib(),
             descriptors: std::fs::read_dir(format!("/proc/{}/fd", process.id()))
                 .map_or(0, |entries| entries.count() as u64),
@@ -170,6 +171,8 @@ impl Accounts {
 
 #[derive(Clone, Copy, Default)]
 pub struct Sample {
+    /// Absent where it is made of several.
+    pub at: Option<Instant>,
     pub resident_mib: u64,
     pub descriptors: u64,
     pub threads: u64,
@@ -183,6 +186,7 @@ impl Sample {
             choose(values)
         };
         Sample {
+            at: None,
             resident_mib: column(|sample| sample.resident_mib),
             descriptors: column(|sample| sample.descriptors),
             threads: column(|sample| sample.threads),
@@ -198,4 +202,28 @@ impl Sample {
     pub fn most(samples: &[Sample]) -> Sample {
         Sample::each(samples, |values| values.last().copied().unwrap_or_default())
     }
+}
+
+/// Every sample with its phase, and the seconds since `begun`, as JSON.
+pub fn write(path: &Path, begun: Instant, phases: &[(&str, &Vec<Sample>)]) {
+    let samples = phases.iter().flat_map(|(phase, samples)| {
+        samples.iter().map(move |sample| {
+            let after = sample
+                .at
+                .map(|at| at.saturating_duration_since(begun).as_secs_f64());
+            json!({
+                "phase": phase,
+                "after_s": after,
+                "resident_mib": sample.resident_mib,
+                "descriptors": sample.descriptors,
+                "threads": sample.threads,
+            })
+        })
+    });
+    let samples: Vec<Value> = samples.collect();
+    let text = serde_json::to_string(&json!({ "samples": samples })).expect("numbers and strings are JSON");
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).expect("the folder can be made");
+    }
+    std::fs::write(path, text + "\n").expect("the samples can be written");
 }

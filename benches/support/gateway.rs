@@ -35,6 +35,17 @@ pub fn cpu_time(process: impl std::fmt::Display) -> Duration {
     Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
+/// A number of the kernel's `status` of a process; one of memory is in KiB.
+pub fn status(process: impl std::fmt::Display, name: &str) -> u64 {
+    let path = format!("/proc/{process}/status");
+    let status = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or_else(|| panic!("{path} has no number {name}"))
+}
+
 /// A child that is killed with its owner.
 pub struct Process(Child);
 
@@ -58,15 +69,8 @@ impl Process {
         cpu_time(self.id())
     }
 
-    /// A number of the kernel's `status`; one of memory is in KiB.
     pub fn status(&self, name: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.id());
-        let status = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-            .unwrap_or_else(|| panic!("{path} has no number {name}"))
+        status(self.id(), name)
     }
 
     pub fn resident_mib(&self) -> u64 {
@@ -110,6 +114,10 @@ impl Gateway {
 
     /// Waits until it is ready.
     pub async fn ready(&self) {
+        self.ready_within(READY_MAX).await;
+    }
+
+    pub async fn ready_within(&self, most: Duration) {
         let (url, begun) = (format!("http://{}/readyz", self.admin), Instant::now());
         while !self
             .client
@@ -119,11 +127,7 @@ impl Gateway {
             .is_ok_and(|answer| answer.status().is_success())
         {
             let log = || std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-            assert!(
-                begun.elapsed() < READY_MAX,
-                "the gateway is not ready:\n{}",
-                log()
-            );
+            assert!(begun.elapsed() < most, "the gateway is not ready:\n{}", log());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

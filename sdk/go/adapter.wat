@@ -3,7 +3,7 @@
 ;; is fixed bytes, and there are no files. `headworks plugin build` joins it to what `go build` made.
 (module
   (import "env" "memory" (memory 0))
-  (import "headworks:plugin/host@0.1.0" "log" (func $log (param i32 i32 i32)))
+  (import "headworks:plugin/host@0.2.0" "log" (func $log (param i32 i32 i32)))
 
   ;; Nanoseconds since 1970 at the beginning of the call.
   (global $wall (mut i64) (i64.const 0))

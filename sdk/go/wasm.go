@@ -13,29 +13,32 @@ import (
 // are written to memory that the caller names; texts and lists in them lie in memory that the gateway took by
 // cabi_realloc, which is Go's and is freed by its collector.
 
-//go:wasmimport headworks:plugin/host@0.1.0 log
+//go:wasmimport headworks:plugin/host@0.2.0 log
 func importLog(level uint32, text unsafe.Pointer, length uint32)
 
-//go:wasmimport headworks:plugin/host@0.1.0 count
+//go:wasmimport headworks:plugin/host@0.2.0 count
 func importCount(text unsafe.Pointer, length uint32, amount uint64)
 
-//go:wasmimport headworks:plugin/types@0.1.0 [static]document.from-json
+//go:wasmimport headworks:plugin/types@0.2.0 [static]document.from-json
 func importFromJSON(text unsafe.Pointer, length uint32, result unsafe.Pointer)
 
-//go:wasmimport headworks:plugin/types@0.1.0 [method]document.to-json
+//go:wasmimport headworks:plugin/types@0.2.0 [method]document.to-json
 func importToJSON(document uint32, result unsafe.Pointer)
 
-//go:wasmimport headworks:plugin/types@0.1.0 [method]document.copy
+//go:wasmimport headworks:plugin/types@0.2.0 [method]document.copy
 func importCopy(document uint32) uint32
 
-//go:wasmimport headworks:plugin/types@0.1.0 [method]document.get-all
+//go:wasmimport headworks:plugin/types@0.2.0 [method]document.get-all
 func importGetAll(document uint32, pointers unsafe.Pointer, count uint32, result unsafe.Pointer)
 
-//go:wasmimport headworks:plugin/types@0.1.0 [method]document.apply
+//go:wasmimport headworks:plugin/types@0.2.0 [method]document.apply
 func importApply(document uint32, edits unsafe.Pointer, count uint32, result unsafe.Pointer)
 
-//go:wasmimport headworks:plugin/types@0.1.0 [resource-drop]document
+//go:wasmimport headworks:plugin/types@0.2.0 [resource-drop]document
 func importDrop(document uint32)
+
+//go:wasmimport headworks:plugin/tables@0.2.0 lookup
+func importLookup(table unsafe.Pointer, tableLength uint32, key unsafe.Pointer, keyLength uint32, result unsafe.Pointer)
 
 // Of the adapter: see adapter.wat.
 
@@ -169,6 +172,20 @@ func fromJSON(text string) (handle, error) {
 		return gone, err
 	}
 	return handle(result.payload.at), nil
+}
+
+func lookup(table, key string) handle {
+	var result struct {
+		there    uint8
+		_        [3]byte
+		document uint32
+	}
+	importLookup(unsafe.Pointer(unsafe.StringData(table)), uint32(len(table)),
+		unsafe.Pointer(unsafe.StringData(key)), uint32(len(key)), unsafe.Pointer(&result))
+	if result.there == 0 {
+		return gone
+	}
+	return handle(result.document)
 }
 
 func (document handle) getAll(pointers []string) []Value {

@@ -130,6 +130,13 @@ export function reject(reason: string): never;
 
 export type Level = "debug" | "info" | "warn" | "error";
 
+/**
+ * The row of a table under a key, as a document that is read, changed and given away like the event's data; undefined
+ * where there is no such row. Only in `transform`. Where the gateway has no such table at all, the call ends here: the
+ * event waits in quarantine until the table is there.
+ */
+export function lookup(table: string, key: string | number | bigint): Document | undefined;
+
 /** Writes a line to the gateway's log, as `console.log` does. Never write personal data or secrets. */
 export function log(level: Level, message: unknown): void;
 

@@ -4,6 +4,7 @@ export { boolean, integer, json, number, readConfig, text } from "./lib/fields.j
 export { Document } from "./lib/document.js";
 export { DataError, Rejected, reject } from "./lib/failures.js";
 export { count, log } from "./lib/host.js";
+export { lookup } from "./lib/tables.js";
 
 /**
  * Checks the shape of a plugin and gives it back.

@@ -26,11 +26,16 @@ const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// Reads a body of at most `max` bytes.
 pub async fn read(body: Body, max: ByteSize) -> Result<Bytes, Problem> {
+    read_within(body, max, BODY_TIME).await
+}
+
+/// Reads a body of at most `max` bytes, all of which must have come within `time`.
+pub async fn read_within(body: Body, max: ByteSize, time: Duration) -> Result<Bytes, Problem> {
     let reading = axum::body::to_bytes(body, max.as_usize());
-    let Ok(read) = tokio::time::timeout(BODY_TIME, reading).await else {
+    let Ok(read) = tokio::time::timeout(time, reading).await else {
         return Err(Problem::new(
             Code::RequestTimeout,
-            format!("the body must come within {} s", BODY_TIME.as_secs()),
+            format!("the body must come within {} s", time.as_secs()),
         ));
     };
     read.map_err(|error| {

@@ -2,13 +2,13 @@
 
 use std::marker::PhantomData;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use http::{header, request::Parts};
 
-use super::{AdminState, answer::Refusal};
+use super::{AdminState, answer::Refusal, jwt::Holder, port::Peer};
 use crate::{
     problem::{Code, Problem},
-    registry::{model::Role, now},
+    registry::{model::Role, now, secret::TOKEN_PREFIX},
 };
 
 /// The least role that a handler takes.
@@ -67,7 +67,23 @@ impl<G: Grade> FromRequestParts<AdminState> for Caller<G> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Caller<G>, Refusal> {
+        if state.needs_certificate && !is_certified(parts) {
+            return Err(Refusal(Problem::new(
+                Code::CertificateMissing,
+                "show a client certificate of an authority that server.admin_tls.client_ca names",
+            )));
+        }
         let token = bearer(parts)?;
+        if let Some(jwt) = state.jwt.as_ref().filter(|_| !is_own(token)) {
+            let Holder { name, role } = jwt.check(token).await?;
+            let caller = Caller {
+                name,
+                role,
+                grade: PhantomData,
+            };
+            caller.require(G::ROLE, "this")?;
+            return Ok(caller);
+        }
         let registry = state.registry.state();
         let known = registry.authenticate_token(token, now()).ok_or_else(|| {
             Problem::new(
@@ -83,6 +99,18 @@ impl<G: Grade> FromRequestParts<AdminState> for Caller<G> {
         caller.require(G::ROLE, "this")?;
         Ok(caller)
     }
+}
+
+/// Where nothing is known of the connection, it has shown nothing.
+fn is_certified(parts: &Parts) -> bool {
+    let peer = parts.extensions.get::<ConnectInfo<Peer>>();
+    peer.is_some_and(|ConnectInfo(peer)| peer.is_certified)
+}
+
+/// `hwt_…`: no JSON Web Token begins so, since its first part is base64 of an object.
+fn is_own(token: &str) -> bool {
+    let rest = token.strip_prefix(TOKEN_PREFIX);
+    rest.is_some_and(|rest| rest.starts_with('_'))
 }
 
 fn bearer(parts: &Parts) -> Result<&str, Problem> {

@@ -32,7 +32,7 @@ pub struct ChangeView {
     by: String,
     /// `put_partner`, `delete_partner`, `create_key`, `revoke_key`, `put_type`, `put_schema`, `delete_schema`,
     /// `add_plugin_version`, `activate_plugin`, `shadow_plugin`, `roll_back_plugin`, `put_route`, `delete_route`,
-    /// `create_token`, `delete_token` or `note`.
+    /// `put_table`, `delete_table`, `create_token`, `delete_token` or `note`.
     change: String,
 }
 

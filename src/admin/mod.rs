@@ -9,6 +9,7 @@ mod check;
 mod compatibility;
 mod falls;
 mod input;
+mod jwt;
 mod keys;
 mod listing;
 mod openapi;
@@ -16,6 +17,7 @@ mod partners;
 mod plugin_logs;
 mod plugin_test;
 mod plugins;
+mod port;
 mod precondition;
 mod probes;
 mod quarantine;
@@ -25,6 +27,7 @@ mod registration;
 mod review;
 mod routes;
 mod schemas;
+mod tables;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -42,16 +45,21 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 use uuid::Uuid;
 
+use self::port::Port;
+
+pub use jwt::Jwt;
 pub use openapi::document;
 pub use plugin_test::PluginTest;
 pub use plugins::{PluginHealth, PluginStanding, PluginStatus, VersionHealth};
+pub use port::{Connections, Peer};
 pub use probes::{Check, Readiness};
 pub use upgrades::{read as read_upgrade, refusal as upgrade_refusal};
 
 use crate::{
     event::{DestinationName, PluginName},
     limits::Limits,
-    pipeline::{Replay, TrialReport},
+    lookup::TableSet,
+    pipeline::{Lookups, Replay, TrialReport},
     problem::{Fault, Problem},
     quarantine::{Filter, Item, Report, WholeItem},
     recent::{Recent, Tap},
@@ -139,6 +147,8 @@ pub struct Actions {
     /// The newest first.
     pub replays: Arc<dyn Fn() -> Vec<Replay> + Send + Sync>,
     pub readiness: Arc<dyn Fn() -> BoxFuture<'static, Readiness> + Send + Sync>,
+    /// The lookup tables that are in force on this node.
+    pub lookup_tables: Arc<dyn Fn() -> Arc<TableSet> + Send + Sync>,
     /// Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
@@ -152,10 +162,16 @@ pub struct AdminState {
     pub recent: Arc<Recent>,
     /// Events as they pass.
     pub tap: Arc<Tap>,
+    /// For tables that are uploaded.
+    pub lookups: Arc<Lookups>,
     pub sealer: Sealer,
     pub actions: Arc<Actions>,
     /// Of the state that was asked about last, to make the next from.
     pub references: Arc<ArcSwap<References>>,
+    /// Tokens of an identity provider are taken too.
+    pub jwt: Option<Arc<Jwt>>,
+    /// What needs a token needs a client certificate as well.
+    pub needs_certificate: bool,
 }
 
 impl AdminState {
@@ -180,12 +196,14 @@ pub struct AdminServer;
 
 impl AdminServer {
     /// Serves until `shutdown` is done, and then for what is under way, up to 5 s.
-    pub async fn serve<F>(listener: tokio::net::TcpListener, state: AdminState, shutdown: F) -> io::Result<()>
+    pub async fn serve<C, F>(connections: C, state: AdminState, shutdown: F) -> io::Result<()>
     where
+        C: Connections,
         F: Future<Output = ()> + Send + 'static,
     {
         let (stopping, mut stopped) = tokio::sync::watch::channel(false);
-        let serving = axum::serve(listener, router(state)).with_graceful_shutdown(async move {
+        let service = router(state).into_make_service_with_connect_info::<Peer>();
+        let serving = axum::serve(Port(connections), service).with_graceful_shutdown(async move {
             shutdown.await;
             stopping.send_replace(true);
         });
@@ -238,6 +256,9 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(activation::roll_back))
         .routes(routes!(routes::list))
         .routes(routes!(routes::get, routes::put, routes::delete))
+        .routes(routes!(tables::list))
+        .routes(routes!(tables::get, tables::put, tables::delete))
+        .routes(routes!(tables::row))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::delete))
         .routes(routes!(changes::list))

@@ -16,7 +16,7 @@ use utoipa::{
 #[openapi(
     info(
         title = "Headworks admin API",
-        description = "Partners, keys, types, schemas, plugins and routes of a Headworks gateway, its quarantine and \
+        description = "Partners, keys, types, schemas, plugins, routes and lookup tables of a Headworks gateway, its quarantine and \
             its probes. Errors are RFC 9457 problems; `code` is stable. Every resource has an ETag and honours If-Match."
     ),
     modifiers(&Bearer),
@@ -30,8 +30,8 @@ impl Modify for Bearer {
     fn modify(&self, document: &mut OpenApiDocument) {
         let mut scheme = Http::new(HttpAuthScheme::Bearer);
         scheme.description = Some(
-            "A token `hwt_…`. Roles, each including the ones before: `viewer` (reads), `publisher` (types, schemas, \
-             plugins, routes), `operator` (partners, keys, quarantine, activation, `force`), `admin` (tokens)."
+            "A token `hwt_…`, or one of the identity provider that the gateway is set to believe. Roles, each including the ones before: `viewer` (reads), `publisher` (types, schemas, \
+             plugins, routes, lookup tables), `operator` (partners, keys, quarantine, activation, `force`), `admin` (tokens)."
                 .to_owned(),
         );
         let components = document.components.get_or_insert_default();

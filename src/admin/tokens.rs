@@ -12,6 +12,7 @@ use super::{
     body::{Names, read_json},
     caller::{Admin, Caller},
     input::{Faults, Input},
+    jwt::SUBJECT_PREFIX,
     listing::{Listing, Query, page_of},
     precondition::Precondition,
 };
@@ -155,6 +156,12 @@ fn read(value: &serde_json::Value) -> Result<NewToken, Problem> {
     if let Some(members) = Input::root(value, &faults).members(&["name", "role", "expires"]) {
         let name = members.get("name").required().filled_text(NAME_CHARACTERS_MAX);
         wanted.name = name.unwrap_or_default().to_owned();
+        if wanted.name.starts_with(SUBJECT_PREFIX) {
+            let fault = format!(
+                "must not begin with {SUBJECT_PREFIX}, as subjects of an identity provider do in the log"
+            );
+            members.get("name").fault(fault);
+        }
         let role = members.get("role").required();
         let roles = ["viewer", "publisher", "operator", "admin"];
         wanted.role = role.choice(&roles).unwrap_or(Role::Viewer);

@@ -2,28 +2,32 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use bytes::Bytes;
 use futures::FutureExt as _;
 
-use super::{Gateway, readiness};
+use super::{Gateway, admin, readiness};
 use crate::{
-    admin::{Actions, AdminState, Preparation},
+    admin::{Actions, AdminState, Jwt, Preparation},
     config::Settings,
     problem::{Code, Problem},
     quarantine::{Quarantine, WholeItem},
-    transform::Transformer,
+    transform::{ComponentFacts, Transformer},
     validate::{check, compatibility},
 };
 
 impl Gateway {
-    pub(super) fn admin_state(&self, settings: &Settings) -> AdminState {
+    pub(super) fn admin_state(&self, settings: &Settings, jwt: Option<Arc<Jwt>>) -> AdminState {
         AdminState {
             registry: self.registry.clone(),
             limits: Arc::new(settings.limits.clone()),
             recent: Arc::clone(self.pipeline.recent()),
             tap: Arc::clone(self.pipeline.tap()),
+            lookups: Arc::clone(&self.lookups),
             sealer: self.sealer.clone(),
             actions: Arc::new(self.actions(settings)),
             references: Arc::default(),
+            jwt,
+            needs_certificate: admin::needs_certificate(&settings.server),
         }
     }
 
@@ -38,6 +42,7 @@ impl Gateway {
         let (replayed, discarded, ready, progress) = (pipeline(), pipeline(), pipeline(), pipeline());
         let (compiler, trial) = (Arc::clone(&self.transformer), Arc::clone(&self.transformer));
         let (registry, telemetry) = (self.registry.clone(), Arc::clone(&self.telemetry));
+        let (lookups, tables) = (Arc::clone(&self.lookups), pipeline());
         Actions {
             destinations: Arc::new(move || {
                 named
@@ -64,10 +69,7 @@ impl Gateway {
                 }
                 .boxed()
             }),
-            compile: Arc::new(move |component| {
-                let compiler = Arc::clone(&compiler);
-                async move { compiler.compile(component).await }.boxed()
-            }),
+            compile: Arc::new(move |component| compile(Arc::clone(&compiler), component).boxed()),
             prepare: Arc::new(move |preparation| try_out(Arc::clone(&trial), preparation).boxed()),
             key_used: Arc::new(move |id| seen.tables().keys.last_used(id)),
             plugin_standing: self.standings(),
@@ -103,9 +105,10 @@ impl Gateway {
             }),
             replays: Arc::new(move || progress.replays()),
             readiness: Arc::new(move || {
-                let readiness = readiness::of(&ready, &registry, &place);
+                let readiness = readiness::of(&ready, &registry, &lookups, &place);
                 async move { readiness }.boxed()
             }),
+            lookup_tables: Arc::new(move || Arc::clone(tables.tables().lookups())),
             metrics: Arc::new(move || telemetry.prometheus_text()),
         }
     }
@@ -116,6 +119,10 @@ fn own_program() -> Option<PathBuf> {
     std::env::current_exe()
         .inspect_err(|error| tracing::error!(%error, "the program's own path is not known"))
         .ok()
+}
+
+async fn compile(transformer: Arc<Transformer>, component: Bytes) -> Result<ComponentFacts, Problem> {
+    transformer.compile(component).await
 }
 
 async fn try_out(transformer: Arc<Transformer>, preparation: Preparation) -> Result<(), Problem> {

@@ -40,6 +40,18 @@ struct Step {
     filters: Vec<Filter>,
 }
 
+/// What has come into force.
+pub(super) struct Change<'a> {
+    pub before: &'a State,
+    pub after: &'a State,
+    /// Of `before`.
+    pub references: &'a References,
+    /// Other lookup tables are in memory than before.
+    pub lookups_changed: bool,
+    /// This node holds every lookup table; where it does not, what waits for one is still to come.
+    pub is_whole: bool,
+}
+
 /// Hands changes to the one task that replays. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Drain {
@@ -85,13 +97,12 @@ impl Drain {
         }
     }
 
-    /// Replays what the step from `before` to `after` may have made processable. The first step is the start's: then
-    /// all that waits, where changes were missed.
-    ///
-    /// `references` are those of `before`.
-    pub fn changed(&self, before: &State, after: &State, references: &References) {
+    /// Replays what a change may have made processable. The first one is the start's: then all that waits, where
+    /// changes were missed.
+    pub fn changed(&self, change: &Change<'_>) {
+        let after = change.after;
         let filters = if self.has_begun.swap(true, Ordering::Relaxed) {
-            affected(before, after, references)
+            affected(change)
         } else if self.done == Some(after.sequence) {
             Vec::new()
         } else {
@@ -102,7 +113,7 @@ impl Drain {
             codes.map(of_code).collect()
         };
         let step = Step {
-            sequence: Some(after.sequence),
+            sequence: change.is_whole.then_some(after.sequence),
             filters,
         };
         // The task ends only with the gateway.
@@ -174,7 +185,8 @@ fn of_code(code: Code) -> Filter {
     }
 }
 
-fn affected(before: &State, after: &State, references: &References) -> Vec<Filter> {
+fn affected(change: &Change<'_>) -> Vec<Filter> {
+    let (before, after, references) = (change.before, change.after, change.references);
     let mut filters = Vec::new();
     for (event_type, entry) in &after.types {
         let unreadable = |entry: &Versioned<TypeEntry>| entry.value.unreadable_version;
@@ -220,7 +232,7 @@ fn affected(before: &State, after: &State, references: &References) -> Vec<Filte
             takes(&known.value) != takes(&plugin.value)
         })
     });
-    if route_is_new || plugin_is_new {
+    if route_is_new || plugin_is_new || change.lookups_changed {
         filters.extend(OF_PLUGINS.map(of_code));
     }
     filters

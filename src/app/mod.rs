@@ -1,6 +1,7 @@
 //! Wiring, and the order of start and shutdown.
 
 mod actions;
+mod admin;
 mod drain;
 mod folder;
 mod keeper;
@@ -17,14 +18,13 @@ use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 use crate::{
-    admin::AdminServer,
-    config::{ServerSettings, Settings},
+    config::{ServerSettings, Settings, TlsSettings},
     deliver::{Destinations, RefusedHandler},
-    listener::{self, Listener, Proxies, Tls, TlsFiles},
-    pipeline::{Memory, Pipeline, Quotas, Tables, WebhookIds},
+    listener::{self, Listener, Proxies, Tls, TlsFiles, TlsPort},
+    pipeline::{Lookups, Memory, Pipeline, Quotas, Tables, WebhookIds},
     quarantine::{Kept, Quarantine},
     recent::Recent,
-    registry::{Registry, seal::Sealer},
+    registry::{Registry, model::State, seal::Sealer},
     spool::{Budget, Spool, SpoolOptions},
     store::Store,
     telemetry::{self, Export, Exporting, Telemetry},
@@ -86,6 +86,8 @@ async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
             settings.server.admin_listen
         ))(error.to_string())
     })?;
+    let admin_tls = admin::tls(&settings.server)?;
+    let jwt = admin::jwt(&settings.server)?;
     let gateway = Gateway::start(&settings, telemetry).await?;
 
     let (stop_data, data_stopping) = watch::channel(false);
@@ -103,11 +105,12 @@ async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
         tokio::spawn(lines.serve_lines(Arc::clone(&gateway.pipeline), stopped(data_stopping.clone())))
     });
     let data = tokio::spawn(data_listener.serve(Arc::clone(&gateway.pipeline), stopped(data_stopping)));
-    let admin = tokio::spawn(AdminServer::serve(
+    let admin = admin::serve(
         admin_listener,
-        gateway.admin_state(&settings),
+        admin_tls,
+        gateway.admin_state(&settings, jwt),
         stopped(admin_stopping),
-    ));
+    )?;
 
     ended()
         .await
@@ -166,14 +169,17 @@ fn tls(settings: &Settings) -> Result<Option<Arc<Tls>>, AppError> {
     let Some(files) = settings.server.tls.clone() else {
         return Ok(None);
     };
-    let files = TlsFiles {
+    Tls::load(tls_files(files), TlsPort::Events)
+        .map(Some)
+        .map_err(|error| failed("server.tls")(error.to_string()))
+}
+
+fn tls_files(files: TlsSettings) -> TlsFiles {
+    TlsFiles {
         certificate: files.certificate,
         key: files.key,
         client_ca: files.client_ca,
-    };
-    Tls::load(files)
-        .map(Some)
-        .map_err(|error| failed("server.tls")(error.to_string()))
+    }
 }
 
 /// SIGTERM or SIGINT.
@@ -194,6 +200,7 @@ struct Gateway {
     _data_folder: folder::DataFolder,
     registry: Registry,
     transformer: Arc<Transformer>,
+    lookups: Arc<Lookups>,
     pipeline: Arc<Pipeline>,
     telemetry: Arc<Telemetry>,
     drain: drain::Drain,
@@ -231,7 +238,17 @@ impl Gateway {
         let mark = settings.data_dir.join("spool/replayed");
         let drain = drain::Drain::start(Arc::clone(&pipeline), mark);
         let sealer = sealer(settings)?;
-        follow(&registry, &pipeline, &transformer, &drain, &sealer, &telemetry).await;
+        let lookups = Lookups::new(registry.clone(), settings.limits.tables_memory_bytes);
+        let applied = Applied {
+            registry: registry.clone(),
+            pipeline: Arc::clone(&pipeline),
+            transformer: Arc::clone(&transformer),
+            lookups: Arc::clone(&lookups),
+            drain: drain.clone(),
+            sealer: sealer.clone(),
+            telemetry: Arc::clone(&telemetry),
+        };
+        applied.follow().await;
         let retention = keeper::retention(&settings.quarantine);
         let figures = keeper::start(pipeline.quarantine(), &registry, retention);
         metrics::observe(
@@ -249,6 +266,7 @@ impl Gateway {
             _data_folder: data_folder,
             registry,
             transformer,
+            lookups,
             pipeline,
             telemetry,
             drain,
@@ -396,39 +414,50 @@ fn refused_handler(quarantine: &Arc<Quarantine>) -> RefusedHandler {
     })
 }
 
-/// Puts each registry state in force, in order; `registry` waits for it before a change is answered.
-async fn follow(
-    registry: &Registry,
-    pipeline: &Arc<Pipeline>,
-    transformer: &Arc<Transformer>,
-    drain: &drain::Drain,
-    sealer: &Sealer,
-    telemetry: &Arc<Telemetry>,
-) {
-    let telemetry = Arc::clone(telemetry);
-    let (blobs, pipeline, transformer) = (registry.clone(), Arc::clone(pipeline), Arc::clone(transformer));
-    let (drain, sealer) = (drain.clone(), sealer.clone());
-    registry
-        .set_applier(move |state| {
-            let (blobs, pipeline, transformer) =
-                (blobs.clone(), Arc::clone(&pipeline), Arc::clone(&transformer));
-            let (drain, sealer) = (drain.clone(), sealer.clone());
-            let telemetry = Arc::clone(&telemetry);
-            async move {
-                let previous = pipeline.tables();
-                let tables = Tables::build(
-                    Arc::clone(&state),
-                    &previous,
-                    &blobs,
-                    &transformer,
-                    &sealer,
-                    &telemetry,
-                )
-                .await;
-                pipeline.install(tables);
-                drain.changed(&previous.state, &state, previous.schemas.references());
-            }
-            .boxed()
-        })
+/// What a registry state is put in force with.
+#[derive(Clone)]
+struct Applied {
+    registry: Registry,
+    pipeline: Arc<Pipeline>,
+    transformer: Arc<Transformer>,
+    lookups: Arc<Lookups>,
+    drain: drain::Drain,
+    sealer: Sealer,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Applied {
+    /// Puts each registry state in force, in order; the registry waits for it before a change is answered.
+    async fn follow(self) {
+        let registry = self.registry.clone();
+        registry
+            .set_applier(move |state| {
+                let this = self.clone();
+                async move { this.apply(state).await }.boxed()
+            })
+            .await;
+    }
+
+    async fn apply(&self, state: Arc<State>) {
+        let previous = self.pipeline.tables();
+        let tables = Tables::build(
+            Arc::clone(&state),
+            &previous,
+            &self.registry,
+            &self.transformer,
+            &self.lookups,
+            &self.sealer,
+            &self.telemetry,
+        )
         .await;
+        let change = drain::Change {
+            before: &previous.state,
+            after: &state,
+            references: previous.schemas.references(),
+            lookups_changed: !Arc::ptr_eq(previous.lookups(), tables.lookups()),
+            is_whole: tables.has_all_lookups(),
+        };
+        self.pipeline.install(tables);
+        self.drain.changed(&change);
+    }
 }

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use crate::{
     admin::{Check, Readiness},
     deliver::DestinationState,
+    event::TableName,
     limits::SPOOL_HEADROOM_BYTES,
-    pipeline::Pipeline,
+    pipeline::{Lookups, Pipeline},
     registry::Registry,
 };
 
 /// Whether this node can take events now, and on what that hangs. A destination that is down does not count against
 /// it: its spool takes the records.
-pub(super) fn of(pipeline: &Pipeline, registry: &Registry, place: &Place) -> Readiness {
+pub(super) fn of(pipeline: &Pipeline, registry: &Registry, lookups: &Lookups, place: &Place) -> Readiness {
     let running = Check {
         name: "running".to_owned(),
         ok: !pipeline.is_leaving(),
@@ -47,14 +48,37 @@ pub(super) fn of(pipeline: &Pipeline, registry: &Registry, place: &Place) -> Rea
             ok: true,
             detail: Some(format!("its events go to quarantine: {detail}")),
         });
+    let tables = pipeline.tables();
+    let behind = tables.state.tables.iter().filter_map(|(name, known)| {
+        let held = tables.lookups().held(name).map(|held| held.version);
+        (held != Some(known.value.version)).then(|| behind(lookups, name, known.value.version, held))
+    });
     let checks: Vec<Check> = [running, registry, place.check(pipeline)]
         .into_iter()
         .chain(destinations)
         .chain(plugins)
+        .chain(behind)
         .collect();
     Readiness {
         ready: checks.iter().all(|check| check.ok),
         checks,
+    }
+}
+
+/// A lookup table of which this node does not hold the registry's version.
+fn behind(lookups: &Lookups, name: &TableName, version: u64, held: Option<u64>) -> Check {
+    let cause = match lookups.fault(name, version) {
+        Some(fault) => format!("version {version} cannot be loaded: {fault}"),
+        None => format!("version {version} is being loaded"),
+    };
+    let meanwhile = match held {
+        Some(held) => format!("version {held} serves"),
+        None => "events that look it up go to quarantine".to_owned(),
+    };
+    Check {
+        name: format!("table:{name}"),
+        ok: true,
+        detail: Some(format!("{meanwhile}: {cause}")),
     }
 }
 

@@ -1,13 +1,17 @@
 //! What may be typed. Names and versions are checked here, so that a slip is wrong usage and nothing is sent.
 
+mod routing;
+
 use std::{num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
-use super::{plugin_project::Language, schema_files::import::Origin};
+pub use routing::{RouteCommand, TableCommand};
+
+use super::{plugin_project::Language, schema_files::import::Origin, tls::TlsArguments};
 use crate::{
-    event::{AppVersion, EventType, PartnerName, PluginName, RouteName},
+    event::{AppVersion, EventType, PartnerName, PluginName},
     problem::Code,
 };
 
@@ -73,6 +77,13 @@ pub enum Command {
         #[command(subcommand)]
         command: RouteCommand,
     },
+    /// Lookup tables: rows by key, which plugins read.
+    Table {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: TableCommand,
+    },
     /// Events that could not be processed yet.
     Quarantine {
         #[command(flatten)]
@@ -126,6 +137,9 @@ pub struct TailArguments {
     /// End after so many events.
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
+    /// Print long lines whole; on a terminal they are cut to its width otherwise.
+    #[arg(long)]
+    pub whole: bool,
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +153,8 @@ pub struct DoctorArguments {
     /// Only ask the gateway that runs on this configuration whether it is ready.
     #[arg(long)]
     pub ready: bool,
+    #[command(flatten)]
+    pub tls: TlsArguments,
 }
 
 /// Which gateway, and how to print what it says.
@@ -158,6 +174,8 @@ pub struct Remote {
         hide_env_values = true
     )]
     pub token: Option<String>,
+    #[command(flatten)]
+    pub tls: TlsArguments,
     /// Print the API's JSON instead of tables.
     #[arg(long, global = true)]
     pub json: bool,
@@ -186,8 +204,8 @@ pub enum ConfigCommand {
 pub struct ApplyArguments {
     #[command(flatten)]
     pub remote: Remote,
-    /// Holds partners/NAME.toml, types/TYPE.toml, schemas/TYPE/SINCE.json, plugins/NAME/ and routes/NAME.toml. What it
-    /// has no folder for is left alone.
+    /// Holds partners/NAME.toml, types/TYPE.toml, schemas/TYPE/SINCE.json, tables/NAME.ndjson or .csv, plugins/NAME/ and
+    /// routes/NAME.toml. What it has no folder for is left alone.
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
     /// Print what would be done, and do nothing.
@@ -376,22 +394,6 @@ pub enum KeyCommand {
         #[arg(value_name = "ID")]
         id: String,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum RouteCommand {
-    /// List routes.
-    List,
-    /// Print a route as the file that `put` takes.
-    Show { name: RouteName },
-    /// Make a route, or change it to what FILE says.
-    Put {
-        name: RouteName,
-        #[arg(value_name = "FILE.toml")]
-        file: PathBuf,
-    },
-    /// Delete a route.
-    Delete { name: RouteName },
 }
 
 /// Which quarantined events; what is left out matches any.

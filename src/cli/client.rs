@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::{
     arguments::{DEFAULT_TOKEN_FILE, DEFAULT_URL, Remote},
     failure::{Failure, Refusal},
+    tls,
 };
 use crate::config::Secret;
 
@@ -141,10 +142,12 @@ impl Client {
         if local {
             builder = builder.no_proxy();
         }
-        let http = builder.build().map_err(|error| Failure::Transport {
-            url: shown(&base),
-            cause: causes(&error),
-        })?;
+        let http = tls::with(builder, &remote.tls)?
+            .build()
+            .map_err(|error| Failure::Transport {
+                url: shown(&base),
+                cause: causes(&error),
+            })?;
         let given = remote
             .token
             .as_deref()

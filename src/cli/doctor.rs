@@ -13,6 +13,7 @@ use super::{
     arguments::DoctorArguments,
     failure::Failure,
     output::{self, printable},
+    tls::TlsArguments,
 };
 use crate::{
     config::{DestinationKind, Settings},
@@ -74,7 +75,7 @@ impl Finding {
 pub async fn run(arguments: &DoctorArguments, config: Option<&Path>) -> Result<(), Failure> {
     let settings = crate::config::load(config, super::environment())?;
     if arguments.ready {
-        return ready(&settings).await;
+        return ready(&settings, &arguments.tls).await;
     }
     let mut findings = configuration(&settings);
     findings.extend(disk::look(&settings));
@@ -94,13 +95,13 @@ pub async fn run(arguments: &DoctorArguments, config: Option<&Path>) -> Result<(
             .await,
         );
     }
-    findings.push(gateway(&settings).await);
+    findings.push(gateway(&settings, &arguments.tls).await);
     report(&findings, arguments.json)
 }
 
 /// For a container's health check, which has no HTTP client: whether the gateway of this configuration is ready.
-async fn ready(settings: &Settings) -> Result<(), Failure> {
-    let (is_ready, text) = readiness(settings).await?;
+async fn ready(settings: &Settings, tls: &TlsArguments) -> Result<(), Failure> {
+    let (is_ready, text) = readiness(settings, tls).await?;
     if is_ready {
         return output::line("ready");
     }
@@ -108,7 +109,7 @@ async fn ready(settings: &Settings) -> Result<(), Failure> {
 }
 
 /// Whether the gateway of this configuration is ready, and its reasons.
-async fn readiness(settings: &Settings) -> Result<(bool, String), Failure> {
+async fn readiness(settings: &Settings, tls: &TlsArguments) -> Result<(bool, String), Failure> {
     let mut address = settings.server.admin_listen;
     if address.ip().is_unspecified() {
         let loopback: std::net::IpAddr = match address {
@@ -117,13 +118,22 @@ async fn readiness(settings: &Settings) -> Result<(bool, String), Failure> {
         };
         address.set_ip(loopback);
     }
-    let url = format!("http://{address}/readyz");
+    let has_tls = settings.server.admin_tls.is_some();
+    let url = format!("{}://{address}/readyz", if has_tls { "https" } else { "http" });
     let failed = |error: reqwest::Error| Failure::Unreachable {
         url: url.clone(),
         cause: error.without_url().to_string(),
     };
-    let client = reqwest::Client::builder().no_proxy().timeout(ASK_TIME).build();
-    let answer = client.map_err(failed)?.get(&url).send().await.map_err(failed)?;
+    let client = reqwest::Client::builder().no_proxy().timeout(ASK_TIME);
+    // Asked by its address, whose certificate names hosts; nothing secret is told it.
+    let client = super::tls::with(client.danger_accept_invalid_certs(has_tls), tls)?;
+    let answer = client
+        .build()
+        .map_err(failed)?
+        .get(&url)
+        .send()
+        .await
+        .map_err(failed)?;
     let is_ready = answer.status().is_success();
     let body: serde_json::Value = answer.json().await.map_err(failed)?;
     let checks = body["checks"].as_array().into_iter().flatten();
@@ -227,8 +237,8 @@ async fn reached(what: &str, url: &str, mend: &str) -> Finding {
 }
 
 /// What runs on this configuration now.
-async fn gateway(settings: &Settings) -> Finding {
-    match readiness(settings).await {
+async fn gateway(settings: &Settings, tls: &TlsArguments) -> Finding {
+    match readiness(settings, tls).await {
         Ok((true, reasons)) if reasons.is_empty() => Finding::good("gateway", "runs and is ready"),
         Ok((true, reasons)) => {
             Finding::warning("gateway", format!("is ready; {reasons}"), "see docs/runbook.md")

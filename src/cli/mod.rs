@@ -12,8 +12,10 @@ pub mod plugin_project;
 mod resources;
 mod schema_files;
 mod sockets;
+mod table_files;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod top;
 
 use std::{path::Path, process::ExitCode};
@@ -118,6 +120,10 @@ async fn speak(command: Command) -> Result<(), Failure> {
         Command::Route { remote, command } => {
             let client = Client::new(&remote)?;
             commands::route::run(command, &client, &mut Output::new(&remote)).await
+        }
+        Command::Table { remote, command } => {
+            let client = Client::new(&remote)?;
+            commands::table::run(command, &client, &mut Output::new(&remote)).await
         }
         Command::Quarantine { remote, command } => {
             let client = Client::new(&remote)?;

@@ -5,6 +5,7 @@ use super::{
     client::Client,
     failure::{Failure, Refusal},
     resources,
+    tls::TlsArguments,
 };
 use crate::registry::model::{Partner, Route};
 
@@ -117,6 +118,7 @@ fn a_url_that_is_none_is_wrong_usage() {
         let remote = Remote {
             url: url.to_owned(),
             token: None,
+            tls: TlsArguments::default(),
             json: false,
         };
         assert!(matches!(Client::new(&remote), Err(Failure::Usage(_))), "{url}");

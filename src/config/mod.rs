@@ -1,5 +1,6 @@
 //! The configuration: one file, checked whole, turned once into immutable [`Settings`].
 
+mod admin;
 mod destination;
 mod error;
 mod overrides;
@@ -24,9 +25,12 @@ use ipnet::IpNet;
 use crate::{
     event::DestinationName,
     limits::{ByteSize, Limits},
+    registry::model::Role,
     telemetry::LogFormat,
 };
 
+/// What is said to them stays on this machine.
+const LOCAL_HOSTS: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 /// A larger file is no configuration.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -77,6 +81,10 @@ pub struct ServerSettings {
     pub shutdown_delay_s: u32,
     /// Of the data port; absent: plain HTTP.
     pub tls: Option<TlsSettings>,
+    /// Of the admin port; absent: plain HTTP.
+    pub admin_tls: Option<AdminTlsSettings>,
+    /// An identity provider whose tokens the admin port takes beside its own.
+    pub admin_jwt: Option<JwtSettings>,
     pub proxies: ProxySettings,
     pub lines: Option<LineSettings>,
 }
@@ -112,8 +120,34 @@ pub enum ForwardedHeader {
 pub struct TlsSettings {
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// Who signs the certificates of senders that have one.
+    /// Who signs the certificates of clients that have one.
     pub client_ca: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminTlsSettings {
+    pub files: TlsSettings,
+    /// Where there is a `client_ca`: nobody without a certificate gets as far as HTTP. Else what is open without a token
+    /// is open without a certificate too.
+    pub is_certificate_required: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwtSettings {
+    pub issuer: String,
+    pub audience: String,
+    pub jwks: JwksPlace,
+    /// A member of the claims, or a JSON Pointer into them.
+    pub role_claim: String,
+    /// By what the claim says.
+    pub roles: BTreeMap<String, Role>,
+}
+
+/// Where an identity provider's keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JwksPlace {
+    File(PathBuf),
+    Url(String),
 }
 
 #[derive(Clone, Debug)]
@@ -245,13 +279,23 @@ pub struct TelemetrySettings {
 impl Settings {
     /// What is accepted and is likely to be a slip, for the operator at the start.
     pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
         let endpoint = self.telemetry.otlp_endpoint.as_deref().unwrap_or_default();
         if endpoint.trim_end_matches('/').ends_with(":4317") {
             let warning = "telemetry.otlp_endpoint names port 4317, where collectors usually speak gRPC; this gateway \
                            speaks OTLP over HTTP, usually on port 4318";
-            return vec![warning.to_owned()];
+            warnings.push(warning.to_owned());
         }
-        Vec::new()
+        let jwks = self.server.admin_jwt.as_ref().map(|jwt| &jwt.jwks);
+        if let Some(JwksPlace::Url(url)) = jwks
+            && let Some(host) = url.strip_prefix("http://")
+            && !LOCAL_HOSTS.iter().any(|local| host.starts_with(local))
+        {
+            let warning = "server.admin_jwt.jwks is fetched without TLS: whoever sits on the way can make tokens of role \
+                           admin; use https";
+            warnings.push(warning.to_owned());
+        }
+        warnings
     }
 }
 

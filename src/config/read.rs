@@ -247,6 +247,8 @@ fn limits(mut section: Section<'_>, faults: &mut Faults) -> Limits {
         plugin_memory_bytes: section.size("plugin_memory_bytes", default.plugin_memory_bytes, faults),
         plugin_outputs: section.count("plugin_outputs", default.plugin_outputs, faults),
         plugin_output_bytes: section.size("plugin_output_bytes", default.plugin_output_bytes, faults),
+        table_bytes: section.size("table_bytes", default.table_bytes, faults),
+        tables_memory_bytes: section.size("tables_memory_bytes", default.tables_memory_bytes, faults),
     };
     for (key, message) in limits.contradictions() {
         // The bound that is at odds may be a default: then the one that the sentence names was written.

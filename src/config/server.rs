@@ -1,14 +1,11 @@
 //! `[server]`: the ports, who is believed on them, and their certificates.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
-};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
 use super::{
-    ForwardedHeader, LineSettings, ProxySettings, ServerSettings, TlsSettings,
+    ForwardedHeader, LineSettings, ProxySettings, ServerSettings, TlsSettings, admin,
     error::{ConfigError, Place},
     section::{Faults, Section, ValueFault, boolean, choice, shown, text},
     tree::{Node, Value},
@@ -53,6 +50,8 @@ pub(super) fn server(mut section: Section<'_>, faults: &mut Faults) -> ServerSet
     let shutdown_timeout_s = section.count("shutdown_timeout_s", SHUTDOWN_TIMEOUT_S, faults);
     let shutdown_delay_s = section.count("shutdown_delay_s", 0, faults);
     let tls = tls(&mut section, faults);
+    let admin_tls = admin::tls(&mut section, faults);
+    let admin_jwt = admin::jwt(&mut section, faults);
     let proxies = proxies(&mut section, faults);
     let lines = lines(&mut section, tls.is_some(), &[listen, admin_listen], faults);
     section.finish(faults);
@@ -62,6 +61,8 @@ pub(super) fn server(mut section: Section<'_>, faults: &mut Faults) -> ServerSet
         shutdown_timeout_s,
         shutdown_delay_s,
         tls,
+        admin_tls,
+        admin_jwt,
         proxies,
         lines,
     }
@@ -100,25 +101,32 @@ fn lines(
 
 fn proxies(server: &mut Section<'_>, faults: &mut Faults) -> ProxySettings {
     let mut section = server.section("proxies", faults);
-    let trusted = section.read("trusted", faults, networks).unwrap_or_default();
+    let trusted = section.read("trusted", faults, networks);
     let header = section
         .read("header", faults, |node| choice(node, &FORWARDED_HEADERS))
         .unwrap_or_default();
     let proxy_protocol = section
         .read("proxy_protocol", faults, boolean)
         .unwrap_or_default();
-    if proxy_protocol && !section.has("trusted") {
+    // A list that cannot be read has its own fault.
+    let names_nobody = trusted.as_ref().map_or(!section.has("trusted"), Vec::is_empty);
+    if proxy_protocol && names_nobody {
         let place = section.place_of("proxy_protocol").clone();
+        let reason = if section.has("trusted") {
+            "names nobody"
+        } else {
+            "is missing"
+        };
         let error = ConfigError::new(
             place,
             section.path("proxy_protocol"),
-            "is believed of nobody: trusted is missing",
+            format!("is believed of nobody: trusted {reason}"),
         );
         faults.push(error.suggesting("name the proxies' networks, such as trusted = [\"10.0.0.0/8\"]"));
     }
     section.finish(faults);
     ProxySettings {
-        trusted,
+        trusted: trusted.unwrap_or_default(),
         header,
         proxy_protocol,
     }
@@ -152,25 +160,9 @@ fn tls(server: &mut Section<'_>, faults: &mut Faults) -> Option<TlsSettings> {
     let path = server.path("tls");
     let node = server.get("tls")?;
     let mut section = Section::of(node, path.clone(), path, faults)?;
-    let certificate = section.text("certificate", faults);
-    let key = section.text("key", faults);
-    let client_ca = section.text("client_ca", faults);
-    section.require(
-        "certificate",
-        "name the file with the certificate and its chain, in PEM",
-        faults,
-    );
-    section.require(
-        "key",
-        "name the file with the certificate's private key, in PEM",
-        faults,
-    );
+    let files = admin::files(&mut section, faults);
     section.finish(faults);
-    Some(TlsSettings {
-        certificate: certificate?.into(),
-        key: key?.into(),
-        client_ca: client_ca.map(PathBuf::from),
-    })
+    files
 }
 
 fn collide(one: SocketAddr, two: SocketAddr) -> bool {

@@ -96,6 +96,7 @@ pub(super) fn write_json_line(line: &mut Vec<u8>, record: &Record) {
         let name = match name.as_str() {
             "hw_client_ip" => "hwclientip",
             "hw_user_agent" => "hwuseragent",
+            "hw_tables" => "hwtables",
             name => name,
         };
         if first && is_extension(name) {

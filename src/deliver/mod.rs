@@ -289,6 +289,14 @@ impl Destinations {
         })
     }
 
+    /// Destinations that have started.
+    pub fn of(destinations: Vec<Arc<dyn Destination>>) -> Destinations {
+        Destinations {
+            destinations,
+            known: Mutex::default(),
+        }
+    }
+
     /// The events that the spools held when they were opened, the latest last; once.
     pub fn take_known(&self) -> VecDeque<KnownEvent> {
         std::mem::take(&mut self.known.lock())

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use names::{DestinationName, EventType, NameError, PartnerName, PluginName, RouteName};
+pub use names::{DestinationName, EventType, NameError, PartnerName, PluginName, RouteName, TableName};
 pub use version::AppVersion;
 
 use crate::{
@@ -124,6 +124,8 @@ pub struct Output {
     /// Absent: the route's.
     pub key: Option<String>,
     pub headers: Vec<(String, String)>,
+    /// `NAME@VERSION` of the lookup tables that it was made with, parted by commas.
+    pub tables: Option<Arc<str>>,
     pub body: Body,
 }
 

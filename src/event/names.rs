@@ -111,6 +111,10 @@ name!(
     RouteName, "route name", is_name, NAME_RULE
 );
 name!(
+    /// A lookup table's name.
+    TableName, "table name", is_name, NAME_RULE
+);
+name!(
     /// A destination's name.
     DestinationName, "destination name", is_name, NAME_RULE
 );

@@ -1,5 +1,6 @@
 //! The port for lines: connections, and who they are from. What is read and answered on them is the session's.
 
+mod greeting;
 mod session;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};

@@ -11,6 +11,7 @@ mod pressure;
 mod protocol;
 mod proxy;
 mod respond;
+mod secured;
 mod serve;
 mod socket;
 mod stream;
@@ -31,7 +32,8 @@ use tokio::net::{TcpListener, TcpSocket};
 
 pub use lines::ByCertificate;
 pub use proxy::Proxies;
-pub use tls::{Tls, TlsError, TlsFiles};
+pub use secured::{Secured, SecuredConnection, SecuredStream};
+pub use tls::{Tls, TlsError, TlsFiles, TlsPort};
 
 use crate::{
     event::{Answer, PartnerName},

@@ -72,6 +72,8 @@ struct Server<I> {
     pressure: Pressure,
     addresses: Addresses,
     proxies: Proxies,
+    /// For connections past a cap that are told so.
+    refusals: Arc<Semaphore>,
     numbers: Arc<HttpNumbers>,
 }
 
@@ -113,13 +115,13 @@ pub(super) async fn run<I: Ingest>(
         stop: Stop::default(),
         tls: settings.tls.clone(),
         pressure: Pressure::default(),
+        refusals: Arc::new(Semaphore::new(REFUSALS)),
         numbers: Arc::clone(&settings.numbers),
     });
     let measuring = server.pressure.measure(settings.queue_time);
     let summing_up = tokio::spawn(sum_up(Arc::clone(&server.numbers)));
     let following = settings.tls.map(|tls| tokio::spawn(tls.follow()));
     let slots = Arc::new(Semaphore::new(connections as usize));
-    let refusals = Arc::new(Semaphore::new(REFUSALS));
     let begin = |stream: TcpStream, peer: SocketAddr| {
         let slot = Arc::clone(&slots).try_acquire_owned().ok();
         let is_introduced = server.proxies.introduces(peer.ip());
@@ -129,7 +131,7 @@ pub(super) async fn run<I: Ingest>(
         {
             let place = place.flatten();
             tokio::spawn(connection(Arc::clone(&server), stream, peer, slot, place));
-        } else if let Ok(slot) = Arc::clone(&refusals).try_acquire_owned() {
+        } else if let Ok(slot) = Arc::clone(&server.refusals).try_acquire_owned() {
             tokio::spawn(refuse(stream, slot));
         }
     };
@@ -215,7 +217,7 @@ async fn connection<I: Ingest>(
     server: Arc<Server<I>>,
     mut stream: TcpStream,
     mut address: SocketAddr,
-    _slot: OwnedSemaphorePermit,
+    slot: OwnedSemaphorePermit,
     mut _place: Option<Place>,
 ) {
     let _open = server.numbers.connection();
@@ -231,6 +233,10 @@ async fn connection<I: Ingest>(
         }
         _place = server.addresses.take(address.ip());
         if _place.is_none() {
+            drop(slot);
+            if let Ok(refusal) = Arc::clone(&server.refusals).try_acquire_owned() {
+                refuse(stream, refusal).await;
+            }
             return;
         }
     }

@@ -1,4 +1,4 @@
-//! TLS 1.2 and 1.3 of the data port. The certificate is read anew when its files change; a change that cannot be used
+//! TLS 1.2 and 1.3 of the ports. The certificate is read anew when its files change; a change that cannot be used
 //! leaves the last good one in force.
 
 use std::{
@@ -25,9 +25,17 @@ pub struct TlsFiles {
     /// The certificate and those between it and its root, in this order.
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// Who signs senders' certificates. A sender without one is served all the same: each partner says whether it
-    /// needs one.
+    /// Who signs clients' certificates.
     pub client_ca: Option<PathBuf>,
+}
+
+/// What a port speaks inside TLS, and what becomes of a client that shows no certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsPort {
+    /// Both versions of HTTP. A sender without a certificate is served: each partner says whether it needs one.
+    Events,
+    /// HTTP/1.1. With a `client_ca`, the handshake fails without a certificate where one is `required`.
+    Admin { required: bool },
 }
 
 /// Why the files cannot be used: one sentence for the operator.
@@ -42,6 +50,7 @@ pub struct TlsError {
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
+    port: TlsPort,
     current: ArcSwap<ServerConfig>,
 }
 
@@ -67,7 +76,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(found)
 }
 
-fn load(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
+fn load(files: &TlsFiles, port: TlsPort) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain = certificates(&files.certificate)?;
     let key =
@@ -83,17 +92,22 @@ fn load(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
             for root in certificates(path)? {
                 roots.add(root).map_err(|error| failed(error.to_string()))?;
             }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                .allow_unauthenticated()
-                .build()
-                .map_err(|error| failed(error.to_string()))?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = match port {
+                TlsPort::Admin { required: true } => verifier,
+                TlsPort::Admin { required: false } | TlsPort::Events => verifier.allow_unauthenticated(),
+            };
+            let verifier = verifier.build().map_err(|error| failed(error.to_string()))?;
             builder.with_client_cert_verifier(verifier)
         }
     };
     let mut config = builder
         .with_single_cert(chain, key)
         .map_err(|error| failed(&files.certificate)(error.to_string()))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = match port {
+        TlsPort::Events => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        TlsPort::Admin { .. } => vec![b"http/1.1".to_vec()],
+    };
     Ok(config)
 }
 
@@ -116,10 +130,11 @@ impl Tls {
     /// # Errors
     ///
     /// Where a file cannot be read, holds nothing of its kind, or key and certificate do not belong together.
-    pub fn load(files: TlsFiles) -> Result<Arc<Tls>, TlsError> {
-        let config = load(&files)?;
+    pub fn load(files: TlsFiles, port: TlsPort) -> Result<Arc<Tls>, TlsError> {
+        let config = load(&files, port)?;
         Ok(Arc::new(Tls {
             files,
+            port,
             current: ArcSwap::from_pointee(config),
         }))
     }
@@ -146,8 +161,8 @@ impl Tls {
             }
             known = now;
             settling = None;
-            let files = self.files.clone();
-            match tokio::task::spawn_blocking(move || load(&files)).await {
+            let (files, port) = (self.files.clone(), self.port);
+            match tokio::task::spawn_blocking(move || load(&files, port)).await {
                 Ok(Ok(config)) => {
                     self.current.store(Arc::new(config));
                     tracing::info!("the TLS certificate was read anew");

@@ -19,6 +19,8 @@ const LISTED: usize = 50;
 pub(super) enum Made {
     Records(Vec<MadeRecord>),
     Rejected(String),
+    /// A table that it looks into is not there.
+    Unavailable(String),
     Failed(String),
 }
 
@@ -59,6 +61,7 @@ impl Made {
         match result {
             Ok(outputs) => Made::Records(outputs.iter().map(MadeRecord::of).collect()),
             Err(PluginFailure::Rejected(text)) => Made::Rejected(text.clone()),
+            Err(PluginFailure::Unavailable(text)) => Made::Unavailable(text.clone()),
             Err(PluginFailure::Failed(text) | PluginFailure::Trapped(text) | PluginFailure::Held(text)) => {
                 Made::Failed(text.clone())
             }
@@ -70,6 +73,7 @@ impl Made {
         match self {
             Made::Records(records) => records.iter().map(MadeRecord::to_value).collect(),
             Made::Rejected(text) => json!({ "rejected": text }),
+            Made::Unavailable(text) => json!({ "unavailable": text }),
             Made::Failed(text) => json!({ "broken": text }),
         }
     }
@@ -78,7 +82,7 @@ impl Made {
     pub fn bytes(&self) -> usize {
         match self {
             Made::Records(records) => records.iter().map(|record| record.body.len()).sum(),
-            Made::Rejected(text) | Made::Failed(text) => text.len(),
+            Made::Rejected(text) | Made::Unavailable(text) | Made::Failed(text) => text.len(),
         }
     }
 

@@ -18,8 +18,17 @@ use crate::{
 /// The headers of a record that hold it.
 const CLIENT_IP: &str = "hw_client_ip";
 const USER_AGENT: &str = "hw_user_agent";
+/// And the one that holds the lookup tables that it was made with.
+const TABLES: &str = "hw_tables";
 /// What no plugin may write: these, and what they are called in CloudEvents JSON.
-const TAKEN: [&str; 4] = [CLIENT_IP, USER_AGENT, "hwclientip", "hwuseragent"];
+const TAKEN: [&str; 6] = [
+    CLIENT_IP,
+    USER_AGENT,
+    TABLES,
+    "hwclientip",
+    "hwuseragent",
+    "hwtables",
+];
 /// What is left of an address that is truncated.
 const IPV4_BITS: u32 = 24;
 const IPV6_BITS: u32 = 48;
@@ -109,16 +118,21 @@ fn user_agent_text(value: &HeaderValue) -> Option<Arc<str>> {
     (!kept.is_empty()).then(|| kept.into())
 }
 
-/// A record's headers: the plugin's own, and what was added to the event.
-pub(super) fn headers(mut own: Vec<(String, String)>, attributes: &Attributes) -> Arc<[(String, String)]> {
+/// A record's headers: the plugin's own, what was added to the event, and the tables that were looked into.
+pub(super) fn headers(
+    mut own: Vec<(String, String)>,
+    attributes: &Attributes,
+    tables: Option<&str>,
+) -> Arc<[(String, String)]> {
     own.retain(|(name, _)| !TAKEN.contains(&name.as_str()));
     let added = [
-        (CLIENT_IP, &attributes.client_ip),
-        (USER_AGENT, &attributes.user_agent),
+        (CLIENT_IP, attributes.client_ip.as_deref()),
+        (USER_AGENT, attributes.user_agent.as_deref()),
+        (TABLES, tables),
     ];
     for (name, value) in added {
         if let Some(value) = value {
-            own.push((name.to_owned(), value.as_ref().to_owned()));
+            own.push((name.to_owned(), value.to_owned()));
         }
     }
     own.into()
@@ -147,15 +161,19 @@ mod tests {
             client_ip: client_ip.map(Arc::from),
             user_agent: None,
         };
-        let own = || ["hw_client_ip", "hwclientip", "mine"].map(|name| (name.to_owned(), "x".to_owned()));
+        let own = || {
+            ["hw_client_ip", "hwclientip", "hw_tables", "hwtables", "mine"]
+                .map(|name| (name.to_owned(), "x".to_owned()))
+        };
         let mine = ("mine".to_owned(), "x".to_owned());
         assert_eq!(
-            &*headers(own().into(), &attributes(None)),
+            &*headers(own().into(), &attributes(None), None),
             std::slice::from_ref(&mine)
         );
         let added = (CLIENT_IP.to_owned(), "203.0.113.7".to_owned());
-        let headers = headers(own().into(), &attributes(Some("203.0.113.7")));
-        assert_eq!(*headers, [mine, added]);
+        let tables = (TABLES.to_owned(), "shops@3".to_owned());
+        let headers = headers(own().into(), &attributes(Some("203.0.113.7")), Some("shops@3"));
+        assert_eq!(*headers, [mine, added, tables]);
     }
 
     #[test]

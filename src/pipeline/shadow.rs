@@ -20,8 +20,9 @@ use super::{
 use crate::{
     event::{Output, PartnerName, Validated},
     limits::{SHADOW_BYTES, SHADOW_EVENTS, SHADOW_SAMPLES},
+    lookup::TableSet,
     recent::hidden_texts,
-    transform::{PluginFailure, Prepared},
+    transform::{PluginFailure, Prepared, Purpose},
 };
 
 /// How a shadow version compares with the active one, all routes together.
@@ -100,6 +101,8 @@ struct Job {
     event: Validated,
     made: Made,
     plugin: Arc<Prepared>,
+    /// Those that the active version could look into.
+    tables: Arc<TableSet>,
     comparison: Arc<Comparison>,
     mask: Vec<String>,
     /// Of the event and of what was made.
@@ -120,6 +123,7 @@ impl Shadows {
         shadow: &Shadow,
         event: &Validated,
         result: &Result<Vec<Output>, PluginFailure>,
+        tables: &Arc<TableSet>,
         mask: &[String],
     ) {
         let queue = self.queue.get_or_init(|| start(Arc::clone(&self.bytes)));
@@ -135,6 +139,7 @@ impl Shadows {
                 bytes: data_bytes + made.bytes(),
                 made,
                 plugin: Arc::clone(&shadow.plugin),
+                tables: Arc::clone(tables),
                 comparison: Arc::clone(&shadow.comparison),
                 mask: mask.to_vec(),
             })
@@ -171,7 +176,7 @@ fn start(bytes: Arc<AtomicUsize>) -> Option<SyncSender<Job>> {
 
 fn work(jobs: &Receiver<Job>, bytes: &AtomicUsize) {
     while let Ok(job) = jobs.recv() {
-        let made = Made::of(&job.plugin.transform(&job.event));
+        let made = Made::of(&job.plugin.transform_for(Purpose::Live, &job.event, &job.tables));
         let mut differences = made.differences_from(&job.made);
         let sample = (!differences.is_empty()).then(|| {
             let decoded = job.event.event();

@@ -315,7 +315,7 @@ impl Pipeline {
         let (label, outputs) = match tables.binding(&route.name) {
             Binding::None => (None, vec![untouched(event)]),
             Binding::Plugin(version) => {
-                let outputs = call(version, purpose, event, watch).map_err(into_reason)?;
+                let outputs = call(version, purpose, event, tables, watch).map_err(into_reason)?;
                 let plugin = &version.plugin;
                 (Some(Arc::clone(plugin.label())), outputs)
             }
@@ -324,12 +324,12 @@ impl Pipeline {
                     .choose(event.event())
                     .map_err(|detail| Reason::new(Code::PluginUnavailable, detail.as_ref()))?;
                 let plugin = &version.plugin;
-                let result = call(version, purpose, event, watch);
+                let result = call(version, purpose, event, tables, watch);
                 if purpose == Purpose::Live
                     && let Some(shadow) = &staged.shadow
                 {
                     let mask = tables.mask(&event.event().attributes.event_type);
-                    self.shadows.offer(shadow, event, &result, mask);
+                    self.shadows.offer(shadow, event, &result, tables.lookups(), mask);
                 }
                 (Some(Arc::clone(plugin.label())), result.map_err(into_reason)?)
             }
@@ -362,7 +362,7 @@ impl Pipeline {
         };
         let topic = output.topic.map(Arc::from);
         let key = output.key.map(Arc::from);
-        let headers = enrich::headers(output.headers, &about.attributes);
+        let headers = enrich::headers(output.headers, &about.attributes, output.tables.as_deref());
         let wanted = output.destination.as_deref();
         let mut found = false;
         for target in &route.targets {
@@ -407,13 +407,15 @@ fn call(
     version: &Version,
     purpose: Purpose,
     event: &Validated,
+    tables: &Tables,
     watch: Option<&EventWatch<'_>>,
 ) -> Result<Vec<Output>, PluginFailure> {
     let started = watch.map(|_| Instant::now());
-    let made = version.plugin.transform_for(purpose, event);
+    let made = version.plugin.transform_for(purpose, event, tables.lookups());
     let (outcome, error) = match &made {
         Ok(_) => (CallOutcome::Made, None),
         Err(PluginFailure::Rejected(_)) => (CallOutcome::Rejected, Some(Code::PluginRejected)),
+        Err(PluginFailure::Unavailable(_)) => (CallOutcome::Failed, Some(Code::PluginUnavailable)),
         Err(PluginFailure::Failed(_)) => (CallOutcome::Failed, Some(Code::PluginFailed)),
         Err(PluginFailure::Trapped(_)) => (CallOutcome::Trapped, Some(Code::PluginFailed)),
         Err(PluginFailure::Held(_)) => (CallOutcome::Held, Some(Code::PluginFailed)),
@@ -429,6 +431,7 @@ fn call(
 fn into_reason(failure: PluginFailure) -> Reason {
     match failure {
         PluginFailure::Rejected(text) => Reason::new(Code::PluginRejected, text),
+        PluginFailure::Unavailable(text) => Reason::new(Code::PluginUnavailable, text),
         PluginFailure::Failed(text) | PluginFailure::Trapped(text) | PluginFailure::Held(text) => {
             Reason::new(Code::PluginFailed, text)
         }
@@ -441,6 +444,7 @@ fn untouched(event: &Validated) -> Output {
         topic: None,
         key: None,
         headers: Vec::new(),
+        tables: None,
         body: Body::Document(EditedDocument::new(event.event().data.clone())),
     }
 }

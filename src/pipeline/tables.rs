@@ -7,6 +7,7 @@ use super::{
     bindings::{Binder, Binding, Bindings},
     enrich::Wanted,
     envelopes::Envelopes,
+    lookups::Lookups,
     rates::Rates,
     shadow::ShadowReport,
     shares::Shares,
@@ -15,6 +16,7 @@ use crate::{
     authenticate::Keys,
     decode::Hints,
     event::{EventType, PartnerName, PluginName, RouteName},
+    lookup::TableSet,
     registry::{
         Registry,
         model::{Key, Policy, SigningSecret, State},
@@ -40,6 +42,7 @@ pub struct Tables {
     /// Of some partner.
     pub(super) some_enrich: bool,
     bindings: Bindings,
+    lookups: Arc<TableSet>,
 }
 
 struct PartnerEntry {
@@ -66,6 +69,7 @@ impl Tables {
         previous: &Tables,
         registry: &Registry,
         transformer: &Arc<Transformer>,
+        lookups: &Arc<Lookups>,
         sealer: &Sealer,
         telemetry: &Telemetry,
     ) -> Tables {
@@ -95,6 +99,7 @@ impl Tables {
         let bindings = Bindings::build(&binder, &previous.bindings).await;
         let (schemas, fresh) = Schemas::change(&state, &previous.schemas);
         fresh.compile().await;
+        let lookups = lookups.build(&state, &previous.lookups).await;
         Tables {
             keys: Keys::build(&state, &previous.keys, |key| open(sealer, key)),
             envelopes: Envelopes::build(&state),
@@ -105,6 +110,7 @@ impl Tables {
             some_enrich: partners.values().any(|entry| entry.enrich.is_any()),
             partners,
             bindings,
+            lookups,
             state,
         }
     }
@@ -146,6 +152,19 @@ impl Tables {
 
     pub(super) fn binding(&self, route: &RouteName) -> &Binding {
         self.bindings.of(route)
+    }
+
+    /// The lookup tables that plugins read.
+    pub fn lookups(&self) -> &Arc<TableSet> {
+        &self.lookups
+    }
+
+    /// Whether this node holds the registry's version of every lookup table.
+    pub fn has_all_lookups(&self) -> bool {
+        self.state.tables.iter().all(|(name, known)| {
+            let held = self.lookups.held(name);
+            held.is_some_and(|held| held.version == known.value.version)
+        })
     }
 
     /// Whether a route runs the plugin on this node.

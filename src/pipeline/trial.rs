@@ -86,7 +86,7 @@ pub struct Tried {
     pub route: Option<RouteName>,
     /// `same`, `different` or, where no version is active, `new`.
     pub verdict: &'static str,
-    /// The records, or `rejected` or `broken` with the reason; what the type's `mask` names is `"***"`.
+    /// The records, or `rejected`, `unavailable` or `broken` with the reason; what the type's `mask` names is `"***"`.
     #[schema(value_type = Object)]
     pub made: Value,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -145,9 +145,12 @@ fn run(tables: &Tables, trial: &PluginTrial) -> TrialReport {
         let before = calls.len();
         if let Ok(event) = tables.schemas.check(event.clone()) {
             for (place, route) in trial.routes.iter().enumerate() {
+                let fresh = |event: &Validated, plugin: &Arc<Prepared>| {
+                    plugin.try_in(&mut TrialInstance::default(), event, tables.lookups())
+                };
                 calls.extend(in_form(tables, &event, route).map(|event| Call {
-                    fresh: route.candidate.try_out(&event),
-                    active: route.active.as_ref().map(|active| active.try_out(&event)),
+                    fresh: fresh(&event, &route.candidate),
+                    active: route.active.as_ref().map(|active| fresh(&event, active)),
                     route,
                     place,
                     event,
@@ -162,7 +165,7 @@ fn run(tables: &Tables, trial: &PluginTrial) -> TrialReport {
         let again = used
             .get_mut(call.place)
             .filter(|_| Instant::now() < until)
-            .map(|used| call.route.candidate.try_in(used, &call.event));
+            .map(|used| call.route.candidate.try_in(used, &call.event, tables.lookups()));
         results.push(call.told(tables, again));
     }
     count(&mut report, &calls, &results);
@@ -256,6 +259,7 @@ fn count(report: &mut TrialReport, calls: &[Call<'_>], results: &[Tried]) {
         match call.fresh.result {
             Ok(_) => {}
             Err(PluginFailure::Rejected(_)) => report.rejected += 1,
+            Err(PluginFailure::Unavailable(_)) => {}
             Err(PluginFailure::Failed(_) | PluginFailure::Trapped(_) | PluginFailure::Held(_)) => {
                 report.failed += 1;
             }

@@ -197,6 +197,18 @@ impl Registry {
         })
     }
 
+    /// Awaits the applier for the state in force once more, where `is_wanted` says so when its turn comes: something
+    /// beside the registry has changed what the state means on this node.
+    pub async fn apply_again(&self, is_wanted: impl Fn() -> bool + Send) {
+        let writer = self.shared.writer.lock().await;
+        if let Some(applier) = &writer.applier
+            && is_wanted()
+        {
+            applier(writer.newest.clone()).await;
+            self.shared.state.store(writer.newest.clone());
+        }
+    }
+
     /// Entries of the log after sequence `after`, at most `limit`, without schema texts; and whether there are more.
     pub async fn changes(&self, after: u64, limit: usize) -> Result<(Vec<Entry>, bool), Problem> {
         let newest = self.shared.state.load().sequence;

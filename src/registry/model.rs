@@ -4,6 +4,7 @@
 mod digest;
 pub mod envelope;
 mod plugin;
+mod table;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -13,8 +14,9 @@ use utoipa::ToSchema;
 
 pub use digest::{Digest, DigestError};
 pub use plugin::{Plugin, PluginVersion, RegressionFigures, RolledBack};
+pub use table::{Table, TableFormat};
 
-use crate::event::{AppVersion, EventType, PartnerName, PluginName, RouteName};
+use crate::event::{AppVersion, EventType, PartnerName, PluginName, RouteName, TableName};
 
 /// What happens to an event that breaks its schema.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -465,6 +467,15 @@ pub enum Change {
     DeleteRoute {
         name: RouteName,
     },
+    PutTable {
+        name: TableName,
+        table: Table,
+    },
+    DeleteTable {
+        name: TableName,
+        #[serde(default)]
+        forced: bool,
+    },
     CreateToken {
         token: Token,
     },
@@ -510,6 +521,11 @@ pub struct State {
     pub routes: BTreeMap<RouteName, Arc<Versioned<Route>>>,
     /// By token id.
     pub tokens: BTreeMap<String, Arc<Versioned<Token>>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tables: BTreeMap<TableName, Arc<Versioned<Table>>>,
+    /// The last version of each table that is gone: a version never stands for two contents.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub deleted_tables: BTreeMap<TableName, u64>,
 }
 
 /// All schemas of one type.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::model::{
     Change, Entry, KeyedSchema, Plugin, Schema, SchemaKey, State, TypeSchemas, Upgrade, Versioned,
 };
-use crate::event::{EventType, PluginName};
+use crate::event::{EventType, PluginName, TableName};
 
 impl State {
     /// The state after `entry`; what it does not touch is shared with this one.
@@ -61,6 +61,15 @@ impl State {
             Change::DeleteRoute { name } => {
                 self.routes.remove(&name);
             }
+            Change::PutTable { name, table } => {
+                self.deleted_tables.remove(&name);
+                self.tables.insert(name, versioned(sequence, table));
+            }
+            Change::DeleteTable { name, .. } => {
+                if let Some(known) = self.tables.remove(&name) {
+                    self.deleted_tables.insert(name, known.value.version);
+                }
+            }
             Change::CreateToken { token } => {
                 self.tokens.insert(token.id.clone(), versioned(sequence, token));
             }
@@ -87,6 +96,13 @@ impl State {
         if of_type.schemas.is_empty() {
             self.schemas.remove(&key.event_type);
         }
+    }
+
+    /// The version that a table's next contents get.
+    pub fn next_table_version(&self, name: &TableName) -> u64 {
+        let known = self.tables.get(name).map(|known| known.value.version);
+        let last = known.or_else(|| self.deleted_tables.get(name).copied());
+        last.unwrap_or(0) + 1
     }
 
     /// An upgrade to a schema that is gone meanwhile would lead nowhere.

@@ -125,6 +125,7 @@ impl VersionAccount {
             PluginFailure::Rejected(_) => {
                 slot.rejected.fetch_add(1, Ordering::Relaxed);
             }
+            PluginFailure::Unavailable(_) => {}
             PluginFailure::Failed(text) | PluginFailure::Trapped(text) => {
                 slot.failed[cause as usize].fetch_add(1, Ordering::Relaxed);
                 *self.last_failure.lock() = Some(text.as_str().into());

@@ -39,12 +39,22 @@ fn compile() -> ExitCode {
     if let Err(error) = io::stdin().lock().read_to_end(&mut component) {
         return fail(&error);
     }
-    let compiled = Engine::new(&compile_config()).and_then(|engine| engine.precompile_component(&component));
-    match compiled {
+    match precompile(&component) {
         Ok(compiled) => match io::stdout().lock().write_all(&compiled) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         },
-        Err(error) => fail(&format_args!("{error:#}")),
+        Err(error) => fail(&error),
     }
+}
+
+/// Compiles in this process and within no bounds: of the gateway's parts only the confined child may call it. A benchmark
+/// does for its own component, where that child cannot run.
+///
+/// # Errors
+///
+/// What the compiler says of the component.
+pub fn precompile(component: &[u8]) -> Result<Vec<u8>, String> {
+    let compiled = Engine::new(&compile_config()).and_then(|engine| engine.precompile_component(component));
+    compiled.map_err(|error| format!("{error:#}"))
 }

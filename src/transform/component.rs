@@ -15,7 +15,7 @@ use crate::{
 /// The package that alone a plugin may import from.
 const PACKAGE: &str = "headworks:plugin/";
 /// Versions of it that this gateway speaks.
-const PACKAGE_VERSION: &str = "0.1.";
+const PACKAGE_VERSIONS: [&str; 2] = ["0.1.", "0.2."];
 const EXPORTS: [&str; 2] = ["configure", "transform"];
 /// Names that one refusal lists.
 const NAMES_LISTED: usize = 5;
@@ -241,7 +241,7 @@ impl Surface {
         let found = if found.is_empty() { "nothing" } else { &found };
         Err(invalid(format!(
             "the component does not export {}: it exports {found}. A plugin is built for the world `plugin` of \
-             headworks:plugin@0.1.0, as `headworks plugin build` does, and exports `configure` and `transform`",
+             headworks:plugin, as `headworks plugin build` does, and exports `configure` and `transform`",
             missing.join(" and ")
         )))
     }
@@ -259,7 +259,7 @@ impl Surface {
         let advice = if forbidden.iter().any(|name| name.starts_with("wasi:")) {
             self.advice_against_wasi()
         } else if forbidden.iter().any(|name| name.starts_with(PACKAGE)) {
-            "this gateway speaks headworks:plugin@0.1: build with an SDK of version 0.1".to_owned()
+            "this gateway speaks headworks:plugin@0.1 and @0.2: build with an SDK for one of them".to_owned()
         } else {
             "a plugin may import only headworks:plugin".to_owned()
         };
@@ -325,5 +325,5 @@ fn is_allowed(import: &str) -> bool {
     import
         .strip_prefix(PACKAGE)
         .and_then(|rest| rest.split_once('@'))
-        .is_some_and(|(_, version)| version.starts_with(PACKAGE_VERSION))
+        .is_some_and(|(_, version)| PACKAGE_VERSIONS.iter().any(|known| version.starts_with(known)))
 }

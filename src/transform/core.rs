@@ -262,12 +262,16 @@ impl Core {
                 Problem::new(
                     Code::ComponentInvalid,
                     format!(
-                        "the component does not keep to headworks:plugin@0.1.0: {}",
+                        "the component does not keep to headworks:plugin: {}",
                         fault::cut(&format!("{error:#}"))
                     ),
                 )
             })?;
-        let loaded = Arc::new(Loaded { pre });
+        let surface = component.component_type();
+        let looks_up = surface
+            .imports(&self.surroundings.engine)
+            .any(|(name, _)| name == linker::TABLES);
+        let loaded = Arc::new(Loaded { pre, looks_up });
         let mut known = self.loaded.lock();
         known.retain(|_, loaded| loaded.strong_count() > 0);
         known.insert(*digest, Arc::downgrade(&loaded));

@@ -75,6 +75,18 @@ impl Documents {
         })
     }
 
+    /// A row of a table, which was checked when the table was read.
+    pub(super) fn insert_row(&mut self, row: Bytes) -> Result<Resource<HostDocument>, Fault> {
+        self.charge(row.len().saturating_mul(PARSED_FACTOR))?;
+        let text_bytes_bound = row.len();
+        let document = Document::parse(row, limits::TABLE_ROW_DEPTH).map_err(|_| Fault::DocumentGone)?;
+        self.insert(Entry {
+            document: EditedDocument::new(document),
+            text_bytes_bound,
+            edits_bytes: 0,
+        })
+    }
+
     /// Parses the guest's text.
     pub(super) fn parse(&mut self, text: String) -> Result<Result<Resource<HostDocument>, String>, Fault> {
         self.charge(text.len().saturating_mul(PARSED_FACTOR))?;

@@ -33,16 +33,29 @@ pub(super) fn compile_config() -> Config {
     config
 }
 
-/// An engine that runs what [`compile_config`] compiled.
+/// An engine that runs what [`compile_config`] compiled. Where the process has less address space than
+/// [`limits::PLUGIN_INSTANCES`] take, there is room for fewer.
 pub(super) fn engine(limits: &Limits) -> wasmtime::Result<Engine> {
-    let mut config = compile_config();
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
-    Engine::new(&config)
+    let mut instances = limits::PLUGIN_INSTANCES;
+    loop {
+        let mut config = compile_config();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits, instances)));
+        match Engine::new(&config) {
+            Err(error) if instances > limits::PLUGIN_INSTANCES_MIN => {
+                instances /= 4;
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    instances,
+                    "the process has not the address space for all plugin instances: there is room for fewer"
+                );
+            }
+            ended => return ended,
+        }
+    }
 }
 
-/// Room for [`limits::PLUGIN_INSTANCES`]; a Python component alone has 38 core instances.
-fn pool(limits: &Limits) -> PoolingAllocationConfig {
-    let instances = limits::PLUGIN_INSTANCES;
+/// Room for so many instances; a Python component alone has 38 core instances.
+fn pool(limits: &Limits, instances: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances * 16)

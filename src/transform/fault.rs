@@ -7,7 +7,7 @@ use wasmtime::{Trap, WasmBacktrace};
 use crate::limits::{self, ByteSize};
 
 /// A limit of the host that a plugin ran into; it ends the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
     #[error("ran longer than {} ms", .0.as_millis())]
     Time(Duration),
@@ -17,6 +17,13 @@ pub(super) enum Fault {
     DocumentBytes(ByteSize),
     #[error("used a document that belongs to an earlier event or was given away")]
     DocumentGone,
+    #[error("looked more than {0} rows up for one event")]
+    Lookups(u32),
+    #[error("looked a row up outside of `transform`: a table may be another at the next event")]
+    LookupOutside,
+    /// Not the plugin's fault.
+    #[error("{0}")]
+    TableMissing(String),
     #[error("gave more than {0} outputs for one event")]
     Outputs(u32),
     #[error("gave outputs of more than {0} for one event")]

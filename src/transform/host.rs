@@ -8,6 +8,7 @@ use super::{
     counters::InstanceCounters,
     documents::{Documents, EditRef, HostDocument},
     log::CallLog,
+    lookups::Lookups,
 };
 use crate::{json::NewValue, limits::ByteSize};
 
@@ -18,6 +19,7 @@ pub(super) struct State {
     pub(super) clock: CallClock,
     pub(super) log: CallLog,
     pub(super) counters: InstanceCounters,
+    pub(super) lookups: Lookups,
     /// Room for the pointers of one edit, used again and again.
     pub(super) pointers: String,
 }

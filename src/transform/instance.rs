@@ -15,10 +15,12 @@ use super::{
     fault::{self, Cause, Fault},
     host::{MemoryCap, State},
     log::{CallLog, LogLine},
+    lookups::Lookups,
 };
 use crate::{
     event::{Body, Output, Validated},
     limits::{self, Limits},
+    lookup::TableSet,
 };
 
 /// What is the same for all instances of one transformer.
@@ -71,6 +73,7 @@ impl Instance {
             clock: CallClock::new(surroundings.ticker.reader()),
             log: CallLog::default(),
             counters: InstanceCounters::new(Arc::clone(counters)),
+            lookups: Lookups::default(),
             pointers: String::new(),
         };
         let mut store = Store::new(&surroundings.engine, state);
@@ -110,17 +113,26 @@ impl Instance {
         self.store.data_mut().log.take()
     }
 
-    /// Calls `transform`.
-    pub(super) fn transform(&mut self, surroundings: &Surroundings, event: &Validated) -> Call {
+    /// Calls `transform`; `tables` are absent where the plugin looks nothing up.
+    pub(super) fn transform(
+        &mut self,
+        surroundings: &Surroundings,
+        event: &Validated,
+        tables: Option<&Arc<TableSet>>,
+    ) -> Call {
         let limits = &surroundings.limits;
         let time = Duration::from_millis(limits.plugin_time_ms.into());
         begin(&mut self.store, &surroundings.ticker, time);
         self.calls += 1;
+        if let Some(tables) = tables {
+            self.store.data_mut().lookups.start(tables);
+        }
         let called = self.call_transform(event);
         let state = self.store.data_mut();
+        let used = tables.and_then(|_| state.lookups.end());
         let mut cause = Cause::Limit;
         let (result, sound) = match called {
-            Ok(Ok(outputs)) => match collect(state, limits, outputs) {
+            Ok(Ok(outputs)) => match collect(state, limits, outputs, used.as_ref()) {
                 Ok(outputs) => (Ok(outputs), true),
                 Err(fault) => (Err(PluginFailure::Failed(fault.to_string())), true),
             },
@@ -133,8 +145,11 @@ impl Instance {
             }
             Err(error) => {
                 cause = Cause::of(&error, self.store.data().memory.denied_cap());
-                let text = failure_text(&self.store, &error);
-                (Err(PluginFailure::Trapped(text)), false)
+                let failure = match error.downcast_ref::<Fault>() {
+                    Some(Fault::TableMissing(text)) => PluginFailure::Unavailable(text.clone()),
+                    _ => PluginFailure::Trapped(failure_text(&self.store, &error)),
+                };
+                (Err(failure), false)
             }
         };
         let state = self.store.data_mut();
@@ -198,7 +213,12 @@ fn failure_text(store: &Store<State>, error: &wasmtime::Error) -> String {
 }
 
 /// The outputs of a call, held to the limits.
-fn collect(state: &mut State, limits: &Limits, outputs: Vec<bindings::Output>) -> Result<Vec<Output>, Fault> {
+fn collect(
+    state: &mut State,
+    limits: &Limits,
+    outputs: Vec<bindings::Output>,
+    tables: Option<&Arc<str>>,
+) -> Result<Vec<Output>, Fault> {
     if outputs.len() > usize::try_from(limits.plugin_outputs).unwrap_or(usize::MAX) {
         return Err(Fault::Outputs(limits.plugin_outputs));
     }
@@ -242,6 +262,7 @@ fn collect(state: &mut State, limits: &Limits, outputs: Vec<bindings::Output>) -
                 topic: output.topic,
                 key: output.key,
                 headers: output.headers,
+                tables: tables.cloned(),
                 body,
             })
         })

@@ -12,8 +12,10 @@ use super::{
     host::{Change, State, from_guest, to_guest},
 };
 
-const TYPES: &str = "headworks:plugin/types@0.1.0";
-const HOST: &str = "headworks:plugin/host@0.1.0";
+/// Each released version has the types and functions of the one before: a component is linked with those of its own.
+const TYPES: [&str; 2] = ["headworks:plugin/types@0.1.0", "headworks:plugin/types@0.2.0"];
+const HOST: [&str; 2] = ["headworks:plugin/host@0.1.0", "headworks:plugin/host@0.2.0"];
+pub(super) const TABLES: &str = "headworks:plugin/tables@0.2.0";
 
 type Store<'a> = StoreContextMut<'a, State>;
 type Handle = Resource<HostDocument>;
@@ -32,8 +34,11 @@ enum GuestEdit {
 
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
-    link_types(&mut linker.instance(TYPES)?)?;
-    link_host(&mut linker.instance(HOST)?)?;
+    for (types, host) in TYPES.into_iter().zip(HOST) {
+        link_types(&mut linker.instance(types)?)?;
+        link_host(&mut linker.instance(host)?)?;
+    }
+    linker.instance(TABLES)?.func_wrap("lookup", lookup)?;
     Ok(linker)
 }
 
@@ -102,6 +107,20 @@ fn link_host(functions: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> 
             Ok(())
         },
     )
+}
+
+fn lookup(mut store: Store<'_>, (table, key): (WasmStr, WasmStr)) -> wasmtime::Result<(Option<Handle>,)> {
+    store.data_mut().clock.check()?;
+    store.data_mut().lookups.begin()?;
+    let table = table.to_str(&store)?;
+    let key = key.to_str(&store)?;
+    let (found, row) = store.data().lookups.find(&table, &key)?;
+    let state = store.data_mut();
+    state.lookups.note(found);
+    match row {
+        Some(row) => Ok((Some(state.documents.insert_row(row)?),)),
+        None => Ok((None,)),
+    }
 }
 
 fn get_all(

@@ -17,6 +17,7 @@ mod instance;
 mod kept_log;
 mod linker;
 mod log;
+mod lookups;
 mod prepared;
 mod waste;
 
@@ -59,6 +60,8 @@ pub struct ComponentFacts {
 pub enum PluginFailure {
     /// The plugin says that the event cannot be transformed.
     Rejected(String),
+    /// What it looked up is not there: the plugin is not at fault, and the event can wait for it.
+    Unavailable(String),
     /// The plugin is at fault: a limit of its outputs, or `broken`.
     Failed(String),
     /// The plugin is at fault, and its instance is gone: trap, time, memory.

@@ -26,12 +26,15 @@ use super::{
 };
 use crate::{
     event::{Output, Validated},
+    lookup::TableSet,
     problem::{Code, Problem},
 };
 
 /// A component, loaded: native code with its imports linked.
 pub(super) struct Loaded {
     pub(super) pre: PluginPre<State>,
+    /// It imports the interface of the tables.
+    pub(super) looks_up: bool,
 }
 
 /// One plugin version with one route's configuration.
@@ -130,34 +133,40 @@ impl Prepared {
         &self.label
     }
 
-    /// Runs the plugin on this thread for an event that passes; at most the time limit.
+    /// Runs the plugin on this thread for an event that passes, without any table; at most the time limit.
     pub fn transform(&self, event: &Validated) -> Result<Vec<Output>, PluginFailure> {
-        self.transform_for(Purpose::Live, event)
+        self.transform_for(Purpose::Live, event, &Arc::default())
     }
 
-    /// As [`Prepared::transform`], for any purpose.
-    pub fn transform_for(&self, purpose: Purpose, event: &Validated) -> Result<Vec<Output>, PluginFailure> {
+    /// As [`Prepared::transform`], for any purpose, and with tables to look into.
+    pub fn transform_for(
+        &self,
+        purpose: Purpose,
+        event: &Validated,
+        tables: &Arc<TableSet>,
+    ) -> Result<Vec<Output>, PluginFailure> {
         if self.books.account.waste.is_over(&event.event().partner) {
             return Err(self.hold(purpose));
         }
+        let tables = self.loaded.looks_up.then_some(tables);
         let first = thread_index();
         let slots = self.slots.len();
         for offset in 0..slots {
             if let Some(mut held) = self.slot(first + offset).instance.try_lock() {
-                return self.transform_in(first + offset, &mut held, event, purpose);
+                return self.transform_in(first + offset, &mut held, event, purpose, tables);
             }
         }
         // More threads than slots call at once: this call's instance lives for it alone.
-        self.transform_in(first, &mut None, event, purpose)
+        self.transform_in(first, &mut None, event, purpose, tables)
     }
 
-    /// Runs the plugin in an instance of its own and tells all about it.
+    /// Runs the plugin in an instance of its own, without any table, and tells all about it.
     pub fn try_out(&self, event: &Validated) -> Trial {
-        self.try_in(&mut TrialInstance::default(), event)
+        self.try_in(&mut TrialInstance::default(), event, &Arc::default())
     }
 
     /// Runs the plugin in the instance that the calls before left, or in a new one, and tells all about it.
-    pub fn try_in(&self, held: &mut TrialInstance, event: &Validated) -> Trial {
+    pub fn try_in(&self, held: &mut TrialInstance, event: &Validated, tables: &Arc<TableSet>) -> Trial {
         let mut log = Vec::new();
         let instance = match held.0.take() {
             Some(instance) => Ok(instance),
@@ -178,7 +187,8 @@ impl Prepared {
             }
         };
         let begun = Instant::now();
-        let call = instance.transform(&self.core.surroundings, event);
+        let tables = self.loaded.looks_up.then_some(tables);
+        let call = instance.transform(&self.core.surroundings, event, tables);
         let elapsed = begun.elapsed();
         log.extend(call.log);
         if call.reusable {
@@ -259,6 +269,7 @@ impl Prepared {
         held: &mut Option<Box<Instance>>,
         event: &Validated,
         purpose: Purpose,
+        tables: Option<&Arc<TableSet>>,
     ) -> Result<Vec<Output>, PluginFailure> {
         let account = &self.books.account;
         let is_live = purpose == Purpose::Live;
@@ -280,7 +291,7 @@ impl Prepared {
                     spent,
                     memory_bytes,
                     reusable,
-                } = instance.transform(&self.core.surroundings, event);
+                } = instance.transform(&self.core.surroundings, event, tables);
                 if let Some(begun) = begun {
                     account.timed(index, begun.elapsed(), memory_bytes);
                 }
@@ -355,6 +366,7 @@ impl Prepared {
     fn keep_failure(&self, event: &Validated, failure: &PluginFailure) {
         let (level, text) = match failure {
             PluginFailure::Rejected(text) => (LogLevel::Warn, format!("rejected the event: {text}")),
+            PluginFailure::Unavailable(text) => (LogLevel::Warn, format!("cannot be run: {text}")),
             PluginFailure::Failed(text) | PluginFailure::Trapped(text) | PluginFailure::Held(text) => {
                 (LogLevel::Error, format!("failed: {text}"))
             }

@@ -109,6 +109,28 @@ pub fn numbers(records: impl IntoIterator<Item = Value>) -> HashSet<u64> {
         .collect()
 }
 
+/// What the node says of its durable place, once readiness as a whole is `wanted`.
+async fn durable_place(gateway: &Gateway, wanted: bool) -> Value {
+    let url = format!("{}/readyz", gateway.admin_url());
+    eventually("readiness follows the disk", async || {
+        let answer = reqwest::get(&url).await.expect("the admin port answers");
+        let status = answer.status().as_u16();
+        let text = answer.text().await.expect("an answer is text");
+        let readiness: Value = serde_json::from_str(&text).expect("readiness is JSON");
+        assert_eq!(readiness["ready"], status == 200, "{status}: {readiness}");
+        let checks = readiness["checks"].as_array().expect("it lists what it hangs on");
+        let place = checks.iter().find(|check| check["name"] == "durable-place");
+        let place = place.expect("the durable place is one of them").clone();
+        // Nothing else is amiss: a destination that is down is no reason.
+        let others = checks.iter().filter(|check| check["name"] != "durable-place");
+        for check in others {
+            assert_eq!(check["ok"], true, "{readiness}");
+        }
+        (readiness["ready"] == wanted).then_some(place)
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_goes_on_draining_and_recovers() {
     let broker = Arc::new(spawn_blocking(Broker::start).await.expect("started"));
@@ -132,6 +154,7 @@ async fn a_full_disk_refuses_goes_on_draining_and_recovers() {
     let key = set_up(&mut gateway, to).await;
     let rounds = if long() { 5 } else { 1 };
     let oracle = Arc::new(Oracle::default());
+    assert_eq!(durable_place(&gateway, true).await["ok"], true);
     for _ in 0..rounds {
         let killed = Arc::clone(&broker);
         spawn_blocking(move || killed.kill()).await.expect("killed");
@@ -147,6 +170,9 @@ async fn a_full_disk_refuses_goes_on_draining_and_recovers() {
         gateway.accounts("events").await.assert_balanced(4);
         let waiting = gateway.accounts("events").await.get("waiting");
         assert!(waiting > 100, "{waiting} records fit on the disk");
+        let place = durable_place(&gateway, false).await;
+        let detail = place["detail"].as_str().expect("the reason is named");
+        assert!(detail.starts_with("the disk of data_dir has "), "{place}");
         let restarted = Arc::clone(&broker);
         spawn_blocking(move || restarted.restart())
             .await
@@ -162,6 +188,7 @@ async fn a_full_disk_refuses_goes_on_draining_and_recovers() {
         .await;
         let recovery = room.elapsed();
         assert!(recovery < RECOVERY_MAX, "{recovery:?}");
+        durable_place(&gateway, true).await;
         println!("accepted again {recovery:?} after there was room, {waiting} records on 16 MiB");
         oracle.stop.store(true, Ordering::SeqCst);
         for sender in senders {

@@ -29,6 +29,7 @@ mod schema_check;
 mod schema_files;
 mod spool;
 mod stores;
+mod tables;
 mod telemetry;
 mod tour;
 mod upgrades;

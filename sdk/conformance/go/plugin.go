@@ -77,6 +77,7 @@ var actions = map[string]action{
 		event.Data.Set("/original", true)
 		return []headworks.Output{{Body: copied}, {Body: event.Data}}, nil
 	},
+	"lookup":           lookup,
 	"pointers":         pointers,
 	"null-and-missing": nullAndMissing,
 	"large-numbers":    largeNumbers,
@@ -314,3 +315,15 @@ func givenAway(event *headworks.Event) ([]headworks.Output, error) {
 func init() { headworks.Register(&conformance{}) }
 
 func main() {}
+
+func lookup(event *headworks.Event) ([]headworks.Output, error) {
+	row, other := headworks.Lookup("shops", "1"), headworks.Lookup("shops", "2")
+	row.Set("/seen", true)
+	names, err := other.Get("/name")
+	if err != nil {
+		return nil, err
+	}
+	event.Data.Set("/absent", headworks.Lookup("shops", "none") == nil)
+	event.Data.Set("/other", names[0])
+	return []headworks.Output{{Body: row}, {Body: event.Data}}, nil
+}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from headworks_plugin import Document, Event, Output, Rejected, host, plugin
+from headworks_plugin import Document, Event, Output, Rejected, host, plugin, tables
 
 ACTIONS: dict[str, Callable[[Event], Any]] = {}
 KEPT: list[Document] = []
@@ -84,6 +84,14 @@ def drop(_event: Event) -> Any:
 @action
 def reject(_event: Event) -> Any:
     raise Rejected("not this one")
+
+
+@action
+def lookup(event: Event) -> Any:
+    row, other = tables.lookup("shops", "1"), tables.lookup("shops", 2)
+    assert row is not None and other is not None
+    event.data.set("/absent", tables.lookup("shops", "none") is None).set("/other", other["/name"])
+    return [row.set("/seen", True), event.data]
 
 
 @action

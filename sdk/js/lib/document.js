@@ -1,4 +1,4 @@
-import { Document as Handle } from "headworks:plugin/types@0.1.0";
+import { Document as Handle } from "headworks:plugin/types@0.2.0";
 import { DataError } from "./failures.js";
 import { check } from "./fields.js";
 import { fromHost, toHost, toJson } from "./values.js";

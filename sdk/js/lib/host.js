@@ -1,4 +1,4 @@
-import * as host from "headworks:plugin/host@0.1.0";
+import * as host from "headworks:plugin/host@0.2.0";
 
 /** Writes a line to the gateway's log. */
 export function log(level, message) {

@@ -24,11 +24,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar
 
-from . import host
+from . import host, tables
 from ._document import DataError, Document, Rejected
 from ._event import Event, Output
 
-__all__ = ["DataError", "Document", "Event", "Output", "Plugin", "Rejected", "host", "plugin"]
+__all__ = ["DataError", "Document", "Event", "Output", "Plugin", "Rejected", "host", "plugin", "tables"]
 
 
 class Plugin(Protocol):

@@ -11,6 +11,7 @@ from typing import Any
 import wit_world
 from componentize_py_types import Err
 from wit_world.imports import host as _host
+from wit_world.imports import tables as _tables
 from wit_world.imports import types
 
 from . import _document, _guard
@@ -45,6 +46,11 @@ def count(counter: str, amount: int) -> None:
     if not 0 <= amount < 2**64:
         raise ValueError(f"a counter grows by a whole number, not by {amount}")
     _host.count(counter, amount)
+
+
+def lookup(table: str, key: str) -> Document | None:
+    row = _tables.lookup(table, key)
+    return None if row is None else Document(row)
 
 
 class WitWorld(wit_world.WitWorld):  # type: ignore[misc]

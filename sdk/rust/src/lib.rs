@@ -40,6 +40,7 @@ mod document;
 mod event;
 pub mod host;
 mod plugin;
+pub mod tables;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod value;

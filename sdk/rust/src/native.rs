@@ -1,6 +1,6 @@
 //! The gateway behind the SDK, as far as tests need it: a document kept by `serde_json`, a log on standard error.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use serde_json::{Map, Value as Json};
 
@@ -150,6 +150,32 @@ fn position(token: &str, length: usize) -> Option<usize> {
         .parse()
         .ok()
         .filter(|position| is_plain && *position <= length)
+}
+
+/// Rows by key.
+pub(crate) type Rows = BTreeMap<String, Json>;
+
+thread_local! {
+    static TABLES: RefCell<BTreeMap<String, Rows>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// The tables of this thread's plugins from now on.
+pub(crate) fn set_tables(tables: BTreeMap<String, Rows>) {
+    TABLES.set(tables);
+}
+
+pub(crate) fn put_table(name: &str, rows: Rows) {
+    TABLES.with_borrow_mut(|tables| tables.insert(name.to_owned(), rows));
+}
+
+pub(crate) fn lookup(table: &str, key: &str) -> Option<Document> {
+    TABLES.with_borrow(|tables| match tables.get(table) {
+        Some(rows) => rows.get(key).cloned().map(Document::from_value),
+        None => panic!(
+            "there is no table {table:?}: put it as {table}.ndjson into the folder tables beside the cases, or with \
+             testing::put_table"
+        ),
+    })
 }
 
 pub(crate) fn log(level: Level, message: &str) {

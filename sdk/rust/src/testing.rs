@@ -6,6 +6,7 @@
 //! | `event.json` | `data`, and of `id`, `source`, `type`, `time`, `subject`, `appversion`, `partner`, `schema` what matters |
 //! | `records.json` | a list of records: `data` (JSON) or `text` (bytes), and where the plugin sets them `destination`, `topic`, `key`, `headers` (a list of pairs); or `{"rejected": "why"}` or `{"broken": "why"}` |
 //! | `config.json` | the route's `config`; absent: that of `cases/config.json`, or `{}` |
+//! | `tables/NAME.ndjson` | a lookup table, an object a line; its key is the member `key`, or `KEY` where the file is called `NAME.KEY.ndjson`. Those in `cases/tables/` are there for every case |
 //!
 //! ```no_run
 //! # use headworks_plugin::{Event, Failure, NoConfig, Output, Plugin};
@@ -22,6 +23,7 @@
 //! ```
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -76,6 +78,12 @@ pub fn take_counts() -> Vec<(String, u64)> {
     backend::take_counts()
 }
 
+/// Puts a table for this thread's plugins, in the place of one of that name: rows, each with its key.
+pub fn put_table<K: Into<String>>(name: &str, rows: impl IntoIterator<Item = (K, Json)>) {
+    let rows = rows.into_iter().map(|(key, row)| (key.into(), row));
+    backend::put_table(name, rows.collect());
+}
+
 /// Runs every case under `directory`, relative to the crate's folder.
 ///
 /// # Panics
@@ -86,7 +94,7 @@ pub fn run_cases<P: Plugin>(directory: impl AsRef<Path>) {
     let mut cases: Vec<PathBuf> = fs::read_dir(directory)
         .unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.is_dir())
+        .filter(|path| path.is_dir() && !path.ends_with(TABLES))
         .collect();
     cases.sort();
     assert!(!cases.is_empty(), "{} holds no case", directory.display());
@@ -97,6 +105,9 @@ pub fn run_cases<P: Plugin>(directory: impl AsRef<Path>) {
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));
 }
 
+/// The folder of the tables, beside the cases and in one.
+const TABLES: &str = "tables";
+
 fn run_case<P: Plugin>(directory: &Path, case: &Path) -> Result<(), String> {
     let fault = |text: String| format!("{}: {text}", case.display());
     let config = [case, directory]
@@ -105,12 +116,52 @@ fn run_case<P: Plugin>(directory: &Path, case: &Path) -> Result<(), String> {
         .unwrap_or_else(|| "{}".to_owned());
     let plugin: P = configure(&config).map_err(|text| fault(format!("configure: {text}")))?;
     let event = read_event(&read_json(&case.join("event.json"))?).map_err(fault)?;
+    let mut tables = BTreeMap::new();
+    for folder in [directory, case] {
+        read_tables(&folder.join(TABLES), &mut tables)?;
+    }
+    backend::set_tables(tables);
     let expected = read_json(&case.join("records.json"))?;
     let actual = records(plugin.transform(event));
     if actual == expected {
         return Ok(());
     }
     Err(fault(format!("expected\n{expected:#}\nbut got\n{actual:#}")))
+}
+
+fn read_tables(folder: &Path, tables: &mut BTreeMap<String, backend::Rows>) -> Result<(), String> {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let fault = |text: String| format!("{}: {text}", path.display());
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let Some(stem) = name.strip_suffix(".ndjson") else {
+            return Err(fault("a table beside cases is a file NAME.ndjson".to_owned()));
+        };
+        let (table, key) = stem.split_once('.').unwrap_or((stem, "key"));
+        let text = fs::read_to_string(&path).map_err(|error| fault(error.to_string()))?;
+        let mut rows = backend::Rows::new();
+        for (index, line) in text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+        {
+            let at = |text: String| fault(format!("line {}: {text}", index + 1));
+            let row: Json = serde_json::from_str(line).map_err(|error| at(error.to_string()))?;
+            let found = match &row[key] {
+                Json::String(text) => text.clone(),
+                Json::Number(number) if !number.is_f64() => number.to_string(),
+                _ => return Err(at(format!("the key, {key:?}, must be a text or a whole number"))),
+            };
+            if rows.insert(found.clone(), row).is_some() {
+                return Err(at(format!("the key {found:?} stands there twice")));
+            }
+        }
+        tables.insert(table.to_owned(), rows);
+    }
+    Ok(())
 }
 
 fn read_json(path: &Path) -> Result<Json, String> {

@@ -10,7 +10,7 @@ wit_bindgen::generate!({
     default_bindings_module: "headworks_plugin::__wasm",
 });
 
-use headworks::plugin::{host, types};
+use headworks::plugin::{host, tables, types};
 
 #[cfg(feature = "allocator")]
 #[global_allocator]
@@ -46,6 +46,10 @@ impl Document {
         let borrowed: Vec<_> = edits.iter().map(HostEdit::borrow).collect();
         self.0.apply(&borrowed)
     }
+}
+
+pub(crate) fn lookup(table: &str, key: &str) -> Option<Document> {
+    tables::lookup(table, key).map(Document)
 }
 
 pub(crate) fn log(level: Level, message: &str) {

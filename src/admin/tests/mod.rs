@@ -11,6 +11,7 @@ mod resources;
 mod routes;
 mod schema_references;
 mod schemas;
+mod tables;
 mod upgrades;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -30,7 +31,8 @@ use crate::{
     config::RecentSettings,
     event::DestinationName,
     limits::{ByteSize, Limits},
-    pipeline::TrialReport,
+    lookup::TableSet,
+    pipeline::{Lookups, TrialReport},
     problem::{Code, Problem},
     quarantine::{Quarantine, Report},
     recent::Recent,
@@ -155,16 +157,20 @@ impl Api {
         let sealer = Sealer::from_file(&directory.path().join("sealing-key")).expect("a sealing key");
         let state = AdminState {
             tap: Arc::default(),
+            lookups: Lookups::new(registry.clone(), ByteSize(1 << 20)),
             registry: registry.clone(),
             limits: Arc::new(Limits {
                 schema_bytes: ByteSize(20_000),
                 component_bytes: ByteSize(3 << 20),
+                table_bytes: ByteSize(1 << 20),
                 ..Limits::default()
             }),
             recent: recent.clone(),
             sealer: sealer.clone(),
             actions: Arc::new(actions(&calls, &readiness, &quarantine)),
             references: Arc::default(),
+            jwt: None,
+            needs_certificate: false,
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
@@ -399,6 +405,7 @@ fn actions(
         }),
         replays: Arc::new(Vec::new),
         readiness: Arc::new(move || std::future::ready(readiness.lock().clone()).boxed()),
+        lookup_tables: Arc::new(|| Arc::new(TableSet::default())),
         metrics: Arc::new(|| "headworks_up 1\n".to_owned()),
     }
 }

@@ -12,7 +12,10 @@ use super::{
 use crate::{
     cli::{
         client::{Client, Sent},
-        commands::plugin::{self, Uploaded},
+        commands::{
+            plugin::{self, Uploaded},
+            table,
+        },
         failure::Failure,
         output::{self, Output},
     },
@@ -127,18 +130,7 @@ async fn take(step: &Step, components: &Components, client: &Client) -> Result<(
                 .await?;
         }
         Step::PutSchemas { schemas, .. } => {
-            let schemas: Vec<_> = schemas
-                .iter()
-                .map(|LocalSchema { key, text }| {
-                    let SchemaKey {
-                        event_type,
-                        source,
-                        since,
-                    } = key;
-                    json!({ "type": event_type, "since": since, "source": source, "text": text })
-                })
-                .collect();
-            let body = Sent::json(&json!({ "schemas": schemas }))?;
+            let body = Sent::json(&together(schemas))?;
             client.post_with(&["schemas"], &[], body).await?;
         }
         Step::PutUpgrade { upgrade, .. } => {
@@ -149,6 +141,13 @@ async fn take(step: &Step, components: &Components, client: &Client) -> Result<(
         }
         Step::DeleteUpgrade(key) => {
             client.delete(&upgrade_path(key), &source(key)).await?;
+        }
+        Step::PutTable { table, .. } => {
+            let file = &table.file;
+            table::put(client, &file.name, &file.path, &file.key).await?;
+        }
+        Step::DeleteTable(name) => {
+            client.delete(&["tables", name.as_str()], &[]).await?;
         }
         Step::PushPlugin { name, .. } => {
             let component = components.get(name).cloned().unwrap_or_default();
@@ -176,6 +175,21 @@ async fn take(step: &Step, components: &Components, client: &Client) -> Result<(
         }
     }
     Ok(())
+}
+
+fn together(schemas: &[LocalSchema]) -> serde_json::Value {
+    let schemas: Vec<_> = schemas
+        .iter()
+        .map(|LocalSchema { key, text }| {
+            let SchemaKey {
+                event_type,
+                source,
+                since,
+            } = key;
+            json!({ "type": event_type, "since": since, "source": source, "text": text })
+        })
+        .collect();
+    json!({ "schemas": schemas })
 }
 
 fn schema_path(key: &SchemaKey) -> [&str; 3] {

@@ -8,11 +8,14 @@ use std::{
 
 use percent_encoding::percent_decode_str;
 
-use super::upgrades::{self, UpgradeFile};
+use super::{
+    tables::{self, LocalTable},
+    upgrades::{self, UpgradeFile},
+};
 use crate::{
     cli::{resources, schema_files::referring::references},
     config::{ConfigError, ConfigErrors, Place, bounded_text, section::Faults, tree::Node},
-    event::{AppVersion, EventType, PartnerName, PluginName, RouteName},
+    event::{AppVersion, EventType, PartnerName, PluginName, RouteName, TableName},
     limits::Limits,
     registry::model::{Partner, Route, SchemaKey, TypeEntry, Upgrade},
     validate::{Outline, References, Texts, check_schema},
@@ -31,6 +34,7 @@ pub struct Folder {
     pub references: References,
     /// Each by the key of its schema, which is among `schemas`.
     pub upgrades: Vec<LocalUpgrade>,
+    pub tables: Option<BTreeMap<TableName, LocalTable>>,
     pub routes: Option<BTreeMap<RouteName, Route>>,
     pub plugins: BTreeMap<PluginName, PluginSource>,
 }
@@ -81,17 +85,19 @@ pub fn read(directory: &Path) -> Result<Folder, ConfigErrors> {
         ),
         schemas,
         references,
+        tables: tables::read(&mut reader, &directory.join("tables")),
         routes: reader.resources(&directory.join("routes"), resources::route),
         plugins: reader.plugins(&directory.join("plugins")),
     };
     let is_empty = folder.partners.is_none()
         && folder.types.is_none()
         && folder.schemas.is_none()
+        && folder.tables.is_none()
         && folder.routes.is_none()
         && folder.plugins.is_empty();
     if is_empty && reader.errors.is_empty() {
         reader.fault(directory, "", "holds nothing to apply")
-            .suggest("it needs partners/NAME.toml, types/TYPE.toml, schemas/TYPE/SINCE.json, plugins/NAME/ or routes/NAME.toml");
+            .suggest("it needs partners/NAME.toml, types/TYPE.toml, schemas/TYPE/SINCE.json, tables/NAME.ndjson, plugins/NAME/ or routes/NAME.toml");
     }
     if reader.errors.is_empty() {
         Ok(folder)
@@ -125,7 +131,7 @@ impl Reader {
     }
 
     /// The entries of a folder in the order of their names; hidden ones and those whose name is no text are left out.
-    fn entries(&mut self, folder: &Path) -> Vec<(String, PathBuf)> {
+    pub(super) fn entries(&mut self, folder: &Path) -> Vec<(String, PathBuf)> {
         let list = || -> std::io::Result<Vec<(String, PathBuf)>> {
             let mut entries = Vec::new();
             for entry in std::fs::read_dir(folder)? {

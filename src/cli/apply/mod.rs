@@ -5,6 +5,7 @@ mod folder;
 mod order;
 mod plan;
 mod registry;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod upgrades;
@@ -105,6 +106,7 @@ fn wanted(folder: Folder, components: &Components) -> Wanted {
         schemas: folder.schemas,
         references: folder.references,
         upgrades: folder.upgrades,
+        tables: folder.tables,
         routes: folder.routes,
         plugins: components
             .iter()

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use super::{
     folder::{LocalSchema, LocalUpgrade, same_schema},
     order,
+    tables::LocalTable,
 };
 use crate::{
-    event::{EventType, PartnerName, PluginName, RouteName},
-    registry::model::{Digest, Partner, Route, SchemaKey, TypeEntry, Upgrade},
+    event::{EventType, PartnerName, PluginName, RouteName, TableName},
+    registry::model::{Digest, Partner, Route, SchemaKey, Table, TypeEntry, Upgrade},
     validate::References,
 };
 
@@ -21,6 +22,7 @@ pub struct Wanted {
     /// Between `schemas`.
     pub references: References,
     pub upgrades: Vec<LocalUpgrade>,
+    pub tables: Option<BTreeMap<TableName, LocalTable>>,
     pub routes: Option<BTreeMap<RouteName, Route>>,
     pub plugins: BTreeMap<PluginName, Digest>,
 }
@@ -34,6 +36,7 @@ pub struct Current {
     /// The schemas that refer to one; of those that some refer to.
     pub referred_by: Vec<(SchemaKey, Vec<SchemaKey>)>,
     pub upgrades: Vec<(SchemaKey, Upgrade)>,
+    pub tables: BTreeMap<TableName, Table>,
     pub routes: BTreeMap<RouteName, Route>,
     pub plugins: BTreeMap<PluginName, CurrentPlugin>,
 }
@@ -71,6 +74,10 @@ pub enum Step {
         upgrade: LocalUpgrade,
         is_new: bool,
     },
+    PutTable {
+        table: LocalTable,
+        is_new: bool,
+    },
     /// Upload the component in the folder, and let it run.
     PushPlugin {
         name: PluginName,
@@ -87,6 +94,7 @@ pub enum Step {
         is_new: bool,
     },
     DeleteRoute(RouteName),
+    DeleteTable(TableName),
     /// Those that refer to each other go with force, one after the other.
     DeleteSchema {
         key: SchemaKey,
@@ -115,9 +123,11 @@ impl Step {
             | Step::PutSchema { is_new: true, .. }
             | Step::PutSchemas { is_new: true, .. }
             | Step::PutUpgrade { is_new: true, .. }
+            | Step::PutTable { is_new: true, .. }
             | Step::PushPlugin { is_new: true, .. }
             | Step::PutRoute { is_new: true, .. } => "create",
             Step::DeleteRoute(_)
+            | Step::DeleteTable(_)
             | Step::DeleteSchema { .. }
             | Step::DeleteUpgrade(_)
             | Step::ResetType(_)
@@ -133,6 +143,7 @@ impl Step {
             Step::PutSchema { .. } | Step::DeleteSchema { .. } => "schema",
             Step::PutSchemas { .. } => "schemas",
             Step::PutUpgrade { .. } | Step::DeleteUpgrade(_) => "upgrade",
+            Step::PutTable { .. } | Step::DeleteTable(_) => "table",
             Step::PushPlugin { .. } | Step::ActivatePlugin { .. } => "plugin",
             Step::PutRoute { .. } | Step::DeleteRoute(_) => "route",
         }
@@ -149,6 +160,8 @@ impl Step {
             }
             Step::DeleteSchema { key, .. } | Step::DeleteUpgrade(key) => key.to_string(),
             Step::PutUpgrade { upgrade, .. } => upgrade.key.to_string(),
+            Step::PutTable { table, .. } => table.file.name.to_string(),
+            Step::DeleteTable(name) => name.to_string(),
             Step::PushPlugin { name, .. } => name.to_string(),
             Step::ActivatePlugin { name, version } => format!("{name}@{version}"),
             Step::PutRoute { name, .. } | Step::DeleteRoute(name) => name.to_string(),
@@ -172,6 +185,7 @@ pub fn plan(wanted: Wanted, current: &Current) -> Plan {
     let has_schemas = wanted.schemas.is_some();
     let absent_schemas = plan.compare_schemas(wanted.schemas, &wanted.references, &current.schemas);
     let absent_upgrades = plan.compare_upgrades(wanted.upgrades, &current.upgrades);
+    let absent_tables = plan.compare_tables(wanted.tables, &current.tables);
     plan.compare_plugins(wanted.plugins, &current.plugins);
     let absent_routes = plan.compare(wanted.routes, &current.routes, |name, route, is_new| {
         Step::PutRoute { name, route, is_new }
@@ -181,6 +195,8 @@ pub fn plan(wanted: Wanted, current: &Current) -> Plan {
     // Routes first: what no route takes any more needs no schema, and keys are the last that senders may lose.
     plan.deletions
         .extend(absent_routes.into_iter().map(Step::DeleteRoute));
+    plan.deletions
+        .extend(absent_tables.into_iter().map(Step::DeleteTable));
     // An upgrade goes with its schema.
     let stays =
         |key: &SchemaKey| has_schemas && !absent_schemas.iter().any(|absent| same_schema(absent, key));
@@ -295,6 +311,28 @@ impl Plan {
             } else {
                 let is_new = known.is_none();
                 self.changes.push(Step::PutUpgrade { upgrade, is_new });
+            }
+        }
+        absent
+    }
+
+    fn compare_tables(
+        &mut self,
+        wanted: Option<BTreeMap<TableName, LocalTable>>,
+        current: &BTreeMap<TableName, Table>,
+    ) -> Vec<TableName> {
+        let Some(wanted) = wanted else {
+            return Vec::new();
+        };
+        let absent = current.keys().filter(|name| !wanted.contains_key(*name));
+        let absent = absent.cloned().collect();
+        for (name, table) in wanted {
+            let known = current.get(&name);
+            if known.is_some_and(|known| table.is_as(known)) {
+                self.unchanged += 1;
+            } else {
+                let is_new = known.is_none();
+                self.changes.push(Step::PutTable { table, is_new });
             }
         }
         absent

@@ -45,6 +45,7 @@ pub async fn read(client: &Client) -> Result<Current, Failure> {
         partners: named(client, "partners", "name").await?,
         types: named(client, "types", "type").await?,
         routes: named(client, "routes", "name").await?,
+        tables: named(client, "tables", "name").await?,
         upgrades: schemas
             .iter()
             .filter_map(|schema| Some((schema.key.clone(), schema.upgrade.clone()?)))

@@ -4,11 +4,14 @@ use super::{
     folder::{self, Folder, LocalSchema, LocalUpgrade, PluginSource},
     order,
     plan::{Current, CurrentPlugin, Plan, Step, Wanted, plan},
+    tables::LocalTable,
 };
 use crate::{
-    cli::schema_files::referring::references,
+    cli::{schema_files::referring::references, table_files::TableFile},
     event::EventType,
-    registry::model::{Compatibility, Digest, Partner, Route, SchemaKey, TypeEntry, Upgrade, UpgradeStep},
+    registry::model::{
+        Compatibility, Digest, Partner, Route, SchemaKey, Table, TableFormat, TypeEntry, Upgrade, UpgradeStep,
+    },
     validate::References,
 };
 
@@ -93,9 +96,18 @@ fn all_kinds_of_files_are_found_and_others_ignored() {
             ("plugins/notes/README.md", ""),
             ("plugins/Cargo.toml", ""),
             ("routes/.hidden.toml", "="),
+            ("tables/README.md", ""),
+            ("tables/stores.ndjson", ROWS),
+            (
+                "tables/campaigns.utm_campaign.csv",
+                "utm_campaign,name\nspring,Spring\n",
+            ),
         ],
     );
     let folder = folder::read(directory.path()).unwrap();
+    let tables = folder.tables.unwrap();
+    assert_eq!(tables["stores"].digest, Digest::of(ROWS.as_bytes()));
+    assert_eq!(tables["campaigns"].file.key, "utm_campaign");
     assert_eq!(folder.partners.unwrap().len(), 1);
     let keys: Vec<SchemaKey> = folder
         .schemas
@@ -257,6 +269,34 @@ fn upgrades_are_read_beside_their_schemas_and_tried() {
     }
 }
 
+const ROWS: &str = "{\"key\":\"a\"}\n";
+
+fn local_table() -> LocalTable {
+    LocalTable {
+        file: TableFile {
+            path: "tables/stores.ndjson".into(),
+            name: "stores".parse().unwrap(),
+            key: "key".to_owned(),
+            format: TableFormat::Ndjson,
+        },
+        digest: Digest::of(ROWS.as_bytes()),
+    }
+}
+
+fn table(key: &str) -> Table {
+    Table {
+        version: 3,
+        digest: Digest::of(ROWS.as_bytes()),
+        format: TableFormat::Ndjson,
+        key: key.to_owned(),
+        rows: 1,
+        size: ROWS.len() as u64,
+        memory_bytes: 50,
+        created: jiff::Timestamp::UNIX_EPOCH,
+        by: "test".to_owned(),
+    }
+}
+
 fn wanted() -> Wanted {
     Wanted {
         partners: Some([("acme".parse().unwrap(), Partner::default())].into()),
@@ -264,6 +304,7 @@ fn wanted() -> Wanted {
         schemas: Some(vec![schema("a.b", "5.2", "{}"), schema("a.b", "5.10", "true")]),
         references: References::default(),
         upgrades: vec![upgrade("a.b", "5.10")],
+        tables: Some([("stores".parse().unwrap(), local_table())].into()),
         routes: Some([("all".parse().unwrap(), route())].into()),
         plugins: [("call-event".parse().unwrap(), Digest::of(b"component"))].into(),
     }
@@ -280,6 +321,7 @@ fn into_an_empty_registry_everything_goes_in_the_order_of_what_needs_what() {
             "create schema a.b@5.2",
             "create schema a.b@5.10",
             "create upgrade a.b@5.10",
+            "create table stores",
             "create plugin call-event",
             "create route all",
         ]
@@ -299,6 +341,7 @@ fn what_is_as_wanted_is_left_alone() {
         ],
         referred_by: Vec::new(),
         upgrades: vec![(key("a.b", "5.10.0", None), upgrade("a.b", "5.10").upgrade)],
+        tables: [("stores".parse().unwrap(), table("key"))].into(),
         routes: wanted().routes.unwrap(),
         plugins: [(
             "call-event".parse().unwrap(),
@@ -311,7 +354,7 @@ fn what_is_as_wanted_is_left_alone() {
     };
     let plan = plan(wanted(), &current);
     assert_eq!(steps(&plan), Vec::<String>::new());
-    assert_eq!(plan.unchanged, 7);
+    assert_eq!(plan.unchanged, 8);
 }
 
 #[test]
@@ -350,6 +393,11 @@ fn what_differs_changes_and_what_is_not_wanted_goes_last() {
             (key("a.b", "5.2", None), Upgrade::default()),
             (key("a.b", "5.2", Some("/apps/one")), Upgrade::default()),
         ],
+        tables: [
+            ("stores".parse().unwrap(), table("id")),
+            ("gone".parse().unwrap(), table("key")),
+        ]
+        .into(),
         routes: [("gone".parse().unwrap(), route())].into(),
         plugins: [
             (
@@ -372,9 +420,11 @@ fn what_differs_changes_and_what_is_not_wanted_goes_last() {
             "change schema a.b@5.2",
             "create schema a.b@5.10",
             "create upgrade a.b@5.10",
+            "change table stores",
             "change plugin call-event@1",
             "create route all",
             "delete route gone",
+            "delete table gone",
             "delete upgrade a.b@5.2",
             "delete schema a.b@5.2 for /apps/one",
             "delete type was.described",

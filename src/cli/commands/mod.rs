@@ -11,6 +11,7 @@ pub mod route;
 pub mod schema;
 pub mod schema_report;
 pub mod spool;
+pub mod table;
 pub mod tail;
 
 /// A date as tables show it: to the second.

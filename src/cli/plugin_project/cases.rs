@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,11 +13,14 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{Built, ProjectError, build, io_error};
 use crate::{
+    cli::table_files::TableFile,
     event::{Attributes, Body, Decoded, Output, PluginName, Validated},
     json::Document,
     limits::Limits,
+    lookup::{TableSet, TableVersion},
     problem::Code,
-    transform::{LogLine, PluginFailure, Transformer},
+    registry::model::TableFormat,
+    transform::{LogLine, PluginFailure, Purpose, Transformer, TrialInstance},
 };
 
 /// What became of all cases of a project.
@@ -47,7 +51,7 @@ pub struct CaseReport {
     /// Of the first call of a fresh instance.
     pub elapsed: Duration,
     /// Until the second run.
-    event: Option<Validated>,
+    event: Option<(Validated, Arc<TableSet>)>,
 }
 
 /// Builds the plugin at `path` and runs its cases in the gateway's own host: those in `folder`, or in `cases` beside
@@ -96,9 +100,9 @@ pub async fn run_cases(
             }
             Err(refused) => return Err(refused.into()),
         };
-        let trial = prepared.try_out(&case.event);
+        let trial = prepared.try_in(&mut TrialInstance::default(), &case.event, &case.tables);
         // The instance that waits in `prepared` gets its history.
-        let _ = prepared.transform(&case.event);
+        let _ = prepared.transform_for(Purpose::Live, &case.event, &case.tables);
         let fresh = written(trial.result);
         tried.push((reports.len(), prepared, fresh.bodies));
         reports.push(CaseReport {
@@ -108,15 +112,15 @@ pub async fn run_cases(
             memory_bytes: trial.memory_bytes,
             elapsed: trial.elapsed,
             name: case.name,
-            event: Some(case.event),
+            event: Some((case.event, case.tables)),
         });
     }
     for (index, prepared, bodies) in tried {
         if let Some(report) = reports.get_mut(index)
-            && let Some(event) = report.event.take()
+            && let Some((event, tables)) = report.event.take()
             && report.difference.is_none()
         {
-            let used = written(prepared.transform(&event));
+            let used = written(prepared.transform_for(Purpose::Live, &event, &tables));
             if used.bodies != bodies || used.shown != report.actual {
                 report.difference = Some(format!(
                     "the result depends on the events before it: fresh (-), and in an instance that had run all cases \
@@ -133,7 +137,7 @@ fn case_folders(folder: &Path) -> Result<Vec<PathBuf>, ProjectError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(io_error(folder))? {
         let path = entry.map_err(io_error(folder))?.path();
-        if path.is_dir() {
+        if path.is_dir() && !path.ends_with(TABLES) {
             found.push(path);
         }
     }
@@ -144,9 +148,13 @@ fn case_folders(folder: &Path) -> Result<Vec<PathBuf>, ProjectError> {
     Ok(found)
 }
 
+/// The folder of the tables, beside the cases and in one.
+const TABLES: &str = "tables";
+
 struct Case {
     name: String,
     event: Validated,
+    tables: Arc<TableSet>,
     expected: Value,
     config: Option<Value>,
 }
@@ -202,6 +210,7 @@ impl Case {
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default(),
             event,
+            tables: tables_of([folder, case])?,
             expected: read_json(&expected_path)?.ok_or_else(|| ProjectError::CaseMalformed {
                 path: expected_path,
                 fault: "is not there".to_owned(),
@@ -269,6 +278,38 @@ fn event_of(file: EventFile) -> Result<Validated, String> {
     Ok(Validated::attest(decoded, schema))
 }
 
+/// The tables of the folders, those of later ones over those of the same name.
+fn tables_of(folders: [&Path; 2]) -> Result<Arc<TableSet>, ProjectError> {
+    let mut tables = BTreeMap::new();
+    for folder in folders.map(|folder| folder.join(TABLES)) {
+        if !folder.is_dir() {
+            continue;
+        }
+        for entry in fs::read_dir(&folder).map_err(io_error(&folder))? {
+            let path = entry.map_err(io_error(&folder))?.path();
+            let malformed = |fault: String| ProjectError::CaseMalformed {
+                path: path.clone(),
+                fault,
+            };
+            let file = TableFile::of(&path)
+                .filter(|file| {
+                    file.as_ref()
+                        .map_or(true, |file| file.format == TableFormat::Ndjson)
+                })
+                .unwrap_or_else(|| Err("a table beside cases is a file NAME.ndjson".to_owned()))
+                .map_err(malformed)?;
+            let data = fs::read(&path).map(Bytes::from).map_err(io_error(&path))?;
+            let rows = file.rows(&data).map_err(|problem| {
+                let first = problem.errors.into_iter().next();
+                malformed(first.map_or(problem.detail, |fault| fault.message))
+            })?;
+            let version = TableVersion::new(&file.name, 1, Arc::new(rows));
+            tables.insert(file.name, Ok(version));
+        }
+    }
+    Ok(Arc::new(TableSet::new(tables)))
+}
+
 fn read_json(path: &Path) -> Result<Option<Value>, ProjectError> {
     if !path.exists() {
         return Ok(None);
@@ -294,6 +335,7 @@ fn written(result: Result<Vec<Output>, PluginFailure>) -> Written {
         Err(failure) => {
             let (name, reason) = match failure {
                 PluginFailure::Rejected(reason) => ("rejected", reason),
+                PluginFailure::Unavailable(reason) => ("unavailable", reason),
                 PluginFailure::Failed(reason)
                 | PluginFailure::Trapped(reason)
                 | PluginFailure::Held(reason) => ("broken", reason),

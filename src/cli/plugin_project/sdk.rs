@@ -11,7 +11,20 @@ use super::{ProjectError, io_error};
 /// A file's path below the SDK's folder, and its text.
 pub(super) type SdkFile = (&'static str, &'static str);
 
-pub(super) const CONTRACT: &str = include_str!("../../../sdk/wit/plugin.wit");
+/// The contract that the SDKs are written for.
+pub(super) const CONTRACT_0_2: &str = include_str!("../../../sdk/wit/plugin.wit");
+/// What C's header is written for, and core modules of before.
+pub(super) const CONTRACT_0_1: &str = include_str!("../../../sdk/wit/0.1.0/plugin.wit");
+
+/// The contract whose functions a core module imports.
+pub(super) fn contract_of(module: &[u8]) -> &'static str {
+    let newer = memchr::memmem::find(module, b"headworks:plugin/types@0.2.");
+    if newer.is_some() {
+        CONTRACT_0_2
+    } else {
+        CONTRACT_0_1
+    }
+}
 pub(super) const GO_ADAPTER: &str = include_str!("../../../sdk/go/adapter.wat");
 /// What Go plugins import the SDK by.
 pub(super) const GO_MODULE: &str = "headworks.dev/headworks";
@@ -22,17 +35,18 @@ macro_rules! files {
     };
 }
 
-pub(super) const RUST: [SdkFile; 14] = files!("rust":
+pub(super) const RUST: [SdkFile; 15] = files!("rust":
     "Cargo.toml" "README.md" "src/allocator.rs" "src/document.rs" "src/event.rs" "src/host.rs" "src/lib.rs" "src/native.rs"
-    "src/plugin.rs" "src/testing.rs" "src/value.rs" "src/wasm.rs" "src/document/tests.rs" "wit/plugin.wit");
-pub(super) const JS: [SdkFile; 12] = files!("js":
+    "src/plugin.rs" "src/tables.rs" "src/testing.rs" "src/value.rs" "src/wasm.rs" "src/document/tests.rs" "wit/plugin.wit");
+pub(super) const JS: [SdkFile; 13] = files!("js":
     "README.md" "package.json" "build.mjs" "index.d.ts" "index.js" "lib/document.js" "lib/failures.js" "lib/fields.js"
-    "lib/globals.js" "lib/host.js" "lib/run.js" "lib/values.js");
-pub(super) const PYTHON: [SdkFile; 7] = files!("python":
+    "lib/globals.js" "lib/host.js" "lib/run.js" "lib/tables.js" "lib/values.js");
+pub(super) const PYTHON: [SdkFile; 8] = files!("python":
     "headworks_plugin/__init__.py" "headworks_plugin/_document.py" "headworks_plugin/_event.py"
-    "headworks_plugin/_guard.py" "headworks_plugin/_run.py" "headworks_plugin/host.py" "headworks_plugin/py.typed");
-pub(super) const GO: [SdkFile; 8] = files!("go":
-    "README.md" "document.go" "go.mod" "headworks.go" "host.go" "native.go" "value.go" "wasm.go");
+    "headworks_plugin/_guard.py" "headworks_plugin/_run.py" "headworks_plugin/host.py" "headworks_plugin/py.typed"
+    "headworks_plugin/tables.py");
+pub(super) const GO: [SdkFile; 9] = files!("go":
+    "README.md" "document.go" "go.mod" "headworks.go" "host.go" "native.go" "tables.go" "value.go" "wasm.go");
 
 /// Writes an SDK into `folder` and gives the files.
 pub(super) fn write(files: &[SdkFile], folder: &Path) -> Result<Vec<PathBuf>, ProjectError> {

@@ -44,7 +44,8 @@ impl Sample {
     /// The sum over all series of the name that `takes`.
     pub fn sum(&self, name: &str, takes: impl Fn(&Series) -> bool) -> f64 {
         let series = self.series(name).iter().filter(|series| takes(series));
-        series.map(|series| series.value).sum()
+        // From 0.0, since the sum of nothing is -0.0, which would be shown as such.
+        series.fold(0.0, |sum, series| sum + series.value)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{io, panic::AssertUnwindSafe, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use futures::FutureExt as _;
 use http::{HeaderValue, Method, Request, header, request::Parts};
 use tokio::{
@@ -12,7 +12,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::ByCertificate;
+use super::{
+    ByCertificate,
+    greeting::{Greeting, greeting},
+};
 use crate::{
     event::{EventResult, Outcome},
     limits::{ATTRIBUTE_BYTES, LINE_BYTES_FREE, LINE_WAIT_S, LINES_READ_BYTES, Limits},
@@ -24,9 +27,6 @@ use crate::{
     problem::{Code, Problem, Retry},
 };
 
-const GREETING: &[u8] = b"AUTH ";
-/// The first line, where it holds a key.
-const GREETING_BYTES: usize = 512;
 /// Attributes and punctuation around an event's data.
 const AROUND_DATA_BYTES: usize = 16 * ATTRIBUTE_BYTES;
 
@@ -145,33 +145,27 @@ impl<'a, I: Ingest> Session<'a, I> {
         head.uri = http::Uri::from_static("/v1/events");
         let ndjson = HeaderValue::from_static("application/x-ndjson");
         head.headers.insert(header::CONTENT_TYPE, ndjson);
-        let line_end = loop {
-            let compared = self.read.len().min(GREETING.len());
-            if self.read.get(..compared) != GREETING.get(..compared) {
-                break None;
-            }
-            if let Some(at) = memchr::memchr(b'\n', &self.read) {
-                break Some(at);
-            }
-            if self.read.len() > GREETING_BYTES || self.fill().await? == 0 {
-                break Some(self.read.len());
+        let mut is_at_end = false;
+        let (bearer, bytes) = loop {
+            match greeting(&self.read, is_at_end) {
+                Greeting::Begun => is_at_end = self.fill().await? == 0,
+                Greeting::Key(bearer, bytes) => break (bearer, bytes),
+                Greeting::Malformed => {
+                    return Ok(Err(Problem::new(Code::KeyInvalid, "the line AUTH holds no key")));
+                }
+                Greeting::Absent if self.peer.certificate.is_none() => {
+                    return Ok(Err(Problem::new(
+                        Code::KeyMissing,
+                        "begin with a line \"AUTH hw_…\", or with a client certificate that a partner lists",
+                    )));
+                }
+                Greeting::Absent => {
+                    head.extensions.insert(ByCertificate);
+                    return Ok(self.ingest.sender(&head, &self.peer).map(|_| head));
+                }
             }
         };
-        let Some(at) = line_end else {
-            if self.peer.certificate.is_none() {
-                return Ok(Err(Problem::new(
-                    Code::KeyMissing,
-                    "begin with a line \"AUTH hw_…\", or with a client certificate that a partner lists",
-                )));
-            }
-            head.extensions.insert(ByCertificate);
-            return Ok(self.ingest.sender(&head, &self.peer).map(|_| head));
-        };
-        let line = self.read.split_to((at + 1).min(self.read.len()));
-        let key = line.get(GREETING.len()..).unwrap_or_default().trim_ascii();
-        let Ok(bearer) = HeaderValue::from_bytes(&[b"Bearer ", key].concat()) else {
-            return Ok(Err(Problem::new(Code::KeyInvalid, "the line AUTH holds no key")));
-        };
+        self.read.advance(bytes);
         head.headers.insert(header::AUTHORIZATION, bearer);
         match self.ingest.sender(&head, &self.peer) {
             Err(problem) => Ok(Err(problem)),

@@ -9,6 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use super::{Bytes, Code, Gateway, post, settings};
+use crate::{config::ForwardedHeader, listener::Proxies};
 
 #[tokio::test]
 async fn requests_follow_each_other_on_one_connection() {
@@ -60,6 +61,42 @@ async fn one_address_does_not_take_all_connections() {
     };
     other.write(post("/one", "accepted")).await;
     assert_eq!(other.response().await.status, 202);
+}
+
+/// Behind a proxy that says who opened a connection, that one is counted, and told the same.
+#[tokio::test]
+async fn one_address_behind_a_proxy_is_told_so_too() {
+    let mut settings = settings();
+    settings.limits.connections_per_address = 1;
+    let proxies = ["127.0.0.1/32".parse().unwrap()];
+    settings.proxies = Proxies::new(&proxies, ForwardedHeader::default(), true);
+    let gateway = Gateway::start(settings);
+    let open = async |client: u8| {
+        let mut opened = gateway.connect().await;
+        let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+        header.extend([127, 0, 0, client, 127, 0, 0, 1, 0x12, 0x34, 0, 80]);
+        opened.write(header).await;
+        opened.write(post("/one", "accepted")).await;
+        opened
+    };
+    let mut first = open(7).await;
+    assert_eq!(first.response().await.status, 202);
+    let mut second = open(7).await;
+    let response = second.response().await;
+    response.is_problem(Code::Overloaded);
+    assert_eq!(response.header("retry-after"), Some("1"));
+    assert!(second.is_closed().await);
+    assert_eq!(open(8).await.response().await.status, 202, "another is served");
+    assert_eq!(gateway.requests(), 2);
+    drop(first);
+    let began = Instant::now();
+    while open(7).await.response().await.status != 202 {
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "the place is free again"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

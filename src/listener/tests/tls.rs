@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{Bytes, Gateway, settings};
-use crate::listener::{Settings, Tls, TlsFiles};
+use crate::listener::{Settings, Tls, TlsFiles, TlsPort};
 
 /// An authority that issues certificates.
 struct Authority {
@@ -84,7 +84,7 @@ impl Authority {
 
 fn with_tls(files: TlsFiles) -> Settings {
     let mut settings = settings();
-    settings.tls = Some(Tls::load(files).unwrap());
+    settings.tls = Some(Tls::load(files, TlsPort::Events).unwrap());
     settings
 }
 
@@ -188,7 +188,12 @@ async fn files_that_cannot_be_used_are_named() {
         key: folder.path().join("none.pem"),
         ..files.clone()
     };
-    assert!(Tls::load(missing).unwrap_err().to_string().contains("none.pem"));
+    assert!(
+        Tls::load(missing, TlsPort::Events)
+            .unwrap_err()
+            .to_string()
+            .contains("none.pem")
+    );
     let (other, _) = authority.issue("gateway.test");
     std::fs::write(folder.path().join("other.pem"), other).unwrap();
     let mixed = TlsFiles {
@@ -196,7 +201,7 @@ async fn files_that_cannot_be_used_are_named() {
         ..files
     };
     assert!(
-        Tls::load(mixed).is_err(),
+        Tls::load(mixed, TlsPort::Events).is_err(),
         "key and certificate do not belong together"
     );
 }

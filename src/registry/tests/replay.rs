@@ -10,7 +10,7 @@ use crate::{
     event::AppVersion,
     registry::model::{
         Change, Digest, Entry, Form, Key, KeyKind, Plugin, PluginVersion, Role, Route, RouteMatch,
-        RouteTarget, State, Token, TypeEntry, Upgrade, UpgradeStep,
+        RouteTarget, State, Table, TableFormat, Token, TypeEntry, Upgrade, UpgradeStep,
     },
 };
 
@@ -41,13 +41,27 @@ fn key(id: &str, partner: &str) -> Key {
     }
 }
 
+fn table(version: u64) -> Table {
+    Table {
+        version,
+        digest: Digest::of(&version.to_le_bytes()),
+        format: TableFormat::Csv,
+        key: "id".to_owned(),
+        rows: 1,
+        size: 9,
+        memory_bytes: 60,
+        created: AT,
+        by: "test".to_owned(),
+    }
+}
+
 /// Few names, so that changes meet.
 fn change() -> impl Strategy<Value = Change> {
     let name = prop::sample::select(vec!["a", "b", "c"]);
     let since = prop::sample::select(vec!["1", "1.0", "1.0.0", "2", "2.1-rc1", "v2"]);
     let source = prop::sample::select(vec![None, Some("/one")]);
     let number = 1_u32..4;
-    (0_usize..17, name.clone(), name, since, source, number).prop_map(change_of)
+    (0_usize..19, name.clone(), name, since, source, number).prop_map(change_of)
 }
 
 fn change_of(
@@ -125,7 +139,19 @@ fn change_of(
             },
         },
         (15, Change::PutSchema { key, .. }) => Change::DeleteUpgrade { key },
+        (16 | 17, _) => change_of_table(kind == 16, one, number.into()),
         _ => Change::DeleteToken { id: one.to_owned() },
+    }
+}
+
+fn change_of_table(is_put: bool, name: &str, version: u64) -> Change {
+    let name = name.parse().expect("a name");
+    match is_put {
+        true => Change::PutTable {
+            name,
+            table: table(version),
+        },
+        false => Change::DeleteTable { name, forced: false },
     }
 }
 
@@ -321,4 +347,36 @@ fn what_a_change_leaves_alone_is_shared() {
         &after.partners["a"]
     ));
     assert!(!before.partners.contains_key("b"));
+}
+
+#[test]
+fn a_tables_version_never_comes_back() {
+    let name = || "a".parse().expect("a name");
+    let mut state = State::default();
+    for (sequence, version) in [(1, 1), (2, 2), (4, 3)] {
+        if sequence == 4 {
+            state = state.apply(&Entry {
+                sequence: 3,
+                at: AT,
+                by: "test".to_owned(),
+                change: Change::DeleteTable {
+                    name: name(),
+                    forced: true,
+                },
+            });
+            assert!(state.tables.is_empty());
+        }
+        assert_eq!(state.next_table_version(&name()), version);
+        state = state.apply(&Entry {
+            sequence,
+            at: AT,
+            by: "test".to_owned(),
+            change: Change::PutTable {
+                name: name(),
+                table: table(version),
+            },
+        });
+    }
+    assert!(state.deleted_tables.is_empty());
+    assert_eq!(state.next_table_version(&name()), 4);
 }

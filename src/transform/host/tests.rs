@@ -14,6 +14,7 @@ use crate::{
         engine::{Ticker, engine},
         fault::Fault,
         log::CallLog,
+        lookups::Lookups,
     },
 };
 
@@ -38,6 +39,7 @@ fn host(data: &'static str) -> Host {
         clock: CallClock::new(ticker.reader()),
         log: CallLog::default(),
         counters: InstanceCounters::new(Arc::clone(&counters)),
+        lookups: Lookups::default(),
         pointers: String::new(),
     };
     state.clock.start(std::time::Duration::from_secs(10));

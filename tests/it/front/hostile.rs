@@ -89,7 +89,11 @@ fn zeros(compress: impl FnOnce(&[u8]) -> Vec<u8>) -> Vec<u8> {
 }
 
 fn gzip(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip_as(flate2::Compression::fast(), plain)
+}
+
+fn gzip_as(level: flate2::Compression, plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
     encoder.write_all(plain).expect("memory takes all");
     encoder.finish().expect("memory takes all")
 }
@@ -103,6 +107,13 @@ fn zlib(plain: &[u8]) -> Vec<u8> {
 fn members(count: usize, name: impl Fn(usize) -> String) -> String {
     let members: Vec<String> = (0..count).map(|index| format!("\"{}\":1", name(index))).collect();
     format!("{{{}}}", members.join(","))
+}
+
+fn form(text: &str) -> Sent {
+    Sent {
+        content_type: "application/x-www-form-urlencoded",
+        ..Sent::data(text)
+    }
 }
 
 /// What is sent, and the status and code that it is answered with.
@@ -260,6 +271,71 @@ fn hostile() -> Vec<(&'static str, Sent, u16, &'static str)> {
             "all-rejected",
         ),
         ("nothing", Sent::data(" "), 400, "no-events"),
+        ("NULs", Sent::data(vec![0; 4_000_000]), 400, "json-malformed"),
+        (
+            "lines of NULs",
+            Sent::lines(b"\0\n".repeat(9_999)),
+            422,
+            "all-rejected",
+        ),
+        ("CR alone", Sent::lines("\r".repeat(8_000_000)), 400, "no-events"),
+        (
+            "a byte order mark before lines",
+            Sent::lines(*b"\xef\xbb\xbf1\n"),
+            422,
+            "all-rejected",
+        ),
+        (
+            "a million duplicates in a line",
+            Sent::lines(members(1_000_000, |_| "a".to_owned()) + "\n"),
+            422,
+            "all-rejected",
+        ),
+        (
+            "a number of 10 MB in a line",
+            Sent::lines("1".repeat(10_000_000) + "\n"),
+            422,
+            "all-rejected",
+        ),
+        (
+            "a number of 10 MB in a list",
+            Sent::events(format!(
+                "[{{\"type\":\"t\",\"data\":{}}}]",
+                "1".repeat(10_000_000)
+            )),
+            422,
+            "all-rejected",
+        ),
+        (
+            "a form of a million members",
+            form(&"a=1&".repeat(1_000_000)),
+            400,
+            "query-malformed",
+        ),
+        (
+            "a form of brackets",
+            form(&format!("a{}=1", "[b]".repeat(1_000_000))),
+            400,
+            "query-malformed",
+        ),
+        (
+            "a form of 10 MB in one value",
+            form(&format!("a={}", "1".repeat(10_000_000))),
+            413,
+            "event-too-large",
+        ),
+        (
+            "a form of NULs",
+            form(&"%00".repeat(1_000_000)),
+            413,
+            "event-too-large",
+        ),
+        (
+            "a form that is no UTF-8",
+            form("a=%ff%fe"),
+            400,
+            "query-malformed",
+        ),
     ]
 }
 
@@ -335,6 +411,46 @@ async fn what_is_made_to_harm_is_answered_and_costs_little() {
     assert_eq!(Sent::data("1").to(&gateway).await.status, 202);
 }
 
+/// The largest body that a gateway takes that nobody has set up, delivered for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_line_in_the_largest_body_is_named() {
+    const LINES: usize = 10_000;
+    const BODY_BYTES: usize = 16 << 20;
+    let gateway = with_any("").await;
+    let line_bytes = BODY_BYTES / LINES;
+    let frame = "{\"n\":\"\"}\n".len();
+    let mut body = String::with_capacity(BODY_BYTES);
+    let mut offset = 0;
+    for index in 0..LINES {
+        if index == LINES / 2 {
+            offset = body.len();
+            body.push_str("{\"n\":}\n");
+        } else {
+            body.push_str(&format!("{{\"n\":\"{}\"}}\n", "x".repeat(line_bytes - frame)));
+        }
+    }
+    body.push_str(&" ".repeat(BODY_BYTES - body.len()));
+    let answer = Sent::lines(body.clone()).to(&gateway).await.expect(207);
+    assert_eq!(
+        (&answer["accepted"], &answer["rejected"]),
+        (&json!(LINES - 1), &json!(1))
+    );
+    let results = answer["results"].as_array().expect("a list");
+    assert_eq!(results.len(), 1);
+    assert_eq!(results[0]["index"], LINES / 2);
+    assert_eq!(results[0]["code"], "json-malformed");
+    let detail = results[0]["detail"].as_str().expect("a text");
+    let place = format!("at line {}, column 6 (byte {})", LINES / 2 + 1, offset + 5);
+    assert!(detail.contains(&place), "{detail}: not {place}");
+    gateway.wait_for_records("t", LINES - 1).await;
+    // One byte more is too much.
+    body.push(' ');
+    assert_eq!(
+        Sent::lines(body).to(&gateway).await.expect(413)["code"],
+        "body-too-large"
+    );
+}
+
 /// One bad line in the middle of many: its index, and where it stands in the body.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_line_among_many_is_named() {
@@ -369,33 +485,63 @@ async fn one_bad_line_among_many_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn good_and_bad_are_told_apart_in_every_form() {
     let gateway = with_any("").await;
-    let event = |data: &str| format!("{{\"type\":\"t\",\"data\":{data}}}");
-    let bad = [
-        ("{\"a\":1,\"a\":2}", "json-duplicate-member"),
-        ("1e999", "json-number-out-of-range"),
-        ("\"\\udc00\"", "json-lone-surrogate"),
+    let event = |data: &[u8]| [b"{\"type\":\"t\",\"data\":", data, b"}"].concat();
+    let deep = format!("{}{}", "[".repeat(80), "]".repeat(80));
+    let duplicates = members(50_000, |_| "a".to_owned());
+    let large = "1".repeat(5_000_000);
+    let bad: [(&[u8], &str); 11] = [
+        (b"{\"a\":1,\"a\":2}", "json-duplicate-member"),
+        (duplicates.as_bytes(), "json-duplicate-member"),
+        (b"1e999", "json-number-out-of-range"),
+        (large.as_bytes(), "json-number-out-of-range"),
+        (b"\"\\udc00\"", "json-lone-surrogate"),
+        (b"\"\xff\"", "utf8-invalid"),
+        (b"\"\xc0\xaf\"", "utf8-invalid"),
+        (b"\"\0\"", "json-malformed"),
+        (b"\"\x1f\"", "json-malformed"),
+        (b"\"\\q\"", "json-malformed"),
+        (deep.as_bytes(), "json-too-deep"),
     ];
+    // What compresses too well is refused for that alone.
+    let stored = flate2::Compression::none();
     for (data, code) in bad {
-        let array = format!("[{},{},{}]", event("1"), event(data), event("2"));
-        let lines = format!("{}\n{}\n\n{}", event("1"), event(data), event("2"));
-        for sent in [
-            Sent::events(array.clone()),
-            Sent {
-                content_type: "application/cloudevents-batch+json",
-                ..Sent::events(array)
-            },
+        let (one, at_fault, two) = (event(b"1"), event(data), event(b"2"));
+        let array = [b"[", &*one, b",", &*at_fault, b",", &*two, b"]"].concat();
+        // Between them lines without an event, and line ends of both kinds.
+        let lines = [&*one, b"\r\n \t\r\n", &*at_fault, b"\n\n\r\n", &*two].concat();
+        let batch = "application/cloudevents-batch+json";
+        let lists = ["application/json", batch].map(|content_type| Sent {
+            content_type,
+            ..Sent::events(array.clone())
+        });
+        let lines = [
             Sent {
                 content_type: "application/x-ndjson",
                 ..Sent::events(lines)
             },
-            Sent::lines(format!("1\n{data}\n2\n")),
-        ] {
+            Sent::lines([b"1\n", data, b"\r\n\n2\n"].concat()),
+            Sent {
+                encoding: Some("gzip"),
+                ..Sent::lines(gzip_as(stored, &[b"1\n", data, b"\n2"].concat()))
+            },
+        ];
+        // Where an element of a list ends is not certain any more once its JSON is broken.
+        let is_broken = code == "json-malformed";
+        let mut told_apart: Vec<Sent> = lines.into();
+        for list in lists {
+            if is_broken {
+                assert_eq!(list.to(&gateway).await.expect(400)["code"], code);
+            } else {
+                told_apart.push(list);
+            }
+        }
+        for sent in told_apart {
             let content_type = sent.content_type;
             let answer: Value = sent.to(&gateway).await.expect(207);
             assert_eq!(
                 (&answer["accepted"], &answer["rejected"]),
                 (&json!(2), &json!(1)),
-                "{content_type}"
+                "{content_type} {code}"
             );
             assert_eq!(answer["results"][0]["index"], 1, "{content_type}");
             assert_eq!(answer["results"][0]["code"], code, "{content_type}");
@@ -407,7 +553,7 @@ async fn good_and_bad_are_told_apart_in_every_form() {
         ..Sent::data("a=1&a[b]=2")
     };
     assert_eq!(form.to(&gateway).await.expect(400)["code"], "query-malformed");
-    let missing = Sent::events(format!("[{},{{\"type\":\"t\"}},{{\"data\":1}}]", event("1")));
+    let missing = Sent::events([b"[", &*event(b"1"), b",{\"type\":\"t\"},{\"data\":1}]"].concat());
     let answer = missing.to(&gateway).await.expect(207);
     let codes: Vec<_> = answer["results"]
         .as_array()

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::harness::gateway::{Answer, Gateway};
+use crate::harness::gateway::{Answer, Gateway, Options, eventually};
 
 /// `order.paid` has a schema and a route.
 async fn with_orders() -> Gateway {
@@ -226,7 +226,57 @@ async fn a_key_is_held_to_its_types_its_time_and_its_revocation() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_stops_on_every_gateway() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let node = async || {
+        Gateway::start_with(Options {
+            configuration: format!("[store]\nurl = \"file:{}\"\n", folder.path().display()),
+            ..Options::default()
+        })
+        .await
+    };
+    let mut one = node().await;
+    one.partner("shop", json!({})).await;
+    let other = node().await;
+    let made = key(&one, json!({"kind": "secret"})).await;
+    let bearer = format!("Bearer {}", text(&made["key"]));
+    let send = async |gateway: &Gateway| {
+        let headers = [("authorization", bearer.as_str())];
+        post(gateway, "/v1/events/order.paid", &headers, "{}").await
+    };
+    eventually("the other gateway knows the key", async || {
+        (send(&other).await.status == 202).then_some(())
+    })
+    .await;
+    let path = format!("/v1/partners/shop/keys/{}", text(&made["id"]));
+    assert_eq!(one.admin("DELETE", &path, None).await.status, 204);
+    let revoked = Instant::now();
+    assert_eq!(
+        send(&one).await.expect(401)["code"],
+        "key-invalid",
+        "at once, here"
+    );
+    let refused = loop {
+        let answer = send(&other).await;
+        if answer.status != 202 {
+            break answer;
+        }
+        assert!(
+            revoked.elapsed() < Duration::from_secs(5),
+            "it goes on at the other"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(refused.expect(401)["code"], "key-invalid");
+    assert!(
+        revoked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        revoked.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_in_two_places_must_agree_and_a_secret_one_stays_out_of_urls() {
     let gateway = with_orders().await;
     let one = text(&key(&gateway, json!({"kind": "publishable"})).await["key"]);

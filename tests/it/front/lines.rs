@@ -202,6 +202,40 @@ async fn a_line_that_is_too_large_or_never_ends_is_cut_off() {
     assert!(gateway.records("readings").is_empty());
 }
 
+/// A byte now and then is no progress: the least rate holds over any 10 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_dribbles_is_cut_off() {
+    let (gateway, address) = with_lines("", json!({})).await;
+    let key = gateway.key("mill");
+    let took = blocking(move || {
+        let mut client = Client::known(address, &key);
+        let mut writer = client.reader.get_ref().try_clone().expect("cloned");
+        let began = Instant::now();
+        let dribbling = std::thread::spawn(move || {
+            // In the end nobody takes it any more.
+            for byte in reading("slow", "1").trim_end().bytes().cycle() {
+                if writer.write_all(&[byte]).is_err() || began.elapsed() > Duration::from_secs(25) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(300));
+            }
+        });
+        let answer = client.answer().expect("it is told");
+        let took = began.elapsed();
+        assert!(answer.starts_with("-request-timeout "), "{answer}");
+        assert_eq!(client.answer(), None, "closed");
+        drop(client);
+        dribbling.join().expect("ended");
+        took
+    })
+    .await;
+    assert!(
+        (Duration::from_millis(9500)..Duration::from_secs(15)).contains(&took),
+        "{took:?}"
+    );
+    assert!(gateway.records("readings").is_empty());
+}
+
 /// Past its rate a sender waits, with its lines in its own socket; none is refused or lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_too_fast_is_not_read() {

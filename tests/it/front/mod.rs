@@ -1,5 +1,6 @@
 //! The data port as senders see it: forms, keys, envelopes, limits.
 
+mod admin;
 mod enrich;
 mod examples;
 mod h2spec;

@@ -262,6 +262,14 @@ impl Gateway {
         .await
     }
 
+    /// Starts the program with more of a configuration, and does not wait: how it is asked is the test's own.
+    pub fn spawn_with(&mut self, configuration: &str) {
+        let path = self.path("headworks.toml");
+        let before = std::fs::read_to_string(&path).expect("the configuration can be read");
+        std::fs::write(&path, before + configuration).expect("the configuration can be written");
+        self.spawn();
+    }
+
     pub fn exited(&mut self) -> Option<ExitStatus> {
         self.child.as_mut()?.try_wait().expect("the child can be asked")
     }

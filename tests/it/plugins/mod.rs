@@ -5,6 +5,7 @@ pub mod bombs;
 mod company;
 mod compilation;
 mod hostile;
+mod lookups;
 mod pages;
 mod projects;
 mod refused;

@@ -32,7 +32,7 @@ async fn a_plugin_is_taken_with_its_facts() {
     let facts = transformer().compile(component.clone()).await.expect("a plugin");
     assert_eq!(facts.size, component.len() as u64);
     assert_eq!(facts.digest, headworks::registry::model::Digest::of(&component));
-    let expected = ["headworks:plugin/types@0.1.0", "headworks:plugin/host@0.1.0"];
+    let expected = ["headworks:plugin/types@0.2.0", "headworks:plugin/host@0.2.0"];
     assert!(
         expected
             .iter()
@@ -64,7 +64,10 @@ async fn imports_of_anything_else_are_refused_by_name() {
             "acme:things/thing@1.0.0",
             "a plugin may import only headworks:plugin",
         ),
-        ("headworks:plugin/types@0.2.0", "build with an SDK of version 0.1"),
+        (
+            "headworks:plugin/types@0.3.0",
+            "speaks headworks:plugin@0.1 and @0.2",
+        ),
         (
             "headworks:plugins/types@0.1.0",
             "a plugin may import only headworks:plugin",
@@ -133,7 +136,7 @@ async fn what_is_no_component_is_refused_with_the_reason() {
         (component(&invalid_code), "does not compile: "),
         (
             component(&with_functions("")),
-            "does not keep to headworks:plugin@0.1.0: ",
+            "does not keep to headworks:plugin: ",
         ),
     ] {
         let refused = refusal(upload).await;

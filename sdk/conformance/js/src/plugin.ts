@@ -6,6 +6,7 @@ import {
   integer,
   json,
   log,
+  lookup,
   number,
   readConfig,
   reject,
@@ -67,6 +68,11 @@ const actions: Record<string, Action> = {
   copy({ data }) {
     const copy = data.copy().set("/n", 2);
     return [copy, data.set("/original", true)];
+  },
+  lookup({ data }) {
+    const row = lookup("shops", "1")!.set("/seen", true);
+    data.set("/absent", lookup("shops", "none") === undefined).set("/other", lookup("shops", 2)!.get("/name")!);
+    return [row, data];
   },
   pointers({ data }) {
     const { empty, second } = data.read({ empty: text("/"), second: text("/list/1") });

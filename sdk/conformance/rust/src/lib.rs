@@ -1,6 +1,6 @@
 //! What every SDK must do alike, in Rust: each sample of `../cases` names what is to be done.
 
-use headworks_plugin::{Document, Event, Failure, Output, Plugin, Value, host, plugin, rejected};
+use headworks_plugin::{Document, Event, Failure, Output, Plugin, Value, host, plugin, rejected, tables};
 use serde_json::{Value as Json, json};
 
 #[derive(serde::Deserialize)]
@@ -45,6 +45,7 @@ impl Plugin for Conformance {
             }
             "split" => split(event),
             "copy" => copy(event),
+            "lookup" => lookup(event),
             "pointers" => pointers(event),
             "null-and-missing" => {
                 let found: (Option<Json>, Option<Json>) = event.data.get_many(["/empty", "/absent"])?;
@@ -160,6 +161,16 @@ fn split(event: Event) -> Result<Vec<Output>, Failure> {
         Ok(Output::new(document).topic("items").key(item.sku.as_str()))
     });
     outputs.collect()
+}
+
+fn lookup(mut event: Event) -> Result<Vec<Output>, Failure> {
+    let row = |key: &str| tables::lookup("shops", key);
+    let mut one = row("1").ok_or_else(|| rejected("there is no row"))?;
+    one.set("/seen", true);
+    let other: Option<String> = row("2").map(|row| row.get("/name")).transpose()?;
+    event.data.set("/absent", row("none").is_none());
+    event.data.set("/other", other);
+    Ok(vec![one.into(), event.data.into()])
 }
 
 fn copy(mut event: Event) -> Result<Vec<Output>, Failure> {

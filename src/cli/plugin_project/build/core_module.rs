@@ -54,7 +54,8 @@ fn encode_module(module: &[u8], for_go: bool) -> Result<Vec<u8>, String> {
 
 /// Tells a module which functions of the contract it imports and exports, as `wit-bindgen` does by itself.
 pub(super) fn with_contract(mut module: Vec<u8>) -> Result<Vec<u8>, ProjectError> {
-    embed(&mut module, sdk::CONTRACT, "plugin").map_err(ProjectError::NoComponent)?;
+    let contract = sdk::contract_of(&module);
+    embed(&mut module, contract, "plugin").map_err(ProjectError::NoComponent)?;
     Ok(module)
 }
 
@@ -62,7 +63,7 @@ pub(super) fn with_contract(mut module: Vec<u8>) -> Result<Vec<u8>, ProjectError
 fn adapter() -> Result<Vec<u8>, String> {
     const WORLD: &str = "\nworld adapter { import host; }\n";
     let mut module = wat::parse_str(sdk::GO_ADAPTER).map_err(whole)?;
-    embed(&mut module, &[sdk::CONTRACT, WORLD].concat(), "adapter")?;
+    embed(&mut module, &[sdk::CONTRACT_0_2, WORLD].concat(), "adapter")?;
     Ok(module)
 }
 

@@ -103,7 +103,7 @@ impl Package {
     ) -> Result<Vec<u8>, ProjectError> {
         let work = tempfile::tempdir().map_err(io_error(&std::env::temp_dir()))?;
         let contract = work.path().join("plugin.wit");
-        fs::write(&contract, sdk::CONTRACT).map_err(io_error(&contract))?;
+        fs::write(&contract, sdk::CONTRACT_0_2).map_err(io_error(&contract))?;
         let component = work.path().join("plugin.wasm");
         let built = output(
             Command::new("node")

@@ -43,7 +43,13 @@ pub(super) struct Inputs(Sha256);
 impl Inputs {
     pub(super) fn new(language: &str, tools: &str) -> Inputs {
         let mut inputs = Inputs(Sha256::new());
-        for text in [env!("CARGO_PKG_VERSION"), sdk::CONTRACT, language, tools] {
+        for text in [
+            env!("CARGO_PKG_VERSION"),
+            sdk::CONTRACT_0_1,
+            sdk::CONTRACT_0_2,
+            language,
+            tools,
+        ] {
             inputs.add(text.as_bytes());
         }
         inputs

@@ -111,7 +111,7 @@ fn componentize(tool: &Path, directory: &Path, sdk_folder: Option<&Path>) -> Res
         let path = work.path().join(name);
         fs::write(&path, text).map_err(io_error(&path)).map(|()| path)
     };
-    let contract = write("plugin.wit", sdk::CONTRACT)?;
+    let contract = write("plugin.wit", sdk::CONTRACT_0_2)?;
     write(
         &format!("{APP}.py"),
         &format!("from {SDK}._run import WitWorld\n"),

@@ -5,7 +5,7 @@ use std::{
     hint::black_box,
 };
 
-use headworks_plugin::{Document, Event, Failure, Output, Plugin, host, plugin, rejected};
+use headworks_plugin::{Document, Event, Failure, Output, Plugin, host, plugin, rejected, tables};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -30,6 +30,10 @@ impl Plugin for Hostile {
             Some("refuse") => Err("nothing is good enough".to_owned()),
             Some("panic") => panic!("in configure"),
             Some("loop") => endless_loop(),
+            Some("lookup") => {
+                let row = tables::lookup("shops", "1");
+                Err(format!("looked up {}", row.is_some()))
+            }
             _ => Ok(Hostile),
         }
     }
@@ -79,6 +83,16 @@ impl Plugin for Hostile {
                 KEPT.set(Some(event.data));
                 Ok(Vec::new())
             }
+            "lookup" => lookup(&event.data),
+            "lookup-many" => {
+                let row = |number: usize| tables::lookup("shops", &number.to_string());
+                let found = (0..amount).filter_map(row).count();
+                Ok(vec![found.to_string().into_bytes().into()])
+            }
+            "keep-row" => {
+                KEPT.set(tables::lookup("shops", "1"));
+                Ok(Vec::new())
+            }
             "use-kept-document" => Ok(KEPT.take().map(Into::into).into_iter().collect()),
             other => Err(rejected(format!("do {other:?}?"))),
         }
@@ -86,6 +100,16 @@ impl Plugin for Hostile {
 }
 
 plugin!(Hostile);
+
+/// The row of the event's `table` and `key`, edited; nothing where there is none.
+fn lookup(data: &Document) -> Result<Vec<Output>, Failure> {
+    let (table, key): (String, String) = data.get_many(["/table", "/key"])?;
+    let Some(mut row) = tables::lookup(&table, &key) else {
+        return Ok(Vec::new());
+    };
+    row.set("/seen", true);
+    Ok(vec![row.into()])
+}
 
 fn endless_loop() -> ! {
     loop {

@@ -1,0 +1,98 @@
+//! How many instructions an event costs, stage by stage and on its whole way through the process, on fixed input:
+//! figures that are the same on a machine that is busy.
+//!
+//! Each stage runs as a process of its own under valgrind's callgrind, which collects inside [`callgrind_collects`] alone and on
+//! its thread alone: neither set-up nor other threads count, nor does the kernel. Fails where a stage costs 5 % more than
+//! `benches/count/baseline.json` says.
+//!
+//! `cargo bench --profile count --bench count -- [--runs N] [--bless] [--only WORD] [--keep FOLDER]`
+
+mod baseline;
+mod callgrind;
+mod path;
+mod report;
+mod stages;
+
+#[path = "../../tests/it/harness/page_view.rs"]
+mod page_view;
+#[path = "../support/sample.rs"]
+mod sample;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+
+use callgrind::Callgrind;
+use report::Report;
+
+/// The gateway's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Count everything so often, and print by how much the runs differ.
+    #[arg(long, default_value_t = 1)]
+    runs: usize,
+    /// Write what was counted as the new baseline.
+    #[arg(long)]
+    bless: bool,
+    /// Only the stages whose names hold this word.
+    #[arg(long)]
+    only: Option<String>,
+    /// Keep there what callgrind wrote, a file a stage, for `callgrind_annotate`.
+    #[arg(long)]
+    keep: Option<PathBuf>,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// This process runs the stage of this name.
+    #[arg(long, hide = true, requires = "folder")]
+    stage: Option<String>,
+    /// This process compiles the component in this folder.
+    #[arg(long, hide = true)]
+    compile: Option<PathBuf>,
+    /// Where the component stands, and its compiled form is kept.
+    #[arg(long, hide = true)]
+    folder: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let (Some(stage), Some(folder)) = (&arguments.stage, &arguments.folder) {
+        stages::find(stage).run(folder);
+        return ExitCode::SUCCESS;
+    }
+    if let Some(folder) = &arguments.compile {
+        callgrind::compile(folder);
+        return ExitCode::SUCCESS;
+    }
+    let callgrind = Callgrind::prepare(arguments.keep.clone());
+    let only = arguments.only.as_deref();
+    let mut report = Report::default();
+    for run in 1..=arguments.runs {
+        for stage in stages::ALL
+            .iter()
+            .filter(|stage| only.is_none_or(|word| stage.name.contains(word)))
+        {
+            eprintln!("run {run}: {}", stage.name);
+            report.add(stage, callgrind.instructions(stage));
+        }
+    }
+    print!("{report}");
+    if arguments.bless {
+        baseline::write(&report);
+    } else if let Err(text) = baseline::compare(&report) {
+        eprintln!("bench-count: {text}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// What callgrind collects. Never inlined: it knows this function by its name.
+#[inline(never)]
+fn callgrind_collects(work: &mut dyn FnMut(), times: u32) {
+    for _ in 0..times {
+        work();
+    }
+}
