@@ -19,9 +19,10 @@ const GOOD: &str = "app.page_view";
 const BAD: &str = "bad.thing";
 
 /// Partner `good` with `page-view`, partner `bad` with the plugin that does what its events say.
-async fn gateway() -> Gateway {
+async fn gateway(plugin_time_ms: u32) -> Gateway {
     // The host of these tests is built without optimisation; a version that is left by itself would end the test.
-    let configuration = "[plugins]\nrollback_percent = 0\n".to_owned();
+    let configuration =
+        format!("[plugins]\nrollback_percent = 0\n[limits]\nplugin_time_ms = {plugin_time_ms}\n");
     let mut gateway = Gateway::start_with(Options {
         configuration,
         ..Options::default()
@@ -117,7 +118,7 @@ const MISDEEDS: [(&str, u64); 9] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_that_misbehaves_costs_its_partner_alone() {
-    let mut gateway = gateway().await;
+    let mut gateway = gateway(100).await;
     let seconds = if long() { 20 } else { 2 };
     let mut delivered = 0;
     for (what, amount) in MISDEEDS {
@@ -148,7 +149,7 @@ async fn a_plugin_that_misbehaves_costs_its_partner_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_that_only_times_out_is_hardly_called_and_told() {
-    let gateway = gateway().await;
+    let gateway = gateway(10).await;
     let path = format!("/v1/events/{BAD}");
     let post = async |partner: &str, what: &str| -> Value {
         let event = json!({"do": what}).to_string();
@@ -203,7 +204,7 @@ async fn a_plugin_that_only_times_out_is_hardly_called_and_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uploads_made_to_harm_fail_no_event() {
-    let mut gateway = gateway().await;
+    let mut gateway = gateway(1000).await;
     let pid = gateway.pid();
     let load = Load::start(&gateway, 3);
     let scale = if long() { 10 } else { 1 };

@@ -135,7 +135,7 @@ async fn an_event_waits_for_its_table_and_says_which_it_was_joined_with() {
     let file = file.to_str().expect("text");
     let put = said(
         &gateway,
-        &["table", "put", "campaigns", file, "--key", "campaign"],
+        &["table", "put", "campaigns", file, "--key-name", "campaign"],
     );
     assert_eq!(put, "created table campaigns@1, 2 rows\n");
     assert_eq!(click(&gateway, "later", "summer").await["status"], "accepted");

@@ -50,7 +50,12 @@ const ROLES: [(&str, Option<Role>); 33] = [
     ("replay_quarantine", Some(Role::Operator)),
     ("revoke_key", Some(Role::Operator)),
 ];
-const MORE_ROLES: [(&str, Option<Role>); 14] = [
+const MORE_ROLES: [(&str, Option<Role>); 19] = [
+    ("list_tables", Some(Role::Viewer)),
+    ("get_table", Some(Role::Viewer)),
+    ("get_table_row", Some(Role::Viewer)),
+    ("put_table", Some(Role::Publisher)),
+    ("delete_table", Some(Role::Publisher)),
     ("check_schema", Some(Role::Publisher)),
     ("delete_upgrade", Some(Role::Publisher)),
     ("get_references", Some(Role::Viewer)),

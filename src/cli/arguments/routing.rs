@@ -34,7 +34,7 @@ pub enum TableCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// The member or column whose value a row is found by; without it `key`.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long = "key-name", value_name = "NAME")]
         key: Option<String>,
     },
     /// Print one row.

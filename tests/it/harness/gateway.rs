@@ -156,7 +156,10 @@ impl Gateway {
     /// No configuration file but for the ports: data in `./data`, one `file` destination in it.
     pub async fn start_on_defaults() -> Gateway {
         let [data, admin] = free_addresses();
-        let text = format!("[server]\nlisten = \"{data}\"\nadmin_listen = \"{admin}\"\n");
+        // A call in a host without optimisation, beside a second test, may take many times what it takes in a release.
+        let text = format!(
+            "[server]\nlisten = \"{data}\"\nadmin_listen = \"{admin}\"\n[limits]\nplugin_time_ms = 500\n"
+        );
         Gateway::start_configured(data, admin, |_| text).await
     }
 
