@@ -1,6 +1,9 @@
 //! Tables as they are sent: NDJSON and CSV. Strict: one line at fault refuses the whole.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    io::{self, Read},
+};
 
 use bytes::Bytes;
 
@@ -16,6 +19,8 @@ use crate::{
 };
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// What the CSV reader is handed at a time.
+const CSV_READ_BYTES: usize = 8 << 10;
 
 /// Reads a table whose rows are found by the value of the member or column `key`. `bytes_max` bounds the rows as JSON.
 ///
@@ -44,13 +49,24 @@ fn read_ndjson(data: &Bytes, key: &str, builder: &mut Builder) -> Result<(), Pro
         let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
         let line = data.slice(begin..begin + length);
         begin += length + 1;
-        if line.trim_ascii().is_empty() {
+        let text = line.trim_ascii();
+        if text.is_empty() {
             continue;
         }
-        let document = match Document::parse(line, TABLE_ROW_DEPTH) {
+        // Before it is parsed, which takes memory in proportion.
+        if text.len() > TABLE_ROW_BYTES {
+            let (length, max) = (text.len(), ByteSize(TABLE_ROW_BYTES as u64));
+            builder.fault(
+                number,
+                format_args!("the row has {length} bytes as JSON; at most {max} are taken"),
+            );
+            continue;
+        }
+        let indent = line.len() - line.trim_ascii_start().len();
+        let document = match Document::parse(line.slice_ref(text), TABLE_ROW_DEPTH) {
             Ok(document) => document,
             Err(error) => {
-                let column = error.offset + 1;
+                let column = indent + error.offset + 1;
                 builder.fault(
                     number,
                     format_args!("{}, at byte {column} of the line", error.kind),
@@ -91,15 +107,68 @@ fn key_of<'n>(row: Node<'n>, key: &str) -> Result<Cow<'n, str>, String> {
     }
 }
 
+/// The data in pieces, and an error where a row has taken more than one may have: the reader holds a row whole, with some
+/// bytes for each of its cells, before anybody can look at it.
+struct Bounded<'d> {
+    rest: &'d [u8],
+    /// What may still be read before the next row is there.
+    left: usize,
+}
+
+impl Bounded<'_> {
+    /// A row begins. Of the bytes before it none are counted, of those that were read ahead neither.
+    fn begin_row(&mut self) {
+        self.left = TABLE_ROW_BYTES + CSV_READ_BYTES;
+    }
+}
+
+impl Read for Bounded<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(self.rest.len()).min(CSV_READ_BYTES);
+        let (piece, rest) = self.rest.split_at(length);
+        // Not the ends of lines: any number of empty ones may stand between two rows.
+        let counted = piece.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')).count();
+        self.left = self
+            .left
+            .checked_sub(counted)
+            .ok_or_else(|| io::Error::other("a row is too long"))?;
+        if let Some(place) = buffer.get_mut(..length) {
+            place.copy_from_slice(piece);
+        }
+        self.rest = rest;
+        Ok(length)
+    }
+}
+
+/// The next row of the CSV; `Ok(false)`: there is none.
+fn next_row(reader: &mut csv::Reader<Bounded<'_>>, record: &mut csv::ByteRecord) -> Result<bool, csv::Error> {
+    reader.get_mut().begin_row();
+    reader.read_byte_record(record)
+}
+
+/// Whether the row is longer than one may be: the data comes from memory, and nothing else fails.
+fn is_too_long(error: &csv::Error) -> bool {
+    matches!(error.kind(), csv::ErrorKind::Io(_))
+}
+
+fn line_of(record: &csv::ByteRecord) -> u64 {
+    record.position().map_or(0, csv::Position::line)
+}
+
 fn read_csv(data: &Bytes, key: &str, builder: &mut Builder) -> Result<(), Problem> {
+    let bytes_max = ByteSize(TABLE_ROW_BYTES as u64);
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         // A row of another length is a fault with its line.
         .flexible(true)
-        .from_reader(&**data);
+        .buffer_capacity(CSV_READ_BYTES)
+        .from_reader(Bounded { rest: data, left: 0 });
     let mut record = csv::ByteRecord::new();
-    let unreadable = |error: csv::Error| invalid(format!("the CSV cannot be read: {error}"));
-    if !reader.read_byte_record(&mut record).map_err(unreadable)? {
+    let unreadable = |error: csv::Error| match is_too_long(&error) {
+        true => invalid(format!("line 1: the row of names has more than {bytes_max}")),
+        false => invalid(format!("the CSV cannot be read: {error}")),
+    };
+    if !next_row(&mut reader, &mut record).map_err(unreadable)? {
         return Err(invalid("the table holds nothing: CSV begins with a row of names"));
     }
     let columns = columns(&record)?;
@@ -116,8 +185,21 @@ fn read_csv(data: &Bytes, key: &str, builder: &mut Builder) -> Result<(), Proble
     };
     let names: Vec<Vec<u8>> = columns.iter().map(|column| quoted(column)).collect();
     let mut row = Vec::new();
-    while reader.read_byte_record(&mut record).map_err(unreadable)? {
-        let line = record.position().map_or(0, csv::Position::line);
+    loop {
+        match next_row(&mut reader, &mut record) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) if is_too_long(&error) => {
+                // Where it ends is not looked for: a quotation mark that nobody closes makes one row of all the rest.
+                builder.fault(
+                    line_of(&record),
+                    format_args!("the row has more than {bytes_max}, and what comes after it was not read"),
+                );
+                break;
+            }
+            Err(error) => return Err(unreadable(error)),
+        }
+        let line = line_of(&record);
         if record.len() != names.len() {
             let (found, wanted) = (record.len(), names.len());
             builder.fault(
@@ -174,6 +256,13 @@ fn write_row<'r>(
     record: &csv::ByteRecord,
 ) -> Result<&'r str, String> {
     row.clear();
+    let too_long = || {
+        let max = ByteSize(TABLE_ROW_BYTES as u64);
+        format!("the row has more than {max} as JSON")
+    };
+    if record.as_slice().len() > TABLE_ROW_BYTES {
+        return Err(too_long());
+    }
     for (name, cell) in names.iter().zip(record) {
         let text = std::str::from_utf8(cell).map_err(|_| {
             format!(
@@ -187,8 +276,7 @@ fn write_row<'r>(
         write_string(row, text);
         // Long names and many columns make a long row of a short line.
         if row.len() > TABLE_ROW_BYTES {
-            let max = ByteSize(TABLE_ROW_BYTES as u64);
-            return Err(format!("the row has more than {max} as JSON"));
+            return Err(too_long());
         }
     }
     row.push(b'}');

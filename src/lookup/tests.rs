@@ -110,6 +110,9 @@ fn what_is_too_large_is_refused() {
     let row = |bytes: usize| format!("{{\"key\":1,\"t\":\"{}\"}}", long(bytes - 16));
     assert!(table(Ndjson, "key", row(TABLE_ROW_BYTES)).is_ok());
     assert!(faults(Ndjson, "key", row(TABLE_ROW_BYTES + 1))[0].contains("at most 64KiB"));
+    let padded = format!("{0}{1}{0}\r\n", " ".repeat(TABLE_ROW_BYTES), row(100));
+    let rows = table(Ndjson, "key", padded).expect("what stands around a row is none of it");
+    assert_eq!(rows.get("1"), Some(row(100).as_str()));
 
     let many: String = (0..=TABLE_ROWS)
         .map(|key| format!("{{\"key\":{key}}}\n"))
@@ -127,8 +130,8 @@ fn what_is_too_large_is_refused() {
 
 #[test]
 fn a_short_file_makes_no_large_table() {
-    // A megabyte of names, and rows of commas.
-    let name = "n".repeat(900);
+    // Long names, and rows of commas.
+    let name = "n".repeat(60);
     let header: Vec<String> = (0..1000).map(|column| format!("{name}{column}")).collect();
     let data = format!("key,{}\n{}", header[1..].join(","), ",".repeat(999) + "\n");
     assert!(faults(Csv, "key", data)[0].contains("more than 64KiB as JSON"));
@@ -146,6 +149,50 @@ fn a_short_file_makes_no_large_table() {
     let refused = table(Ndjson, "key", bad).expect_err("no JSON at all");
     assert_eq!(refused.errors.len(), TABLE_FAULTS_LISTED);
     assert!(refused.detail.starts_with("100000 lines"), "{}", refused.detail);
+}
+
+#[test]
+fn a_line_longer_than_a_row_is_refused_before_it_is_parsed() {
+    // Each of these would be another fault, had it been parsed.
+    let lines = [
+        "[".repeat(1 << 20),
+        "\"".repeat(1 << 20),
+        "x".repeat(TABLE_ROW_BYTES + 1),
+    ];
+    let data = format!("{{\"key\":1}}\n{}\n{{\"key\":2}}\n{{\"key\"\n", lines.join("\n"));
+    let found = faults(Ndjson, "key", data);
+    assert_eq!(found.len(), 4, "{found:?}");
+    for (line, length) in [(2, 1 << 20), (3, 1 << 20), (4, TABLE_ROW_BYTES + 1)] {
+        let expected = format!("line {line}: the row has {length} bytes as JSON; at most 64KiB are taken");
+        assert_eq!(found[line - 2], expected);
+    }
+    assert!(
+        found[3].starts_with("line 6: ") && found[3].contains("at byte"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_long_row_of_csv_is_not_held() {
+    let behind = "line 3: the row has more than 64KiB, and what comes after it was not read";
+    for long in [
+        ",".repeat(1 << 20),
+        format!("2,\"{}", "x\n".repeat(1 << 20)),
+        "é".repeat(1 << 20),
+    ] {
+        assert_eq!(faults(Csv, "key", format!("key,n\n1,1\n{long}\n1,1\n")), [behind]);
+    }
+    let names = faults(Csv, "key", format!("key{}", ",".repeat(1 << 20)));
+    assert_eq!(names, ["line 1: the row of names has more than 64KiB"]);
+
+    // Empty lines are no row, however many.
+    let gap = "\r\n".repeat(TABLE_ROW_BYTES);
+    let longest = "x".repeat(TABLE_ROW_BYTES - "{\"key\":\"1\",\"n\":\"\"}".len());
+    let data = format!("key,n\n{gap}1,{longest}\n{gap}2,{longest}\n3,{longest}\n");
+    let rows = table(Csv, "key", data).expect("each is as long as a row may be");
+    assert_eq!(rows.get("3").map(str::len), Some(TABLE_ROW_BYTES));
+    let found = faults(Csv, "key", format!("key,n\n1,{longest}x\n2,{longest}\n1\n"));
+    assert!(found.len() == 2 && found[0].starts_with("line 2: "), "{found:?}");
 }
 
 proptest! {
