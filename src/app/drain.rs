@@ -46,8 +46,8 @@ pub(super) struct Change<'a> {
     pub after: &'a State,
     /// Of `before`.
     pub references: &'a References,
-    /// Other lookup tables are in memory than before.
-    pub lookups_changed: bool,
+    /// Lookup tables have rows on this node that they had not before.
+    pub brings_rows: bool,
     /// This node holds every lookup table; where it does not, what waits for one is still to come.
     pub is_whole: bool,
 }
@@ -232,7 +232,7 @@ fn affected(change: &Change<'_>) -> Vec<Filter> {
             takes(&known.value) != takes(&plugin.value)
         })
     });
-    if route_is_new || plugin_is_new || change.lookups_changed {
+    if route_is_new || plugin_is_new || change.brings_rows {
         filters.extend(OF_PLUGINS.map(of_code));
     }
     filters

@@ -454,7 +454,7 @@ impl Applied {
             before: &previous.state,
             after: &state,
             references: previous.schemas.references(),
-            lookups_changed: !Arc::ptr_eq(previous.lookups(), tables.lookups()),
+            brings_rows: tables.lookups().brings_rows(previous.lookups()),
             is_whole: tables.has_all_lookups(),
         };
         self.pipeline.install(tables);

@@ -64,6 +64,26 @@ impl TableSet {
         self.tables.get(name)?.as_ref().ok()
     }
 
+    /// The same versions in the same memory, and the same reasons where there are none.
+    pub fn is_same_as(&self, other: &TableSet) -> bool {
+        let mut tables = self.tables.iter();
+        self.len() == other.len()
+            && tables.all(|(name, table)| match (table, other.tables.get(name)) {
+                (Ok(one), Some(Ok(two))) => one.version == two.version && Arc::ptr_eq(&one.rows, &two.rows),
+                (Err(one), Some(Err(two))) => one == two,
+                _ => false,
+            })
+    }
+
+    /// Whether a lookup may find here what it did not find in `before`: some table's rows are others, or were not there.
+    pub fn brings_rows(&self, before: &TableSet) -> bool {
+        self.tables.iter().any(|(name, table)| {
+            let Ok(table) = table else { return false };
+            let held = before.held(name);
+            held.is_none_or(|held| !Arc::ptr_eq(&held.rows, &table.rows))
+        })
+    }
+
     pub fn len(&self) -> usize {
         self.tables.len()
     }

@@ -1,6 +1,9 @@
 //! The lookup tables of this node: which of the registry's are in memory, and loading those that are not, beside the
 //! traffic. Until a version is loaded the one before it stays.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -64,6 +67,10 @@ pub struct Lookups {
 
 #[derive(Default)]
 struct Inner {
+    /// What the tables of the newest state are made of.
+    wanted: HashSet<Source>,
+    /// Of each table in force its version, and what its rows were made of.
+    in_force: HashMap<TableName, (u64, Source)>,
     /// Read from an upload that is not registered yet.
     offered: HashMap<Source, Arc<Rows>>,
     /// Loaded, and not yet in force.
@@ -71,6 +78,20 @@ struct Inner {
     loading: HashSet<Source>,
     /// Why the version is not loaded.
     faults: HashMap<TableName, (u64, Arc<str>)>,
+}
+
+impl Inner {
+    /// The rows in force, where they are those of `table` too: of the same version, or of one that was made of the same.
+    fn kept(&self, name: &TableName, table: &Table, previous: &TableSet) -> Option<Arc<Rows>> {
+        let held = previous.held(name)?;
+        let made_of = self
+            .in_force
+            .get(name)
+            .filter(|(version, _)| *version == held.version);
+        let is_kept =
+            held.version == table.version || made_of.is_some_and(|(_, source)| *source == Source::of(table));
+        is_kept.then(|| Arc::clone(&held.rows))
+    }
 }
 
 /// Rows that are kept for a change that is about to be made.
@@ -134,18 +155,23 @@ impl Lookups {
                 held.is_none_or(|held| held.version != table.version)
             })
             .collect();
-        if missing.is_empty() && previous.len() == state.tables.len() {
-            return Arc::clone(previous);
-        }
+        self.inner.lock().wanted = state
+            .tables
+            .values()
+            .map(|known| Source::of(&known.value))
+            .collect();
         let beyond = self.beyond_memory(state);
-        for (name, table) in &missing {
-            match beyond.get(*name) {
+        // What an earlier change has begun, that one has waited for.
+        let mut begun = Vec::new();
+        for (name, table) in missing {
+            match beyond.get(name) {
                 Some(fault) => self.note_fault(name, table.version, fault.clone()),
-                None => self.begin(name, table),
+                None if self.begin(name, table, previous) => begun.push((name, table)),
+                None => {}
             }
         }
         let grace = if is_start { GRACE_AT_START } else { GRACE };
-        self.wait(&missing, Instant::now() + grace).await;
+        self.wait(&begun, Instant::now() + grace).await;
         self.assemble(state, previous)
     }
 
@@ -180,20 +206,27 @@ impl Lookups {
         inner.faults.insert(name.clone(), (version, fault.into()));
     }
 
-    /// Starts loading, where nobody does already.
-    fn begin(self: &Arc<Self>, name: &TableName, table: &Table) {
+    /// Starts loading, where that is needed and nobody does already. Whether it did.
+    fn begin(self: &Arc<Self>, name: &TableName, table: &Table, previous: &TableSet) -> bool {
         let source = Source::of(table);
         let mut inner = self.inner.lock();
-        let is_there = inner.offered.contains_key(&source) || inner.loaded.contains_key(&source);
+        let is_there = inner.offered.contains_key(&source)
+            || inner.loaded.contains_key(&source)
+            || inner.kept(name, table, previous).is_some();
         if is_there || !inner.loading.insert(source.clone()) {
-            return;
+            return false;
         }
         tokio::spawn(Arc::clone(self).load(name.clone(), table.version, source));
+        true
     }
 
     async fn load(self: Arc<Self>, name: TableName, version: u64, source: Source) {
         loop {
-            match self.read(&source).await {
+            let read = self.read(&source).await;
+            if self.gives_up(&source) {
+                return;
+            }
+            match read {
                 Ok(rows) => {
                     let mut inner = self.inner.lock();
                     inner.loading.remove(&source);
@@ -204,14 +237,7 @@ impl Lookups {
             }
             self.ended.send_replace(());
             tokio::time::sleep(RETRY_INTERVAL).await;
-            let state = self.registry.state();
-            let is_wanted = |known: &Table| Source::of(known) == source;
-            if !state
-                .tables
-                .get(&name)
-                .is_some_and(|known| is_wanted(&known.value))
-            {
-                self.inner.lock().loading.remove(&source);
+            if self.gives_up(&source) {
                 return;
             }
         }
@@ -220,6 +246,18 @@ impl Lookups {
         self.registry
             .apply_again(|| self.inner.lock().loaded.contains_key(&source))
             .await;
+    }
+
+    /// Whether no table is made of it any more; then it is no longer loaded either.
+    fn gives_up(&self, source: &Source) -> bool {
+        let mut inner = self.inner.lock();
+        let is_wanted = inner.wanted.contains(source);
+        if !is_wanted {
+            inner.loading.remove(source);
+            drop(inner);
+            self.ended.send_replace(());
+        }
+        !is_wanted
     }
 
     async fn read(&self, source: &Source) -> Result<Rows, String> {
@@ -241,13 +279,13 @@ impl Lookups {
         read.map_err(|problem| format!("this release cannot read it: {}", problem.detail))
     }
 
-    async fn wait(&self, missing: &[(&TableName, &Table)], until: Instant) {
+    async fn wait(&self, begun: &[(&TableName, &Table)], until: Instant) {
         let mut ended = self.ended.subscribe();
         loop {
             ended.borrow_and_update();
             let is_pending = {
                 let inner = self.inner.lock();
-                missing.iter().any(|(name, table)| {
+                begun.iter().any(|(name, table)| {
                     let failed = inner
                         .faults
                         .get(*name)
@@ -262,36 +300,28 @@ impl Lookups {
         }
     }
 
-    fn assemble(&self, state: &State, previous: &TableSet) -> Arc<TableSet> {
+    fn assemble(&self, state: &State, previous: &Arc<TableSet>) -> Arc<TableSet> {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
-        let wanted: HashSet<Source> = state
-            .tables
-            .values()
-            .map(|known| Source::of(&known.value))
-            .collect();
-        inner.loaded.retain(|source, _| wanted.contains(source));
         inner.faults.retain(|name, _| state.tables.contains_key(name));
         let mut set = Vec::with_capacity(state.tables.len());
-        let mut in_force = Vec::new();
+        let mut in_force = HashMap::new();
         for (name, known) in &state.tables {
             let (table, source) = (&known.value, Source::of(&known.value));
-            let held = previous.held(name);
-            let rows = match held {
-                Some(held) if held.version == table.version => Some(Arc::clone(&held.rows)),
-                _ => inner
-                    .offered
-                    .get(&source)
-                    .or_else(|| inner.loaded.get(&source))
-                    .cloned(),
-            };
-            let standing = match (rows, held) {
+            let rows = inner
+                .kept(name, table, previous)
+                .or_else(|| inner.offered.get(&source).cloned())
+                .or_else(|| inner.loaded.get(&source).cloned());
+            let standing = match (rows, previous.held(name)) {
                 (Some(rows), _) => {
                     inner.faults.remove(name);
-                    in_force.push(source);
+                    in_force.insert(name.clone(), (table.version, source));
                     Ok(TableVersion::new(name, table.version, rows))
                 }
-                (None, Some(held)) => Ok(held.clone()),
+                (None, Some(held)) => {
+                    in_force.extend(inner.in_force.remove_entry(name));
+                    Ok(held.clone())
+                }
                 (None, None) => {
                     let fault = inner.faults.get(name).map(|(_, fault)| Arc::clone(fault));
                     Err(fault.unwrap_or_else(|| format!("version {} is being loaded", table.version).into()))
@@ -299,7 +329,13 @@ impl Lookups {
             };
             set.push((name.clone(), standing));
         }
-        inner.loaded.retain(|source, _| !in_force.contains(source));
-        Arc::new(TableSet::new(set))
+        inner.in_force = in_force;
+        // Each that somebody wants is in force now.
+        inner.loaded.clear();
+        let set = TableSet::new(set);
+        match set.is_same_as(previous) {
+            true => Arc::clone(previous),
+            false => Arc::new(set),
+        }
     }
 }
