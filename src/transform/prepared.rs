@@ -145,7 +145,8 @@ impl Prepared {
         event: &Validated,
         tables: &Arc<TableSet>,
     ) -> Result<Vec<Output>, PluginFailure> {
-        if self.books.account.waste.is_over(&event.event().partner) {
+        let partner = &event.event().partner;
+        if self.books.account.waste.is_over(purpose, partner) {
             return Err(self.hold(purpose));
         }
         let tables = self.loaded.looks_up.then_some(tables);
@@ -247,14 +248,26 @@ impl Prepared {
 
     /// Counts what a failing call cost, and says so where it is too much.
     #[cold]
-    fn charge(&self, event: &Validated, spent: Duration, is_instance_gone: bool) {
+    fn charge(&self, event: &Validated, purpose: Purpose, spent: Duration, is_instance_gone: bool) {
         let waste = &self.books.account.waste;
         let partner = &event.event().partner;
-        if waste.charge(partner, spent, is_instance_gone) {
+        if !waste.charge(purpose, partner, spent, is_instance_gone) {
+            return;
+        }
+        let (plugin, allowed_ms) = (&*self.label, waste.allowed().as_millis());
+        if purpose == Purpose::Again {
             tracing::warn!(
-                plugin = &*self.label,
+                plugin,
                 partner = partner.as_str(),
-                allowed_ms = waste.allowed().as_millis(),
+                allowed_ms,
+                "this partner's replayed events wait on without a call, but for one now and then: the plugin spent too much \
+                 time in calls that failed"
+            );
+        } else {
+            tracing::warn!(
+                plugin,
+                partner = partner.as_str(),
+                allowed_ms,
                 "a plugin spends too much time in calls that fail: this partner's events are kept without a call, but for \
                  one now and then"
             );
@@ -296,7 +309,7 @@ impl Prepared {
                     account.timed(index, begun.elapsed(), memory_bytes);
                 }
                 if matches!(result, Err(PluginFailure::Failed(_) | PluginFailure::Trapped(_))) {
-                    self.charge(event, spent, !reusable);
+                    self.charge(event, purpose, spent, !reusable);
                 }
                 if reusable {
                     *held = Some(instance);
@@ -308,7 +321,7 @@ impl Prepared {
                 (result, cause)
             }
             Err(error) => {
-                self.charge(event, Duration::ZERO, true);
+                self.charge(event, purpose, Duration::ZERO, true);
                 (Err(start_failure(error)), Cause::Start)
             }
         };

@@ -9,20 +9,35 @@ use std::{
 
 use parking_lot::Mutex;
 
+use super::prepared::Purpose;
 use crate::{
     event::PartnerName,
     limits::{PLUGIN_WASTE_LIMITS, PLUGIN_WASTE_PER_MILLE},
 };
 
-/// What one plugin version owes, for each partner whose events it failed on: one partner's events must not keep a plugin
-/// from another's.
+/// How often the debts of those are looked at who send nothing any more.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What one plugin version owes.
 pub(super) struct Waste {
-    /// Partners below; nearly always none, and then nothing else is looked at.
-    owing: AtomicUsize,
-    debts: Mutex<HashMap<PartnerName, Debt>>,
+    live: Ledger,
+    /// Apart: a replay of what failed must not keep the plugin from what passes meanwhile.
+    again: Ledger,
     /// What the last instance took to be made.
     start_us: AtomicU64,
     allowed: Duration,
+}
+
+/// For each partner on whose events the plugin failed: one partner's events must not keep it from another's.
+struct Ledger {
+    /// Partners below; nearly always none, and then nothing else is looked at.
+    owing: AtomicUsize,
+    debts: Mutex<Debts>,
+}
+
+struct Debts {
+    of: HashMap<PartnerName, Debt>,
+    swept: Instant,
 }
 
 struct Debt {
@@ -39,13 +54,77 @@ impl Debt {
     }
 }
 
+impl Debts {
+    /// Forgets what is paid, now and then, whoever owed it: a partner who is gone comes no more to pay.
+    fn sweep(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.swept) < SWEEP_INTERVAL {
+            return;
+        }
+        self.swept = now;
+        self.of.retain(|_, debt| {
+            debt.pay(now);
+            !debt.owed.is_zero()
+        });
+    }
+}
+
+impl Ledger {
+    fn new() -> Ledger {
+        Ledger {
+            owing: AtomicUsize::new(0),
+            debts: Mutex::new(Debts {
+                of: HashMap::new(),
+                swept: Instant::now(),
+            }),
+        }
+    }
+
+    #[cold]
+    fn is_over(&self, partner: &PartnerName, allowed: Duration, now: Instant) -> bool {
+        let mut debts = self.debts.lock();
+        debts.sweep(now);
+        let is_over = debts.of.get_mut(partner).is_some_and(|debt| {
+            debt.pay(now);
+            debt.owed > allowed
+        });
+        self.owing.store(debts.of.len(), Ordering::Relaxed);
+        is_over
+    }
+
+    /// Whether the debt is now above what is allowed, for the first time since all was paid.
+    fn charge(&self, partner: &PartnerName, spent: Duration, allowed: Duration, now: Instant) -> bool {
+        let mut debts = self.debts.lock();
+        debts.sweep(now);
+        let debt = debts.of.entry(partner.clone()).or_insert(Debt {
+            owed: Duration::ZERO,
+            at: now,
+            is_told: false,
+        });
+        debt.pay(now);
+        if debt.owed.is_zero() {
+            debt.is_told = false;
+        }
+        debt.owed += spent;
+        let is_news = debt.owed > allowed && !std::mem::replace(&mut debt.is_told, true);
+        self.owing.store(debts.of.len(), Ordering::Relaxed);
+        is_news
+    }
+}
+
 impl Waste {
     pub(super) fn new(plugin_time_ms: u32) -> Waste {
         Waste {
-            owing: AtomicUsize::new(0),
-            debts: Mutex::default(),
+            live: Ledger::new(),
+            again: Ledger::new(),
             start_us: AtomicU64::new(0),
             allowed: Duration::from_millis(plugin_time_ms.into()) * PLUGIN_WASTE_LIMITS,
+        }
+    }
+
+    fn ledger(&self, purpose: Purpose) -> &Ledger {
+        match purpose {
+            Purpose::Live => &self.live,
+            Purpose::Again => &self.again,
         }
     }
 
@@ -59,77 +138,87 @@ impl Waste {
     }
 
     /// The partner's events are to be kept without a call.
-    pub(super) fn is_over(&self, partner: &PartnerName) -> bool {
-        self.owing.load(Ordering::Relaxed) != 0 && self.is_over_at(partner, Instant::now())
-    }
-
-    #[cold]
-    fn is_over_at(&self, partner: &PartnerName, now: Instant) -> bool {
-        let mut debts = self.debts.lock();
-        let Some(debt) = debts.get_mut(partner) else {
-            return false;
-        };
-        debt.pay(now);
-        if debt.owed.is_zero() {
-            debts.remove(partner);
-            self.owing.store(debts.len(), Ordering::Relaxed);
-            return false;
-        }
-        debt.owed > self.allowed
+    pub(super) fn is_over(&self, purpose: Purpose, partner: &PartnerName) -> bool {
+        let ledger = self.ledger(purpose);
+        ledger.owing.load(Ordering::Relaxed) != 0 && ledger.is_over(partner, self.allowed, Instant::now())
     }
 
     /// Notes a call that failed after this time, and cost its instance. Whether it is the one after which no other is
     /// made, for the first time since all was paid.
     #[cold]
-    pub(super) fn charge(&self, partner: &PartnerName, spent: Duration, is_instance_gone: bool) -> bool {
+    pub(super) fn charge(
+        &self,
+        purpose: Purpose,
+        partner: &PartnerName,
+        spent: Duration,
+        is_instance_gone: bool,
+    ) -> bool {
         let start = Duration::from_micros(self.start_us.load(Ordering::Relaxed));
         let spent = if is_instance_gone { spent + start } else { spent };
-        self.charge_at(partner, spent, Instant::now())
+        self.charge_at(purpose, partner, spent, Instant::now())
     }
 
-    fn charge_at(&self, partner: &PartnerName, spent: Duration, now: Instant) -> bool {
-        if spent.is_zero() {
-            return false;
-        }
-        let mut debts = self.debts.lock();
-        let debt = debts.entry(partner.clone()).or_insert(Debt {
-            owed: Duration::ZERO,
-            at: now,
-            is_told: false,
-        });
-        debt.pay(now);
-        debt.owed += spent;
-        let is_news =
-            debt.owed > self.allowed && !std::mem::replace(&mut debt.is_told, debt.owed > self.allowed);
-        self.owing.store(debts.len(), Ordering::Relaxed);
-        is_news
+    fn charge_at(&self, purpose: Purpose, partner: &PartnerName, spent: Duration, now: Instant) -> bool {
+        !spent.is_zero() && self.ledger(purpose).charge(partner, spent, self.allowed, now)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::{
+        sync::atomic::Ordering,
+        time::{Duration, Instant},
+    };
 
-    use super::Waste;
-    use crate::limits::{PLUGIN_WASTE_LIMITS, PLUGIN_WASTE_PER_MILLE};
+    use super::{Purpose, SWEEP_INTERVAL, Waste};
+    use crate::{
+        event::PartnerName,
+        limits::{PLUGIN_WASTE_LIMITS, PLUGIN_WASTE_PER_MILLE},
+    };
 
     const CALL: Duration = Duration::from_millis(10);
+
+    impl Waste {
+        fn is_over_at(&self, purpose: Purpose, partner: &PartnerName, now: Instant) -> bool {
+            self.ledger(purpose).is_over(partner, self.allowed, now)
+        }
+
+        /// Until no other call is made.
+        fn overcharge(&self, purpose: Purpose, partner: &PartnerName, now: Instant) {
+            for _ in 0..=PLUGIN_WASTE_LIMITS {
+                self.charge_at(purpose, partner, CALL, now);
+            }
+            assert!(self.is_over_at(purpose, partner, now));
+        }
+    }
+
+    fn partner(name: &str) -> PartnerName {
+        name.parse().expect("a name")
+    }
+
+    /// After so much time all that was overcharged is paid.
+    fn until_all_is_paid() -> Duration {
+        CALL * (PLUGIN_WASTE_LIMITS + 1) * 1000 / PLUGIN_WASTE_PER_MILLE
+    }
 
     #[test]
     fn what_is_wasted_stays_within_its_share_of_the_time() {
         let waste = Waste::new(10);
-        let (partner, other) = ("b".parse().expect("a name"), "a".parse().expect("a name"));
+        let (bad, other) = (partner("b"), partner("a"));
         let begun = Instant::now();
         let (mut calls, mut told) = (0, 0);
         let seconds = 600;
         // An event each millisecond, each of which runs into the limit where it is called.
         for ms in 0..seconds * 1000 {
             let now = begun + Duration::from_millis(ms);
-            if !waste.is_over_at(&partner, now) {
+            if !waste.is_over_at(Purpose::Live, &bad, now) {
                 calls += 1;
-                told += u32::from(waste.charge_at(&partner, CALL, now));
+                told += u32::from(waste.charge_at(Purpose::Live, &bad, CALL, now));
             }
-            assert!(!waste.is_over_at(&other, now), "each partner for itself");
+            assert!(
+                !waste.is_over_at(Purpose::Live, &other, now),
+                "each partner for itself"
+            );
         }
         let sustained = u64::from(PLUGIN_WASTE_PER_MILLE) * seconds / 10;
         let burst = u64::from(PLUGIN_WASTE_LIMITS);
@@ -141,21 +230,57 @@ mod tests {
     #[test]
     fn what_is_paid_is_forgotten() {
         let waste = Waste::new(10);
-        let partner = "b".parse().expect("a name");
+        let bad = partner("b");
         let now = Instant::now();
-        assert!(!waste.is_over(&partner));
-        for _ in 0..=PLUGIN_WASTE_LIMITS {
-            waste.charge_at(&partner, CALL, now);
-        }
-        assert!(waste.is_over_at(&partner, now));
+        assert!(!waste.is_over(Purpose::Live, &bad));
+        waste.overcharge(Purpose::Live, &bad, now);
         let soon = now + CALL * 1000 / PLUGIN_WASTE_PER_MILLE;
-        assert!(!waste.is_over_at(&partner, soon), "one call's worth is paid");
         assert!(
-            !waste.charge_at(&partner, Duration::ZERO, soon),
+            !waste.is_over_at(Purpose::Live, &bad, soon),
+            "one call's worth is paid"
+        );
+        assert!(
+            !waste.charge_at(Purpose::Live, &bad, Duration::ZERO, soon),
             "what cost nothing is not noted"
         );
-        let later = now + CALL * (PLUGIN_WASTE_LIMITS + 1) * 1000 / PLUGIN_WASTE_PER_MILLE;
-        assert!(!waste.is_over_at(&partner, later));
-        assert!(waste.debts.lock().is_empty());
+        let later = now + until_all_is_paid();
+        assert!(!waste.is_over_at(Purpose::Live, &bad, later));
+        assert!(waste.live.debts.lock().of.is_empty());
+        // And told anew.
+        let mut told = (0..=PLUGIN_WASTE_LIMITS).map(|_| waste.charge_at(Purpose::Live, &bad, CALL, later));
+        assert!(told.any(|is_news| is_news));
+    }
+
+    #[test]
+    fn a_replay_owes_for_itself() {
+        let waste = Waste::new(10);
+        let bad = partner("b");
+        let now = Instant::now();
+        waste.overcharge(Purpose::Again, &bad, now);
+        assert!(!waste.is_over_at(Purpose::Live, &bad, now), "events pass");
+        let other = Waste::new(10);
+        other.overcharge(Purpose::Live, &bad, now);
+        assert!(
+            !other.is_over_at(Purpose::Again, &bad, now),
+            "a mended plugin's events go out"
+        );
+    }
+
+    #[test]
+    fn the_debts_of_partners_who_are_gone_are_forgotten() {
+        let waste = Waste::new(10);
+        let (gone, other) = (partner("gone"), partner("other"));
+        let now = Instant::now();
+        waste.overcharge(Purpose::Live, &gone, now);
+        assert_eq!(waste.live.owing.load(Ordering::Relaxed), 1);
+        // Another's event passes.
+        let later = now + until_all_is_paid() + SWEEP_INTERVAL;
+        assert!(!waste.is_over_at(Purpose::Live, &other, later));
+        assert!(waste.live.debts.lock().of.is_empty());
+        assert_eq!(
+            waste.live.owing.load(Ordering::Relaxed),
+            0,
+            "nothing is looked at"
+        );
     }
 }

@@ -203,6 +203,42 @@ async fn a_plugin_that_only_times_out_is_hardly_called_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_of_what_failed_keeps_the_plugin_from_nothing_that_passes() {
+    let gateway = gateway(50).await;
+    let post = async |what: &str| -> Value {
+        let event = json!({"do": what}).to_string();
+        let path = format!("/v1/events/{BAD}");
+        let answer = gateway.post(&path, "bad", "application/json", event).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        answer.json()
+    };
+    let mut failed = 0;
+    let begun = Instant::now();
+    while !post("loop").await["detail"]
+        .to_string()
+        .contains("was not called")
+    {
+        assert!(begun.elapsed() < Duration::from_secs(60), "after {failed} calls");
+        failed += 1;
+    }
+    eventually("it is called again", async || {
+        (post("echo").await["status"] == "accepted").then_some(())
+    })
+    .await;
+    // All that has failed until now is to fail again, and each time at its full cost.
+    for dry_run in [true, false] {
+        let body = json!({"code": "plugin-failed", "dry_run": dry_run});
+        let again = gateway.admin("POST", "/v1/quarantine/replay", Some(body)).await;
+        let again = again.expect(200);
+        assert!(again["matched"].as_u64() > Some(failed), "{again}");
+        assert!(again["quarantined"].as_u64() >= Some(failed), "{again}");
+        let passes = post("echo").await;
+        let text = passes.to_string();
+        assert!(!text.contains("was not called"), "dry_run {dry_run}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uploads_made_to_harm_fail_no_event() {
     let mut gateway = gateway(1000).await;
     let pid = gateway.pid();
