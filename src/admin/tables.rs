@@ -214,13 +214,8 @@ pub async fn put(
     let rows = Arc::new(rows);
     let state = admin.registry.state();
     check_room(&state, &name, &table, admin.lookups.memory_max())?;
-    if !state
-        .tables
-        .get(&name)
-        .is_some_and(|known| known.value.holds_the_same(&table))
-    {
-        admin.registry.put_blob(data).await?;
-    }
+    // Also where the table is there already: it mends what the store has lost.
+    admin.registry.put_blob(data).await?;
     let memory_max = admin.lookups.memory_max();
     let offer = admin.lookups.offer(&table, rows);
     let committed = admin
