@@ -4,11 +4,16 @@ use std::marker::PhantomData;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use http::{header, request::Parts};
+use jiff::Timestamp;
 
 use super::{AdminState, answer::Refusal, jwt::Holder, port::Peer};
 use crate::{
     problem::{Code, Problem},
-    registry::{model::Role, now, secret::TOKEN_PREFIX},
+    registry::{
+        model::{Role, State},
+        now,
+        secret::TOKEN_PREFIX,
+    },
 };
 
 /// The least role that a handler takes.
@@ -42,8 +47,32 @@ impl Grade for Admin {
 pub struct Caller<G> {
     /// The token's name; stands in the log.
     pub name: String,
+    /// How long an answer that goes on and on may.
+    pub lease: Lease,
     role: Role,
     grade: PhantomData<G>,
+}
+
+/// What a caller was let in by.
+pub enum Lease {
+    /// The token of the registry with this id.
+    Token(String),
+    /// A token of the identity provider, which is taken until then.
+    Until(Timestamp),
+}
+
+impl Lease {
+    /// Why its holder would not be let in any more.
+    pub fn end(&self, state: &State, now: Timestamp) -> Option<&'static str> {
+        let is_live = match self {
+            Lease::Until(end) => now < *end,
+            Lease::Token(id) => match state.tokens.get(id) {
+                Some(token) => token.value.is_live(now),
+                None => return Some("the token was deleted; ask an admin for another"),
+            },
+        };
+        (!is_live).then_some("the token has expired; get another")
+    }
 }
 
 impl<G> Caller<G> {
@@ -75,9 +104,10 @@ impl<G: Grade> FromRequestParts<AdminState> for Caller<G> {
         }
         let token = bearer(parts)?;
         if let Some(jwt) = state.jwt.as_ref().filter(|_| !is_own(token)) {
-            let Holder { name, role } = jwt.check(token).await?;
+            let Holder { name, role, expires } = jwt.check(token).await?;
             let caller = Caller {
                 name,
+                lease: Lease::Until(expires),
                 role,
                 grade: PhantomData,
             };
@@ -93,6 +123,7 @@ impl<G: Grade> FromRequestParts<AdminState> for Caller<G> {
         })?;
         let caller = Caller {
             name: known.value.name.clone(),
+            lease: Lease::Token(known.value.id.clone()),
             role: known.value.role,
             grade: PhantomData,
         };

@@ -12,12 +12,13 @@ use axum::{
 use futures::stream;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
 use super::{
     AdminState,
     answer::Answer,
-    caller::{Caller, Viewer},
+    caller::{Caller, Lease, Viewer},
     listing::Query,
     recent::mask_of,
 };
@@ -27,11 +28,13 @@ use crate::{
     limits::TAIL_WATCHERS,
     problem::{Code, Problem, ProblemBody},
     recent::{Hiding, Next, Passed, Watcher},
-    registry::model::State,
+    registry::{model::State, now},
 };
 
 /// Between two signs of life where nothing passes.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+/// Between two looks, where nothing passes, whether the token still holds.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An event that passes.
 #[derive(Serialize, ToSchema)]
@@ -139,7 +142,8 @@ fn ran(event: &Passed, plugin: &str) -> bool {
 
 /// Watch events and their records as they pass this node, as server-sent events.
 ///
-/// Each is an `event`. Who reads too slowly misses some: `missed` says how many.
+/// Each is an `event`. Who reads too slowly misses some: `missed` says how many. When the token is deleted or expires,
+/// `ended` says so, and nothing comes after it.
 #[utoipa::path(get, path = "/v1/tail", tag = "recent", operation_id = "tail", 
     params(("partner" = Option<String>, Query), ("type" = Option<String>, Query),
         ("status" = Option<String>, Query, description = "`accepted`, `duplicate`, `quarantined` or `rejected`"),
@@ -148,7 +152,7 @@ fn ran(event: &Passed, plugin: &str) -> bool {
         ("where" = Option<String>, Query, description = "`POINTER=VALUE`: the data has this value there; a text without quotation marks")),
     responses((status = 200, body = TailEvent, content_type = "text/event-stream"),
         (status = "4XX", body = ProblemBody)))]
-pub async fn tail(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
+pub async fn tail(caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, query: Query) -> Answer {
     query.allow(&["partner", "type", "status", "code", "plugin", "where"]);
     let filter = TailFilter::read(&query);
     query.finish()?;
@@ -158,13 +162,11 @@ pub async fn tail(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, 
             format!("{TAIL_WATCHERS} clients watch already; end one of them"),
         )
     })?;
-    let events = stream::unfold(
-        (watcher, admin, filter),
-        |(mut watcher, admin, filter)| async move {
-            let event = next(&mut watcher, &admin, &filter).await;
-            Some((Ok::<_, Infallible>(event), (watcher, admin, filter)))
-        },
-    );
+    let watch = Watch::new(watcher, admin, filter, caller.lease);
+    let events = stream::unfold(watch, |mut watch| async move {
+        let event = watch.next().await?;
+        Some((Ok::<_, Infallible>(event), watch))
+    });
     let mut response = Sse::new(events)
         .keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE))
         .into_response();
@@ -175,22 +177,65 @@ pub async fn tail(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, 
     Ok(response)
 }
 
-async fn next(watcher: &mut Watcher, admin: &AdminState, filter: &TailFilter) -> Event {
-    loop {
-        match watcher.next().await {
-            Next::Missed(events) => return Event::default().event("missed").data(events.to_string()),
-            Next::Event(event) => {
-                if !filter.matches(&event) {
-                    continue;
-                }
-                let shown = shown(&event, &admin.registry.state());
-                if filter.finds(shown.data.as_ref())
-                    && let Ok(told) = Event::default().event("event").json_data(&shown)
-                {
-                    return told;
-                }
+/// What one client is told.
+struct Watch {
+    watcher: Watcher,
+    admin: AdminState,
+    filter: TailFilter,
+    lease: Lease,
+    looks: Interval,
+    has_ended: bool,
+}
+
+impl Watch {
+    fn new(watcher: Watcher, admin: AdminState, filter: TailFilter, lease: Lease) -> Watch {
+        let mut looks = interval(LOOK_INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Watch {
+            watcher,
+            admin,
+            filter,
+            lease,
+            looks,
+            has_ended: false,
+        }
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        if self.has_ended {
+            return None;
+        }
+        loop {
+            let next = tokio::select! {
+                next = self.watcher.next() => Some(next),
+                _ = self.looks.tick() => None,
+            };
+            let state = self.admin.registry.state();
+            // Before anything is told: a token that is gone shows no event more.
+            if let Some(reason) = self.lease.end(&state, now()) {
+                self.has_ended = true;
+                return Some(Event::default().event("ended").data(reason));
+            }
+            let told = match next {
+                Some(Next::Missed(events)) => Some(Event::default().event("missed").data(events.to_string())),
+                Some(Next::Event(event)) => self.told(&event, &state),
+                None => None,
+            };
+            if told.is_some() {
+                return told;
             }
         }
+    }
+
+    fn told(&self, event: &Passed, state: &State) -> Option<Event> {
+        if !self.filter.matches(event) {
+            return None;
+        }
+        let shown = shown(event, state);
+        if !self.filter.finds(shown.data.as_ref()) {
+            return None;
+        }
+        Event::default().event("event").json_data(&shown).ok()
     }
 }
 

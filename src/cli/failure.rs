@@ -96,6 +96,18 @@ pub struct RefusalFault {
 }
 
 impl Refusal {
+    /// What the token was good for has ended: as if it had been refused.
+    pub fn of_token(detail: String) -> Refusal {
+        Refusal {
+            status: 401,
+            code: "token-invalid".to_owned(),
+            detail,
+            errors: Vec::new(),
+            request_id: String::new(),
+            compatibility: Vec::new(),
+        }
+    }
+
     /// What to do on the command line, where the detail cannot know it.
     fn advice(&self) -> Option<&'static str> {
         Some(match self.code.as_str() {

@@ -22,9 +22,8 @@ pub const GATEWAY: &str = "headworks";
 impl State {
     /// Some token can make tokens.
     pub fn has_admin(&self, now: Timestamp) -> bool {
-        self.tokens.values().any(|token| {
-            token.value.role == Role::Admin && token.value.expires.is_none_or(|expires| now < expires)
-        })
+        let mut tokens = self.tokens.values().map(|token| &token.value);
+        tokens.any(|token| token.role == Role::Admin && token.is_live(now))
     }
 }
 

@@ -65,6 +65,13 @@ pub fn id_of<'a>(prefix: &str, text: &'a str) -> Option<&'a str> {
     (is_id && !secret.is_empty()).then_some(id)
 }
 
+impl Token {
+    /// It has not expired at `now`.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+}
+
 impl State {
     /// The token whose text this is, where it is live at `now`. The work is the same whether the id is known or not.
     pub fn authenticate_token(&self, text: &str, now: Timestamp) -> Option<Arc<Versioned<Token>>> {
@@ -73,8 +80,6 @@ impl State {
         // All ones is no digest of any text that anybody knows.
         let expected = known.map_or(Digest([0xff; 32]), |token| token.value.sha256);
         let same = bool::from(presented.0.ct_eq(&expected.0));
-        known
-            .filter(|token| same && token.value.expires.is_none_or(|expires| now < expires))
-            .cloned()
+        known.filter(|token| same && token.value.is_live(now)).cloned()
     }
 }

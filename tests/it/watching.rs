@@ -1,13 +1,13 @@
 //! `headworks tail`, `top` and `doctor`: what an operator looks through.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     process::{Child, Command, Stdio},
 };
 
 use serde_json::{Value, json};
 
-use crate::harness::gateway::{Gateway, eventually};
+use crate::harness::gateway::{Gateway, PATIENCE, eventually};
 
 const JSON: &str = "application/json";
 
@@ -31,10 +31,16 @@ struct Running {
 
 impl Running {
     fn start(gateway: &Gateway, arguments: &[&str]) -> Running {
+        Running::start_as(gateway, &gateway.token(), arguments)
+    }
+
+    /// With another token than the first admin's.
+    fn start_as(gateway: &Gateway, token: &str, arguments: &[&str]) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_headworks"))
             .args(arguments)
-            .args(["--url", &gateway.admin_url(), "--token", &gateway.token()])
+            .args(["--url", &gateway.admin_url(), "--token", token])
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the command starts");
         let output = BufReader::new(child.stdout.take().expect("piped"));
@@ -47,6 +53,18 @@ impl Running {
             }
         });
         Running { child, lines }
+    }
+
+    /// Waits until it ends by itself; gives the status and what it said.
+    async fn ended(mut self) -> (Option<i32>, String) {
+        let status = eventually("the command ends by itself", async || {
+            self.child.try_wait().expect("the child can be asked")
+        })
+        .await;
+        let mut said = String::new();
+        let mut errors = self.child.stderr.take().expect("piped");
+        errors.read_to_string(&mut said).expect("text");
+        (status.code(), said)
     }
 }
 
@@ -185,6 +203,62 @@ async fn tail_says_what_is_wrong_with_its_question() {
         open.expect("answered").status(),
         401,
         "events are not open to all"
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_token_watches_no_further() {
+    let mut gateway = Gateway::start().await;
+    with_signups(&mut gateway).await;
+    let body = json!({"name": "watcher", "role": "viewer"});
+    let token = gateway.admin("POST", "/v1/tokens", Some(body)).await.expect(201);
+    let text = token["token"].as_str().expect("it is shown once");
+    // One sees events until then, and one none at all.
+    let all = Running::start_as(&gateway, text, &["tail", "--json"]);
+    let none = reqwest::Client::new()
+        .get(format!("{}/v1/tail?partner=nobody", gateway.admin_url()))
+        .bearer_auth(text)
+        .send()
+        .await
+        .expect("it watches");
+    assert_eq!(none.status(), 200);
+    let other = Running::start(&gateway, &["tail", "--json"]);
+    let post = async |number: u64| {
+        let event = json!({"plan": "pro", "n": number}).to_string();
+        gateway
+            .post("/v1/events/user.signup", "shop", JSON, event)
+            .await
+            .expect(202);
+    };
+    let mut number = 0;
+    eventually("both see events", async || {
+        number += 1;
+        post(number).await;
+        let seen = [&all, &other].map(|watches| watches.lines.try_recv().is_ok());
+        (seen == [true, true]).then_some(())
+    })
+    .await;
+
+    let path = format!("/v1/tokens/{}", token["id"].as_str().expect("an id"));
+    assert_eq!(gateway.admin("DELETE", &path, None).await.status, 204);
+    number += 1;
+    post(number).await;
+    let is_last = |line: &String| line.contains(&format!("\"n\":{number}"));
+    eventually("the other sees the last one", async || {
+        other.lines.try_iter().any(|line| is_last(&line)).then_some(())
+    })
+    .await;
+    // Until the command has ended.
+    let shown: Vec<String> = std::iter::from_fn(|| all.lines.recv_timeout(PATIENCE).ok()).collect();
+    assert!(!shown.iter().any(is_last), "{shown:?}");
+    let (status, said) = all.ended().await;
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("token-invalid: the token was deleted"), "{said}");
+    let told = tokio::time::timeout(PATIENCE, none.text()).await;
+    let told = told.expect("the stream ends").expect("text");
+    assert!(
+        told.ends_with("event: ended\ndata: the token was deleted; ask an admin for another\n\n"),
+        "{told}"
     );
 }
 

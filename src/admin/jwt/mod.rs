@@ -7,6 +7,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use jsonwebtoken::{
     Algorithm, Validation, decode, decode_header,
     errors::{Error, ErrorKind},
@@ -46,6 +47,8 @@ pub struct Jwt {
 pub(super) struct Holder {
     pub name: String,
     pub role: Role,
+    /// From then on the token is refused.
+    pub expires: Timestamp,
 }
 
 fn refused(detail: impl Into<String>) -> Problem {
@@ -111,7 +114,8 @@ impl Jwt {
                 ),
             )
         })?;
-        Ok(Holder { name, role })
+        let expires = expires(&claims);
+        Ok(Holder { name, role, expires })
     }
 
     /// The highest that the claim names: a text, words in a text, or a list of texts.
@@ -132,6 +136,14 @@ impl Jwt {
             _ => None,
         }
     }
+}
+
+/// The first moment at which a token with these claims, which were checked, is refused.
+fn expires(claims: &Value) -> Timestamp {
+    let second = claims.get("exp").and_then(Value::as_f64).unwrap_or_default();
+    // What is beyond all times does not expire; `as` takes the nearest there is.
+    let last = (second.round() as i64).saturating_add_unsigned(JWT_LEEWAY_S);
+    Timestamp::from_second(last.saturating_add(1)).unwrap_or(Timestamp::MAX)
 }
 
 /// As it stands in the log of changes.

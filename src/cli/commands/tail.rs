@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cli::{
     arguments::TailArguments,
     client::Client,
-    failure::Failure,
+    failure::{Failure, Refusal},
     output::{self, printable},
 };
 
@@ -38,6 +38,7 @@ pub async fn run(arguments: &TailArguments, client: &Client) -> Result<(), Failu
             "missed" => output::note(&format!("{} events passed unseen", printable(&data))),
             "event" if arguments.remote.json => output::line(&data)?,
             "event" => show(&data, is_cut)?,
+            "ended" => return Err(Failure::Refused(Box::new(Refusal::of_token(data)))),
             _ => continue,
         }
         if kind == "event"
@@ -112,7 +113,8 @@ fn lines(data: &str) -> Vec<String> {
 
 /// As much of a line as so many columns hold; a terminal would break it anywhere.
 fn fitted(line: &str, width: Option<usize>) -> Cow<'_, str> {
-    let Some(width) = width.filter(|width| Span::raw(line).width() > *width) else {
+    // A terminal that does not say its size says 0.
+    let Some(width) = width.filter(|width| *width > 0 && Span::raw(line).width() > *width) else {
         return line.into();
     };
     let mut taken = 0;
@@ -164,6 +166,7 @@ mod tests {
     #[test]
     fn lines_are_cut_to_the_terminal_by_columns() {
         assert_eq!(fitted("plain", None), "plain");
+        assert_eq!(fitted("plain", Some(0)), "plain", "nobody knows how wide it is");
         assert_eq!(fitted("plain", Some(5)), "plain");
         assert_eq!(fitted("plainer", Some(5)), "plai…");
         // A Korean letter takes two columns.

@@ -15,7 +15,7 @@ use ring::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::gateway::{Answer, Gateway, Options, eventually};
+use crate::harness::gateway::{Answer, Gateway, Options, PATIENCE, eventually};
 
 /// An authority that issues certificates.
 struct Authority {
@@ -253,8 +253,13 @@ impl Provider {
     }
 
     fn token(&self, subject: &str, role: &str) -> String {
+        self.token_for(300, subject, role)
+    }
+
+    /// A token that expires after so many seconds.
+    fn token_for(&self, seconds: i64, subject: &str, role: &str) -> String {
         let header = json!({"alg": "ES256", "typ": "JWT", "kid": self.kid});
-        let expires = Timestamp::now().as_second() + 300;
+        let expires = Timestamp::now().as_second() + seconds;
         let claims = json!({"iss": "https://login.test", "aud": "headworks", "sub": subject, "exp": expires,
             "roles": [role]});
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -267,19 +272,50 @@ impl Provider {
     }
 }
 
+/// A gateway that takes the tokens of a provider whose keys stand in this file.
+async fn believing(keys: &Path) -> Gateway {
+    Gateway::start_with(Options {
+        configuration: format!(
+            "[server.admin_jwt]\nissuer = \"https://login.test\"\naudience = \"headworks\"\njwks = {keys:?}\n"
+        ),
+        ..Options::default()
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_is_let_go_when_the_token_has_expired() {
+    let provider = Provider::new("one");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let path = folder.path().join("jwks.json");
+    std::fs::write(&path, provider.published()).expect("written");
+    let gateway = believing(&path).await;
+    // Clocks may differ by 30 s: it is taken for five seconds more.
+    let token = provider.token_for(5 - 30, "ann", "viewer");
+    let watch = async |token: &str| {
+        let request = reqwest::Client::new()
+            .get(format!("{}/v1/tail", gateway.admin_url()))
+            .bearer_auth(token);
+        request.send().await.expect("answered")
+    };
+    let watches = watch(&token).await;
+    assert_eq!(watches.status(), 200);
+    let told = tokio::time::timeout(PATIENCE, watches.text()).await;
+    let told = told.expect("the stream ends").expect("text");
+    assert!(
+        told.ends_with("event: ended\ndata: the token has expired; get another\n\n"),
+        "{told}"
+    );
+    assert_eq!(watch(&token).await.status(), 401, "it is not taken any more");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_an_identity_provider_are_taken_by_their_role() {
     let provider = Provider::new("one");
     let folder = tempfile::tempdir().expect("a folder can be made");
     let path = folder.path().join("jwks.json");
     std::fs::write(&path, provider.published()).expect("written");
-    let gateway = Gateway::start_with(Options {
-        configuration: format!(
-            "[server.admin_jwt]\nissuer = \"https://login.test\"\naudience = \"headworks\"\njwks = {path:?}\n"
-        ),
-        ..Options::default()
-    })
-    .await;
+    let gateway = believing(&path).await;
     let call = async |method: &str, path: &str, token: &str| {
         let request = reqwest::Client::new()
             .request(
