@@ -1,6 +1,6 @@
 //! `[server.admin_tls]` and `[server.admin_jwt]`: who gets at the admin port.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
     AdminTlsSettings, JwksPlace, JwtSettings, TlsSettings,
@@ -113,6 +113,20 @@ fn jwks(node: &Node) -> Result<JwksPlace, ValueFault> {
     }
 }
 
+/// Whether what is said to the URL's host stays on this machine. What cannot be read does not.
+pub(super) fn is_local(url: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else {
+        return false;
+    };
+    let Some(host) = uri.host() else {
+        return false;
+    };
+    let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = literal.unwrap_or(host).parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
 /// What the provider calls a role → the role. Without the table the roles go by their own names.
 fn roles(section: &mut Section<'_>, faults: &mut Faults) -> BTreeMap<String, Role> {
     let path = section.path("roles");
@@ -176,8 +190,28 @@ mod tests {
             jwt.roles,
             BTreeMap::from([("Gateway Admins".to_owned(), Role::Admin)])
         );
-        let text = text.replace("login.example", "127.0.0.1:8080");
-        assert_eq!(read(&text).unwrap().warnings(), Vec::<String>::new());
+        let warned = |place: &str| {
+            let text = text.replace("http://login.example", place);
+            !read(&text).unwrap().warnings().is_empty()
+        };
+        for local in [
+            "http://127.0.0.1:8080",
+            "http://127.3.2.1",
+            "http://LocalHost:1",
+            "http://[::1]:8080",
+            "https://login.example",
+        ] {
+            assert!(!warned(local), "{local}");
+        }
+        for far in [
+            "http://localhost.evil.example",
+            "http://127.0.0.1.evil.example",
+            "http://localhost@evil.example",
+            "http://localhost:a@evil.example",
+            "http://[2001:db8::1]",
+        ] {
+            assert!(warned(far), "{far}");
+        }
     }
 
     #[test]

@@ -29,8 +29,6 @@ use crate::{
     telemetry::LogFormat,
 };
 
-/// What is said to them stays on this machine.
-const LOCAL_HOSTS: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 /// A larger file is no configuration.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -288,8 +286,8 @@ impl Settings {
         }
         let jwks = self.server.admin_jwt.as_ref().map(|jwt| &jwt.jwks);
         if let Some(JwksPlace::Url(url)) = jwks
-            && let Some(host) = url.strip_prefix("http://")
-            && !LOCAL_HOSTS.iter().any(|local| host.starts_with(local))
+            && url.starts_with("http://")
+            && !admin::is_local(url)
         {
             let warning = "server.admin_jwt.jwks is fetched without TLS: whoever sits on the way can make tokens of role \
                            admin; use https";
