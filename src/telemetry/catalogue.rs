@@ -40,7 +40,7 @@ instruments! {
     CONNECTIONS Gauge "headworks.connections" "{connection}" [] "Open connections of the data port";
     KEY_REQUESTS Counter "headworks.key.requests" "{request}" ["partner", "key"] "Requests by the id of their key";
     PLUGIN_CALLS Counter "headworks.plugin.calls" "{call}" ["plugin", "version", "outcome"]
-        "Calls of plugins; outcome is made, rejected, failed (it said so), trapped (a trap, time, memory) or held (not called)";
+        "Calls of plugins; outcome is made, rejected, failed (it said so, or a lookup table is not there), trapped (a trap, time, memory) or held (not called)";
     PLUGIN_DURATION Histogram "headworks.plugin.duration" "s" ["plugin", "version"]
         "How long calls take; those of one request in 16 are timed";
     PLUGIN_MEMORY Gauge "headworks.plugin.memory" "By" ["plugin", "version"]

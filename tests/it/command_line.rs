@@ -493,44 +493,67 @@ async fn the_token_of_a_gateway_in_this_folder_is_found() {
     );
 }
 
-/// Commands of which the second word is a command too.
-const GROUPS: [&str; 8] = [
-    "config",
-    "schema",
-    "plugin",
-    "partner",
-    "key",
-    "route",
-    "quarantine",
-    "spool",
-];
+/// What the program says of its commands, each asked once.
+struct Helps {
+    folder: tempfile::TempDir,
+    texts: BTreeMap<Vec<String>, String>,
+}
+
+impl Helps {
+    fn of(&mut self, path: &[String]) -> &str {
+        self.texts.entry(path.to_vec()).or_insert_with(|| {
+            let arguments: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
+            succeeded(&headworks(self.folder.path(), &arguments))
+        })
+    }
+
+    /// The command that the words begin with; none where a word should be one and is not.
+    fn command(&mut self, words: &[&str]) -> Option<Vec<String>> {
+        let mut path = Vec::new();
+        for word in words {
+            let below = commands_in(self.of(&path));
+            if below.is_empty() || !is_word(word) {
+                break;
+            }
+            if !below.contains(word) {
+                return None;
+            }
+            path.push((*word).to_owned());
+        }
+        Some(path)
+    }
+}
+
+/// The commands that a help lists; none where it is not one of a group.
+fn commands_in(help: &str) -> Vec<&str> {
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    // What goes on in a second line stands further in.
+    let begins = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    listed
+        .take_while(|line| !line.is_empty())
+        .filter(begins)
+        .filter_map(|line| line.split_whitespace().next())
+        .collect()
+}
 
 /// Every `headworks …` of the documentation is a command, and its options are options of it.
 #[test]
 fn commands_and_options_of_the_documentation_exist() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let mut helps: BTreeMap<Vec<String>, String> = BTreeMap::new();
+    let mut helps = Helps {
+        folder: tempfile::tempdir().expect("a folder can be made"),
+        texts: BTreeMap::new(),
+    };
     let mut unknown = Vec::new();
+    let groups = commands_in(helps.of(&[])).len();
+    assert!(groups > 10, "{groups} commands");
     for document in files("", "md") {
         for line in commands(&read(&document)) {
             let words: Vec<&str> = line.split_whitespace().skip(1).collect();
-            let depth = if words.first().is_some_and(|word| GROUPS.contains(word)) {
-                2
-            } else {
-                1
+            let Some(path) = helps.command(&words) else {
+                unknown.push(format!("{}: {line}: no command\n", document.display()));
+                continue;
             };
-            let path: Vec<String> = words
-                .iter()
-                .take(depth)
-                .take_while(|word| is_word(word))
-                .map(|&word| word.to_owned())
-                .collect();
-            let help = helps.entry(path.clone()).or_insert_with(|| {
-                let arguments: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
-                let output = headworks(folder.path(), &arguments);
-                assert_eq!(status(&output), 0, "{}: {line}", document.display());
-                printed(&output)
-            });
+            let help = helps.of(&path);
             for word in words.iter().filter(|word| word.starts_with("--")) {
                 let option = word.split('=').next().unwrap_or(word);
                 if !help.split([' ', '\n', ',']).any(|known| known == option) {
@@ -539,12 +562,17 @@ fn commands_and_options_of_the_documentation_exist() {
             }
         }
     }
+    let helps = helps.texts;
     assert!(
         helps.len() > 30,
         "the documentation shows commands: {}",
         helps.len()
     );
-    assert!(unknown.is_empty(), "these are no options:\n{}", unknown.concat());
+    assert!(
+        unknown.is_empty(),
+        "these are no commands or options:\n{}",
+        unknown.concat()
+    );
 }
 
 fn is_word(word: &str) -> bool {
