@@ -2,18 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::gateway::{Gateway, Options, eventually};
+use crate::harness::gateway::{Gateway, eventually};
 use crate::plugins::hostile_component;
 
 #[tokio::test]
 async fn what_plugins_drop_reject_and_count_is_in_the_metrics() {
-    // A plugin's time in a host that is built without optimisation.
-    let configuration = "[limits]\nplugin_time_ms = 200\n".to_owned();
-    let mut gateway = Gateway::start_with(Options {
-        configuration,
-        ..Options::default()
-    })
-    .await;
+    let mut gateway = Gateway::start().await;
     gateway.partner("shop", json!({})).await;
     gateway
         .put("/v1/schemas/order.placed/1", json!({"type": "object"}))
