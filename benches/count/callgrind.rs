@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -57,32 +58,49 @@ impl Callgrind {
     }
 
     /// An event's.
-    pub fn instructions(&self, stage: &Stage) -> f64 {
+    ///
+    /// # Errors
+    ///
+    /// Where the stage failed, or callgrind's output gives no count for it.
+    pub fn instructions(&self, stage: &Stage) -> Result<f64, String> {
         let file_name = format!(
             "callgrind.out.{}",
             stage.name.replace(|letter: char| !letter.is_alphanumeric(), "-")
         );
         let file = self.keep.as_deref().unwrap_or(self.folder.path()).join(file_name);
+        // The counts of an earlier run must not pass for this one's.
+        if let Err(error) = fs::remove_file(&file)
+            && error.kind() != ErrorKind::NotFound
+        {
+            return Err(format!("{}: {error}", file.display()));
+        }
         let program = std::env::current_exe().expect("this program has a path");
         let output = valgrind("callgrind")
-            .arg("--toggle-collect=*callgrind_collects*")
+            .args(["--collect-atstart=no", "--toggle-collect=*callgrind_collects*"])
             .arg(format!("--callgrind-out-file={}", file.display()))
             .arg(program)
             .args(["--stage", stage.name, "--folder"])
             .arg(self.folder.path())
             .stdin(Stdio::null())
             .output()
-            .expect("valgrind runs: scripts/setup count installs it");
-        assert!(
-            output.status.success(),
-            "{}: {}\n{}",
-            stage.name,
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let collected = total(&file);
-        assert!(collected > 0, "{}: callgrind has collected nothing", stage.name);
-        collected as f64 / f64::from(stage.events())
+            .map_err(|error| format!("valgrind: {error}; scripts/setup count installs it"))?;
+        if !output.status.success() {
+            return Err(format!(
+                "{}: {}\n{}",
+                stage.name,
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            ));
+        }
+        let text = fs::read_to_string(&file).map_err(|error| {
+            format!(
+                "{}: callgrind has written no {}: {error}",
+                stage.name,
+                file.display()
+            )
+        })?;
+        let collected = total(&text).map_err(|error| format!("{}: {error}", stage.name))?;
+        Ok(collected as f64 / f64::from(stage.events()))
     }
 }
 
@@ -114,11 +132,23 @@ fn valgrind(tool: &str) -> Command {
     command
 }
 
-/// The line `totals: N` of callgrind's format.
-fn total(file: &Path) -> u64 {
-    let text = fs::read_to_string(file).expect("callgrind has written its file");
-    let totals = text.lines().filter_map(|line| line.strip_prefix("totals:"));
-    totals
-        .filter_map(|number| number.trim().parse::<u64>().ok())
-        .sum()
+/// The sum of the lines `totals: N` of callgrind's format, one a part.
+///
+/// # Errors
+///
+/// Where there is no such line, or none that counts anything: the toggles were never met.
+fn total(text: &str) -> Result<u64, String> {
+    let mut total = 0;
+    for number in text.lines().filter_map(|line| line.strip_prefix("totals:")) {
+        total += number
+            .trim()
+            .parse::<u64>()
+            .map_err(|_| format!("callgrind's totals are no number of instructions: {number:?}"))?;
+    }
+    if total == 0 {
+        return Err(
+            "callgrind's output counts nothing: it never met the function callgrind_collects".to_owned(),
+        );
+    }
+    Ok(total)
 }

@@ -5,7 +5,11 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
-    sync::{Arc, OnceLock, mpsc},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -14,19 +18,13 @@ use futures::future::BoxFuture;
 use headworks::{
     config::RecentSettings,
     deliver::{Counts, Delivery, Destination, DestinationState, Destinations, Ticket},
-    event::{DestinationName, PartnerName, PluginName, Record},
+    event::{DestinationName, Record},
     limits::{ByteSize, TAIL_WATCHERS},
     listener::{self, Listener},
     pipeline::{Lookups, Memory, Pipeline, Tables, WebhookIds},
     quarantine::Quarantine,
-    recent::{Recent, Watcher},
-    registry::{
-        Registry,
-        model::{Change, Key, KeyKind, Partner, PluginVersion, Route, RouteMatch, RouteTarget},
-        now,
-        seal::Sealer,
-        secret::{KEY_PREFIX, NewSecret},
-    },
+    recent::{Next, Recent, Watcher},
+    registry::{Registry, seal::Sealer},
     spool::{Budget, Damage, Pending, Spool, SpoolOptions},
     store::Store,
     telemetry::{Export, Exporting, Telemetry},
@@ -36,16 +34,19 @@ use tokio::{runtime::Runtime, sync::Notify};
 
 use crate::{
     callgrind::{COMPILER, COMPONENT},
-    callgrind_collects, sample,
+    callgrind_collects, register, sample,
     stages::{BATCH, limits},
 };
 
 /// Of the page view that is sent.
 const APP_VERSION: &str = "5.10.0";
+const EVENT_TYPE: &str = "app.page_view";
 const TYPE_PATH: &str = "/v1/events/app.page_view";
 const PARTNER: &str = "bench";
+const PLUGIN: &str = "page-view";
 /// Requests are counted in rounds, between which other threads take what waits for them.
 const ROUNDS: u32 = 5;
+const WARM_UP_ROUNDS: u32 = 2;
 /// Longer than anything takes under valgrind.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -127,7 +128,8 @@ pub fn run(folder: &Path, batch: Batch, plugin: bool, seeing: Seeing) {
         .expect("a runtime can be made");
     let own = tempfile::tempdir().expect("a folder can be made");
     let gateway = beside.block_on(Gateway::start(folder, own.path(), plugin));
-    let exporting = see(&beside, &gateway, seeing);
+    let seen = Arc::new(AtomicU64::new(0));
+    let exporting = see(&beside, &gateway, seeing, &seen);
     // Everything of a request runs on the thread that drives this runtime.
     let way = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -140,8 +142,9 @@ pub fn run(folder: &Path, batch: Batch, plugin: bool, seeing: Seeing) {
         way.block_on(sender.answered.notified());
         assert_eq!(sender.failed.get(), None, "every answer is 202");
     };
-    round();
-    round();
+    for _ in 0..WARM_UP_ROUNDS {
+        round();
+    }
     for _ in 0..ROUNDS {
         callgrind_collects(&mut round, 1);
         std::thread::sleep(Duration::from_millis(200));
@@ -153,10 +156,29 @@ pub fn run(folder: &Path, batch: Batch, plugin: bool, seeing: Seeing) {
             "{text}"
         );
     }
+    if let Seeing::Tail = seeing {
+        wait_for(
+            &seen,
+            u64::from(requests(batch) * batch.events() * (ROUNDS + WARM_UP_ROUNDS)),
+        );
+    }
 }
 
-/// Begins to look; the exporter, where there is one.
-fn see(beside: &Runtime, gateway: &Gateway, seeing: Seeing) -> Option<Exporting> {
+/// Until somebody who looks has seen so many events, or was told that they passed unseen.
+fn wait_for(seen: &AtomicU64, events: u64) {
+    let begun = Instant::now();
+    while seen.load(Ordering::Relaxed) < events {
+        let now = seen.load(Ordering::Relaxed);
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "the tail saw {now} of {events} events"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Begins to look; the exporter, where there is one. `seen` counts what a tail sees.
+fn see(beside: &Runtime, gateway: &Gateway, seeing: Seeing, seen: &Arc<AtomicU64>) -> Option<Exporting> {
     match seeing {
         Seeing::Nothing => None,
         Seeing::Traces { one_in } => {
@@ -172,7 +194,8 @@ fn see(beside: &Runtime, gateway: &Gateway, seeing: Seeing) -> Option<Exporting>
         }
         Seeing::Tail => {
             let watcher = gateway.pipeline.tap().watch(TAIL_WATCHERS);
-            beside.spawn(watch(watcher.expect("nobody watches yet")));
+            let watcher = watcher.expect("nobody watches yet");
+            beside.spawn(watch(watcher, Arc::clone(seen)));
             None
         }
     }
@@ -210,9 +233,13 @@ fn take(stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
-async fn watch(mut watcher: Watcher) {
+async fn watch(mut watcher: Watcher, seen: Arc<AtomicU64>) {
     loop {
-        std::hint::black_box(watcher.next().await);
+        let events = match std::hint::black_box(watcher.next().await) {
+            Next::Event(_) => 1,
+            Next::Missed(events) => events,
+        };
+        seen.fetch_add(events, Ordering::Relaxed);
     }
 }
 
@@ -329,7 +356,7 @@ impl Gateway {
     async fn start(folder: &Path, own: &Path, plugin: bool) -> Gateway {
         let store = Store::open(&format!("file:{}", own.join("store").display())).expect("a store");
         let registry = Registry::open(store.clone()).await.expect("a registry");
-        let key = register(&registry, folder, plugin).await;
+        let key = fill(&registry, folder, plugin).await;
         let telemetry = Telemetry::new(1000);
         let transformer = Transformer::new(TransformSettings {
             limits: limits(),
@@ -381,93 +408,15 @@ impl Gateway {
 }
 
 /// One partner, its key, the page view's schema, and a route, through the plugin or not; gives the key.
-async fn register(registry: &Registry, folder: &Path, plugin: bool) -> String {
-    let partner: PartnerName = PARTNER.parse().expect("the name is a partner's");
-    let secret = NewSecret::generate(KEY_PREFIX).expect("there are random bytes");
-    let mut changes = vec![
-        Change::PutPartner {
-            name: partner.clone(),
-            partner: Partner::default(),
-        },
-        Change::CreateKey {
-            key: Key {
-                id: secret.id,
-                partner,
-                kind: KeyKind::Secret,
-                sha256: secret.sha256,
-                signing_secret: None,
-                created: now(),
-                expires: None,
-                types: Vec::new(),
-            },
-        },
-    ];
-    let state = sample::state();
-    let of_type = state.schemas.values().flat_map(|of_type| &of_type.schemas);
-    changes.extend(of_type.map(|known| {
-        let (key, schema) = known.value.clone();
-        Change::PutSchema {
-            key,
-            schema,
-            forced: false,
-        }
-    }));
-    let name: PluginName = "page-view".parse().expect("the name is a plugin's");
+async fn fill(registry: &Registry, folder: &Path, plugin: bool) -> String {
+    let key = register::partner(registry, PARTNER).await;
+    register::schema(registry, EVENT_TYPE, APP_VERSION, &sample::schema_text()).await;
     if plugin {
-        changes.extend(activated(registry, folder, &name).await);
+        let component = std::fs::read(folder.join(COMPONENT)).expect("the component is there");
+        register::plugin(registry, PLUGIN, component).await;
     }
-    changes.push(Change::PutRoute {
-        name: PARTNER.parse().expect("the name is a route's"),
-        route: Route {
-            matches: RouteMatch::default(),
-            plugin: plugin.then_some(name),
-            config: None,
-            to: vec![RouteTarget {
-                destination: "events".to_owned(),
-                topic: Some("bench".to_owned()),
-                key: None,
-            }],
-            form: Default::default(),
-        },
-    });
-    for change in changes {
-        let decide = move |_: &_| Ok((Some(change.clone()), ()));
-        registry
-            .commit(PARTNER, decide)
-            .await
-            .expect("the change is made");
-    }
-    secret.text
-}
-
-/// Version 1 of the plugin, whose component the registry keeps from now on.
-async fn activated(registry: &Registry, folder: &Path, name: &PluginName) -> [Change; 2] {
-    let component = std::fs::read(folder.join(COMPONENT)).expect("the component is there");
-    let size = component.len() as u64;
-    let digest = registry
-        .put_blob(component.into())
-        .await
-        .expect("the store takes it");
-    let version = PluginVersion {
-        version: 1,
-        digest,
-        size,
-        imports: Vec::new(),
-        language: None,
-        created: now(),
-        by: PARTNER.to_owned(),
-    };
-    [
-        Change::AddPluginVersion {
-            plugin: name.clone(),
-            version,
-        },
-        Change::ActivatePlugin {
-            plugin: name.clone(),
-            version: 1,
-            share: None,
-        },
-    ]
+    register::route(registry, PARTNER, "*", plugin.then_some(PLUGIN), "bench").await;
+    key
 }
 
 /// A destination whose records are durable as soon as it has them: what any real one costs beside the way is its own

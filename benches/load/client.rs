@@ -21,6 +21,10 @@ use tokio::{
     sync::Semaphore,
 };
 
+use crate::events::Shape;
+
+/// What answers when every event of a request is durable.
+const ACCEPTED: u16 = 202;
 /// Longer answers count as this.
 const LATENCY_US_MAX: u64 = 120_000_000;
 /// Between the making of an open loop's connections and its first request.
@@ -33,11 +37,33 @@ pub struct Target {
     pub path: String,
     /// Each with its line end.
     pub headers: String,
-    /// The only answer that counts as one; any of 200 to 204 where there is none.
-    pub status: Option<u16>,
+    pub kind: Kind,
 }
 
-/// Requests that are sent again and again, in their order.
+/// What a target's answers must say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// 202, and that every event was accepted.
+    Gateway,
+    /// 202: it takes requests, not events.
+    Ceiling,
+    /// Any of 200 to 204.
+    Peer,
+}
+
+impl Kind {
+    fn is_accepted(self, shape: Shape, status: u16, body: &[u8]) -> bool {
+        match self {
+            Kind::Gateway => {
+                status == ACCEPTED && memchr::memmem::find(body, shape.accepted().as_bytes()).is_some()
+            }
+            Kind::Ceiling => status == ACCEPTED,
+            Kind::Peer => (200..=204).contains(&status),
+        }
+    }
+}
+
+/// Requests of one shape that are sent again and again, in their order.
 pub type Requests = Arc<[Vec<u8>]>;
 
 impl Target {
@@ -73,16 +99,16 @@ fn microseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(LATENCY_US_MAX)
 }
 
-/// Sends one request; gives the answer's body.
-pub async fn once(target: &Target, request: &[u8]) -> String {
-    let mut connection = Connection::open(target).await;
+/// Sends one request, whose events must all be accepted.
+pub async fn once(target: &Target, shape: Shape, request: &[u8]) {
+    let mut connection = Connection::open(target, shape).await;
     connection.exchange(request).await;
-    connection.body()
 }
 
 /// Loads the target over so many connections for `duration`.
 pub async fn closed_loop(
     target: &Target,
+    shape: Shape,
     requests: &Requests,
     connections: usize,
     duration: Duration,
@@ -93,7 +119,7 @@ pub async fn closed_loop(
         .map(|number| {
             let (target, requests) = (target.clone(), Arc::clone(requests));
             tokio::spawn(async move {
-                let mut connection = Connection::open(&target).await;
+                let mut connection = Connection::open(&target, shape).await;
                 let mut latencies = histogram();
                 // Each begins elsewhere, so that together they send all of them evenly.
                 let mut next = number * requests.len() / connections;
@@ -125,6 +151,7 @@ pub async fn closed_loop(
 /// Sends `rate` requests a second for `duration`; a request that finds no free connection waits, and its latency runs.
 pub async fn open_loop(
     target: &Target,
+    shape: Shape,
     requests: &Requests,
     connections: usize,
     rate: f64,
@@ -139,7 +166,7 @@ pub async fn open_loop(
             let (target, requests) = (target.clone(), Arc::clone(requests));
             let (due, next) = (Arc::clone(&due), Arc::clone(&next));
             tokio::spawn(async move {
-                let mut connection = Connection::open(&target).await;
+                let mut connection = Connection::open(&target, shape).await;
                 let mut latencies = histogram();
                 loop {
                     due.acquire().await.expect("it is never closed").forget();
@@ -180,11 +207,12 @@ pub async fn open_loop(
 struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    status: Option<u16>,
+    kind: Kind,
+    shape: Shape,
 }
 
 impl Connection {
-    async fn open(target: &Target) -> Connection {
+    async fn open(target: &Target, shape: Shape) -> Connection {
         let stream = TcpStream::connect(target.address)
             .await
             .expect("the server listens");
@@ -192,7 +220,8 @@ impl Connection {
         Connection {
             stream,
             buffer: Vec::with_capacity(16 << 10),
-            status: target.status,
+            kind: target.kind,
+            shape,
         }
     }
 
@@ -203,25 +232,20 @@ impl Connection {
         loop {
             let read = self.stream.read_buf(&mut self.buffer).await;
             assert_ne!(read.expect("the server answers"), 0, "the server hung up");
-            if let Some(status) = complete(&self.buffer) {
-                let expected = match self.status {
-                    Some(expected) => status == expected,
-                    None => (200..=204).contains(&status),
-                };
-                assert!(expected, "{}", String::from_utf8_lossy(&self.buffer));
+            if let Some((status, body)) = complete(&self.buffer) {
+                assert!(
+                    self.kind.is_accepted(self.shape, status, body),
+                    "not every event was accepted:\n{}",
+                    String::from_utf8_lossy(&self.buffer)
+                );
                 return;
             }
         }
     }
-
-    fn body(&self) -> String {
-        let head = memchr::memmem::find(&self.buffer, b"\r\n\r\n").map_or(0, |head| head + 4);
-        String::from_utf8_lossy(&self.buffer[head..]).into_owned()
-    }
 }
 
-/// The status of an answer that has come whole.
-fn complete(answer: &[u8]) -> Option<u16> {
+/// The status and the body of an answer that has come whole.
+fn complete(answer: &[u8]) -> Option<(u16, &[u8])> {
     let head = memchr::memmem::find(answer, b"\r\n\r\n")?;
     let text = std::str::from_utf8(&answer[..head]).expect("a head is text");
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
@@ -237,5 +261,5 @@ fn complete(answer: &[u8]) -> Option<u16> {
         None if field("transfer-encoding").is_some() => body.ends_with(b"0\r\n\r\n"),
         None => true,
     };
-    is_whole.then(|| status.expect("an answer has a status"))
+    is_whole.then(|| (status.expect("an answer has a status"), body))
 }

@@ -33,6 +33,14 @@ impl Shape {
         }
     }
 
+    /// What a gateway's answer holds where it accepted every event of such a request.
+    pub fn accepted(self) -> &'static str {
+        match self {
+            Shape::Single => "\"status\":\"accepted\"",
+            Shape::Batch | Shape::Gzip => "\"accepted\":100,",
+        }
+    }
+
     /// One request of this shape.
     pub fn request(self, target: &Target, event: &[u8]) -> Vec<u8> {
         match self {

@@ -5,7 +5,8 @@
 //!
 //! `cargo bench --bench load -- [--rounds N] [--seconds N] [--json FILE] [--baseline FILE] [--gateway FILE]
 //! [--peer NAME URL PID]…`; with `--many`, ten thousand types, a thousand plugins and ten thousand partners beside one of
-//! each; with `--nodes 2`, two gateways beside one.
+//! each; with `--nodes 2`, two gateways beside one. Every goal gets its verdict, in print and in the JSON; an answer that
+//! does not say that all of its events were accepted ends the run.
 
 mod ceiling;
 mod client;
@@ -16,6 +17,7 @@ mod nodes;
 mod paths;
 mod report;
 mod servers;
+mod verdict;
 
 #[path = "../support/gateway.rs"]
 #[expect(dead_code, reason = "each benchmark asks something else of it")]
@@ -27,6 +29,8 @@ mod kafka;
 mod page_view;
 #[path = "../../tests/it/harness/ports.rs"]
 mod ports;
+#[path = "../support/register.rs"]
+mod register;
 #[path = "../support/sample.rs"]
 #[expect(dead_code, reason = "each benchmark asks something else of it")]
 mod sample;

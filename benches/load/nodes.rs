@@ -5,21 +5,16 @@ use crate::{
     client::{self, Load, Target},
     events::Shape,
     meter::Meter,
-    report::{Case, Goal, Report},
+    report::{Case, Measured, Report, spread},
     servers::Gateway,
+    verdict::Bound,
 };
 
 const ALONE: &str = "one alone";
+const SHAPES: [Shape; 2] = [Shape::Single, Shape::Batch];
 const OF_TWO: [&str; 2] = ["first of two", "second of two"];
 /// At least this part of the events a second of CPU that one alone takes.
 const PART: f64 = 0.95;
-
-fn goals(case: &Case) -> Option<Goal> {
-    (case.path != ALONE).then_some(Goal {
-        ratio: 1.0 / PART,
-        p99_ms: None,
-    })
-}
 
 pub async fn measure(bench: &Bench) -> Report {
     let brokers = bench.broker.bootstrap();
@@ -28,14 +23,20 @@ pub async fn measure(bench: &Bench) -> Report {
     }
     let first = Gateway::start(brokers, &bench.program).await;
     let (second, second_target) = first.second(brokers, &bench.program).await;
-    let mut report = Report::new(ALONE, goals);
+    let mut report = Report::new(ALONE, &[]);
     let both = [
         (OF_TWO[0], &first.transformed, first.process().id()),
         (OF_TWO[1], &second_target, second.id()),
     ];
+    for (_, target, _) in &both {
+        for shape in SHAPES {
+            client::once(target, shape, &shape.request(target, &bench.event)).await;
+        }
+    }
+    let mut parts = SHAPES.map(|_| Vec::new());
     for round in 0..bench.rounds {
         eprintln!("round {} of {}", round + 1, bench.rounds);
-        for shape in [Shape::Single, Shape::Batch] {
+        for (shape, parts) in SHAPES.into_iter().zip(&mut parts) {
             let case = |path: &str| Case {
                 shape,
                 is_open: false,
@@ -43,22 +44,53 @@ pub async fn measure(bench: &Bench) -> Report {
             };
             let meter = Meter::begin(first.process().id(), bench.broker_id);
             let load = load(bench, shape, &first.transformed, shape.connections()).await;
-            report.add(case(ALONE), meter.end(shape, &load));
+            let alone = meter.end(shape, &load);
+            report.add(case(ALONE), alone);
             let meters = both.map(|(name, _, id)| (name, Meter::begin(id, bench.broker_id)));
             let part = shape.connections() / 2;
             let loads = tokio::join!(
                 self::load(bench, shape, both[0].1, part),
                 self::load(bench, shape, both[1].1, part)
             );
-            for ((name, meter), load) in meters.into_iter().zip([loads.0, loads.1]) {
-                report.add(case(name), meter.end(shape, &load));
+            let loads = meters.into_iter().zip([loads.0, loads.1]);
+            let of_two: Vec<(&str, Measured)> = loads
+                .map(|((name, meter), load)| (name, meter.end(shape, &load)))
+                .collect();
+            parts.push(events_per_cpu_second(&of_two) / (1e6 / alone.cpu_us_per_event));
+            for (name, measured) in of_two {
+                report.add(case(name), measured);
             }
         }
+    }
+    for (shape, parts) in SHAPES.into_iter().zip(parts) {
+        let name = Case {
+            shape,
+            is_open: false,
+            path: String::new(),
+        };
+        report.hold(
+            &format!(
+                "{}: events a CPU second of two nodes, times those of {ALONE}",
+                name.load()
+            ),
+            spread(parts.into_iter())[0],
+            Bound::AtLeast(PART),
+        );
     }
     report
 }
 
+/// Of all together, each by its share of the events.
+fn events_per_cpu_second(nodes: &[(&str, Measured)]) -> f64 {
+    let events: f64 = nodes.iter().map(|(_, node)| node.events_per_s).sum();
+    let cpu_us: f64 = nodes
+        .iter()
+        .map(|(_, node)| node.events_per_s * node.cpu_us_per_event)
+        .sum();
+    events / cpu_us * 1e6
+}
+
 async fn load(bench: &Bench, shape: Shape, target: &Target, connections: usize) -> Load {
     let requests = shape.requests(target, &bench.event);
-    client::closed_loop(target, &requests, connections, bench.duration).await
+    client::closed_loop(target, shape, &requests, connections, bench.duration).await
 }

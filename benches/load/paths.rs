@@ -8,27 +8,40 @@ use crate::{
     events::Shape,
     meter::{self, Meter},
     page_view,
-    report::{Case, Goal, Report},
+    report::{Aim, Case, Goal, Report},
     servers::{Ceiling, Gateway, Peer},
+    verdict::Bound,
 };
 
 const CEILING: &str = "ceiling";
 const VALIDATE: &str = "validate";
 const PLUGIN: &str = "validate + plugin";
 
-fn goals(case: &Case) -> Option<Goal> {
-    let ratio = |ratio| Some(Goal { ratio, p99_ms: None });
-    match (case.shape, case.is_open, case.path.as_str()) {
-        (Shape::Single, true, VALIDATE | PLUGIN) => Some(Goal {
+/// At half load, with the ceiling's linger.
+const P99_MS_MAX: f64 = 5.0;
+/// Once it was loaded.
+const RESIDENT_MB_MAX: f64 = 150.0;
+const UPLOAD_MS_MAX: f64 = 1000.0;
+
+const AIMS: &[Aim] = &[
+    Aim::at_full_load(Shape::Single, VALIDATE, 1.2),
+    Aim::at_full_load(Shape::Single, PLUGIN, 1.35),
+    Aim::at_full_load(Shape::Batch, VALIDATE, 2.0),
+    Aim::at_full_load(Shape::Batch, PLUGIN, 3.0),
+    Aim::at_full_load(Shape::Gzip, PLUGIN, 4.0),
+    at_half_load(VALIDATE),
+    at_half_load(PLUGIN),
+];
+
+const fn at_half_load(path: &'static str) -> Aim {
+    Aim {
+        shape: Shape::Single,
+        is_open: true,
+        path,
+        goal: Goal {
             ratio: 2.0,
-            p99_ms: Some(5.0),
-        }),
-        (Shape::Single, false, VALIDATE) => ratio(1.2),
-        (Shape::Single, false, PLUGIN) => ratio(1.35),
-        (Shape::Batch, false, VALIDATE) => ratio(2.0),
-        (Shape::Batch, false, PLUGIN) => ratio(3.0),
-        (Shape::Gzip, false, PLUGIN) => ratio(4.0),
-        _ => None,
+            p99_ms: Some(P99_MS_MAX),
+        },
     }
 }
 
@@ -47,7 +60,7 @@ pub async fn measure(bench: &Bench, peers: &[Peer]) -> Report {
     let ceiling = Ceiling::start(brokers).await;
     let gateway = Gateway::start(brokers, &bench.program).await;
     let id = gateway.process().id();
-    let mut report = Report::new(CEILING, goals);
+    let mut report = Report::new(CEILING, AIMS);
     report.note(
         "RSS of the gateway at rest with the examples, MB",
         meter::resident_mb(id),
@@ -82,14 +95,16 @@ pub async fn measure(bench: &Bench, peers: &[Peer]) -> Report {
         at_full_load(bench, &mut report, Shape::Gzip, &own[2]).await;
     }
     let resident = gateway.process().status("VmHWM") as f64 * 1024.0 / 1e6;
-    report.note(
-        "RSS of the gateway, the most it ever was, MB (goal: 150)",
+    report.hold(
+        "RSS of the gateway at full load, the most it ever was, MB",
         resident,
+        Bound::AtMost(RESIDENT_MB_MAX),
     );
     let uploads = uploads(&gateway).await;
-    report.note(
-        "upload of a Rust plugin to the first event through it, ms (goal: 1000)",
+    report.hold(
+        "upload of a Rust plugin to the first event through it, ms",
         uploads,
+        Bound::AtMost(UPLOAD_MS_MAX),
     );
     report
 }
@@ -107,13 +122,9 @@ fn full_rate(report: &Report) -> f64 {
 /// That events go where they are thought to go, and not to quarantine.
 async fn accepted(bench: &Bench, paths: &[Path]) {
     for path in paths {
-        for (shape, wanted) in [
-            (Shape::Single, "\"status\":\"accepted\""),
-            (Shape::Batch, "\"accepted\":100,"),
-            (Shape::Gzip, "\"accepted\":100,"),
-        ] {
-            let answer = client::once(&path.target, &shape.request(&path.target, &bench.event)).await;
-            assert!(answer.contains(wanted), "{}: {answer}", path.name);
+        for shape in [Shape::Single, Shape::Batch, Shape::Gzip] {
+            let request = shape.request(&path.target, &bench.event);
+            client::once(&path.target, shape, &request).await;
         }
     }
 }
@@ -121,7 +132,14 @@ async fn accepted(bench: &Bench, paths: &[Path]) {
 async fn at_full_load(bench: &Bench, report: &mut Report, shape: Shape, path: &Path) {
     let requests = shape.requests(&path.target, &bench.event);
     let meter = Meter::begin(path.id, bench.broker_id);
-    let load = client::closed_loop(&path.target, &requests, shape.connections(), bench.duration).await;
+    let load = client::closed_loop(
+        &path.target,
+        shape,
+        &requests,
+        shape.connections(),
+        bench.duration,
+    )
+    .await;
     let case = Case {
         shape,
         is_open: false,
@@ -135,7 +153,15 @@ async fn at_rate(bench: &Bench, report: &mut Report, path: &Path, rate: f64) {
     let shape = Shape::Single;
     let requests = shape.requests(&path.target, &bench.event);
     let meter = Meter::begin(path.id, bench.broker_id);
-    let load = client::open_loop(&path.target, &requests, shape.connections(), rate, bench.duration).await;
+    let load = client::open_loop(
+        &path.target,
+        shape,
+        &requests,
+        shape.connections(),
+        rate,
+        bench.duration,
+    )
+    .await;
     let case = Case {
         shape,
         is_open: true,
@@ -178,8 +204,7 @@ async fn uploads(gateway: &Gateway) -> f64 {
             .call("POST", "/v1/plugins/page-view/activate", Some(body))
             .await;
         activate.expect("it is activated");
-        let answer = client::once(&gateway.transformed, &event).await;
-        assert!(answer.contains("\"status\":\"accepted\""), "{answer}");
+        client::once(&gateway.transformed, Shape::Single, &event).await;
         times.push(started.elapsed());
     }
     times.sort_unstable();

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{client::Load, events::Shape};
+use crate::{
+    client::Load,
+    events::Shape,
+    verdict::{Bound, Outcome, Verdict},
+};
 
 /// What was loaded, and how.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +67,34 @@ pub struct Goal {
     pub p99_ms: Option<f64>,
 }
 
+/// The case that is to reach a goal.
+pub struct Aim {
+    pub shape: Shape,
+    pub is_open: bool,
+    pub path: &'static str,
+    pub goal: Goal,
+}
+
+impl Aim {
+    /// Of CPU time at full load.
+    pub const fn at_full_load(shape: Shape, path: &'static str, ratio: f64) -> Aim {
+        Aim {
+            shape,
+            is_open: false,
+            path,
+            goal: Goal { ratio, p99_ms: None },
+        }
+    }
+
+    fn case(&self) -> Case {
+        Case {
+            shape: self.shape,
+            is_open: self.is_open,
+            path: self.path.to_owned(),
+        }
+    }
+}
+
 /// A row as it is saved: medians, the ratio with its range, and every round.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Row {
@@ -86,6 +118,9 @@ pub struct Saved {
     /// The path that ratios are to.
     pub reference: String,
     pub rows: Vec<Row>,
+    /// One for each goal of the run; absent in runs that were saved before goals had verdicts of their own.
+    #[serde(default)]
+    pub verdicts: Vec<Verdict>,
     /// Figures that stand alone, by what they are.
     pub others: BTreeMap<String, f64>,
 }
@@ -102,13 +137,15 @@ impl Saved {
 
 pub struct Report {
     reference: &'static str,
-    goals: fn(&Case) -> Option<Goal>,
+    aims: &'static [Aim],
+    /// Of goals that no row has.
+    verdicts: Vec<Verdict>,
     rows: BTreeMap<Case, Vec<Measured>>,
     others: BTreeMap<String, f64>,
 }
 
 /// Median, lowest, highest.
-fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
+pub fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     match (values.get(values.len() / 2), values.first(), values.last()) {
@@ -132,10 +169,11 @@ fn median(rounds: &[Measured]) -> Measured {
 }
 
 impl Report {
-    pub fn new(reference: &'static str, goals: fn(&Case) -> Option<Goal>) -> Report {
+    pub fn new(reference: &'static str, aims: &'static [Aim]) -> Report {
         Report {
             reference,
-            goals,
+            aims,
+            verdicts: Vec::new(),
             rows: BTreeMap::new(),
             others: BTreeMap::new(),
         }
@@ -147,6 +185,29 @@ impl Report {
 
     pub fn note(&mut self, what: &str, figure: f64) {
         self.others.insert(what.to_owned(), figure);
+    }
+
+    /// A figure that stands alone and has a goal.
+    pub fn hold(&mut self, goal: &str, figure: f64, bound: Bound) {
+        self.verdicts.push(Verdict::new(goal, figure, bound));
+    }
+
+    /// Of a case that is to reach a goal. One that was never loaded misses it.
+    fn verdicts_of(&self, aim: &Aim) -> Vec<Verdict> {
+        let case = aim.case();
+        let rounds: &[Measured] = self.rows.get(&case).map_or(&[], Vec::as_slice);
+        let (load, path, reference) = (case.load(), aim.path, self.reference);
+        let what = if aim.is_open { "p99" } else { "CPU an event" };
+        let ratio = Verdict::new(
+            &format!("{load}, {path}: {what}, times that of {reference}"),
+            self.ratio(&case, rounds)[0],
+            Bound::AtMost(aim.goal.ratio),
+        );
+        let p99 = aim.goal.p99_ms.map(|most| {
+            let goal = format!("{load}, {path}: p99, ms");
+            Verdict::new(&goal, median(rounds).p99_ms, Bound::AtMost(most))
+        });
+        std::iter::once(ratio).chain(p99).collect()
     }
 
     /// The last round of a case.
@@ -183,20 +244,16 @@ impl Report {
     pub fn save(&self, event_bytes: usize, seconds: u64) -> Saved {
         let rows = self.rows.iter().map(|(case, rounds)| {
             let (median, ratio) = (median(rounds), self.ratio(case, rounds));
-            let goal = (self.goals)(case);
-            let reached = goal.map(|goal| {
-                ratio[0] <= goal.ratio
-                    && goal
-                        .p99_ms
-                        .is_none_or(|most| !case.is_open || median.p99_ms <= most)
-            });
+            let aim = self.aims.iter().find(|aim| aim.case() == *case);
+            let is_reached = |verdict: &Verdict| verdict.verdict == Outcome::Reached;
+            let reached = aim.map(|aim| self.verdicts_of(aim).iter().all(is_reached));
             Row {
                 load: case.load().to_owned(),
                 path: case.path.clone(),
                 events_per_request: case.shape.events(),
                 median,
                 ratio,
-                goal,
+                goal: aim.map(|aim| aim.goal),
                 reached,
                 rounds: rounds.clone(),
             }
@@ -207,6 +264,12 @@ impl Report {
             seconds,
             reference: self.reference.to_owned(),
             rows: rows.collect(),
+            verdicts: self
+                .aims
+                .iter()
+                .flat_map(|aim| self.verdicts_of(aim))
+                .chain(self.verdicts.iter().cloned())
+                .collect(),
             others: self.others.clone(),
         }
     }
@@ -230,7 +293,7 @@ impl fmt::Display for Saved {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             formatter,
-            "{:<26} {:<18} {:>8} {:>19} {:>9} {:>9} {:>8} {:>8} {:>8} {:>6} {:>15}",
+            "{:<26} {:<18} {:>8} {:>19} {:>12} {:>9} {:>8} {:>8} {:>8} {:>6} {:>15}",
             "load",
             "path",
             "CPU µs",
@@ -256,12 +319,17 @@ impl fmt::Display for Saved {
             } = row.median;
             let [ratio, lowest, highest] = row.ratio;
             let goal = row.goal.map_or_else(String::new, |goal| {
-                let mark = if row.reached == Some(true) { "" } else { " NO" };
-                format!("{}{mark}", goal.ratio)
+                let is_reached = row.reached == Some(true);
+                let verdict = if is_reached {
+                    Outcome::Reached
+                } else {
+                    Outcome::Missed
+                };
+                format!("{:.2} {verdict}", goal.ratio)
             });
             writeln!(
                 formatter,
-                "{:<26} {:<18} {cpu_us_per_event:>8.2} {:>19} {goal:>9} {events_per_s:>9.0} {p50_ms:>8.2} {p99_ms:>8.2} {p99_9_ms:>8.2} {resident_mb:>6.0} {:>15}",
+                "{:<26} {:<18} {cpu_us_per_event:>8.2} {:>19} {goal:>12} {events_per_s:>9.0} {p50_ms:>8.2} {p99_ms:>8.2} {p99_9_ms:>8.2} {resident_mb:>6.0} {:>15}",
                 row.load,
                 row.path,
                 format!("{ratio:.2} ({lowest:.2}–{highest:.2})"),
@@ -270,6 +338,11 @@ impl fmt::Display for Saved {
         }
         for (what, figure) in &self.others {
             writeln!(formatter, "{what}: {figure:.1}")?;
+        }
+        let (goal, figure, bound, verdict) = ("goal", "measured", "bound", "verdict");
+        writeln!(formatter, "\n{goal:<72} {figure:>10} {bound:>11}  {verdict}")?;
+        for verdict in &self.verdicts {
+            writeln!(formatter, "{verdict}")?;
         }
         Ok(())
     }

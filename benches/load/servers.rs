@@ -10,7 +10,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    client::Target,
+    client::{Kind, Target},
     gateway::{self, PROGRAM, Process},
 };
 
@@ -19,8 +19,6 @@ pub const LINGER_MS: &str = "1";
 /// Of the page view that is sent.
 pub const APP_VERSION: &str = "5.10.0";
 pub const EVENT_TYPE: &str = "app.page_view";
-/// What answers when every event of a request is durable.
-const ACCEPTED: u16 = 202;
 
 pub struct Ceiling {
     pub process: Process,
@@ -46,7 +44,7 @@ impl Ceiling {
                 address: line.trim().parse().expect("an address"),
                 path: "/".to_owned(),
                 headers: String::new(),
-                status: Some(ACCEPTED),
+                kind: Kind::Ceiling,
             },
         }
     }
@@ -93,7 +91,7 @@ impl Peer {
                     .map_or("/", http::uri::PathAndQuery::as_str)
                     .to_owned(),
                 headers: String::new(),
-                status: None,
+                kind: Kind::Peer,
             },
             id,
         })
@@ -132,7 +130,7 @@ impl Node {
             address: self.gateway.data,
             path: format!("/v1/events/{event_type}"),
             headers: format!("authorization: Bearer {key}\r\nce-appversion: {APP_VERSION}\r\n"),
-            status: Some(ACCEPTED),
+            kind: Kind::Gateway,
         }
     }
 

@@ -81,7 +81,8 @@ fn main() {
             }
         }
         if asked(Part::Neighbours) {
-            neighbours::measure(if quick { 2 } else { 15 }).await;
+            let (count, seconds) = if quick { (1, 2) } else { (3, 5) };
+            neighbours::measure(neighbours::Turns { count, seconds }).await;
         }
     });
 }
