@@ -194,10 +194,15 @@ impl Mask {
             if !found.is_empty() && *action == Action::Drop {
                 return Some(None);
             }
-            for range in found.into_iter().rev() {
-                let masked = self.mask_text(&current[range.clone()], *action);
-                current.replace_range(range, &masked);
+            let mut masked = String::with_capacity(current.len());
+            let mut end = 0;
+            for range in found {
+                masked.push_str(&current[end..range.start]);
+                end = range.end;
+                masked.push_str(&self.mask_text(&current[range], *action));
             }
+            masked.push_str(&current[end..]);
+            current = masked;
         }
         (current != text).then_some(Some(current))
     }
