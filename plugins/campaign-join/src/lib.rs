@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use headworks_plugin::{Document, Event, Failure, Output, Plugin, Value, plugin, rejected, tables};
+use headworks_plugin::{Document, Error, Event, Failure, Output, Plugin, Value, plugin, rejected, tables};
 use serde::Deserialize;
 
 /// What becomes of an event for which there is no row.
@@ -113,8 +113,21 @@ impl Plugin for CampaignJoin {
                 }));
             }
         }
+        // Makes what was set, so that what cannot be written is told here.
+        event.data.values(&[]).map_err(|error| not_written(&error))?;
         Ok(vec![event.data.into()])
     }
+}
+
+/// Whether a place leads somewhere depends on the event: it is rejected, and the plugin is not at fault.
+fn not_written(error: &Error) -> Failure {
+    let reason = error.to_string();
+    // The gateway names the pointer first.
+    let named = reason.strip_prefix('"').and_then(|rest| rest.split_once("\": "));
+    let place = named.map_or("a place", |(place, _)| place);
+    rejected(format!(
+        "nothing can be written at {place}: what stands above it has no members, or no such element"
+    ))
 }
 
 impl CampaignJoin {
