@@ -280,6 +280,17 @@ fn casts_take_what_spells_the_type_and_nothing_else() {
             json!("18446744073709551615"),
             json!(18_446_744_073_709_551_615_u64),
         ),
+        (
+            "integer",
+            json!("9007199254740991.0"),
+            json!(9_007_199_254_740_991_i64),
+        ),
+        // It reads as ….992: which of the two was meant, nobody knows.
+        ("integer", json!("9007199254740993.0"), none.clone()),
+        ("integer", json!(-9_007_199_254_740_992.0), none.clone()),
+        ("integer", json!(1e20), none.clone()),
+        ("integer", json!("1e400"), none.clone()),
+        ("integer", json!(format!("-1{}", "0".repeat(309))), none.clone()),
         ("integer", json!("042"), none.clone()),
         ("integer", json!(1.5), none.clone()),
         ("integer", json!(true), none.clone()),

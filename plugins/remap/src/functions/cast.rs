@@ -45,7 +45,7 @@ fn boolean(value: &Value) -> Option<bool> {
     }
 }
 
-/// A number without a fraction, or a text that spells one; of any size.
+/// A number without a fraction, or a text that spells one; of any size that JSON's readers take, which is a double's.
 fn integer(value: &Value) -> Option<Value> {
     match value {
         Value::Integer(_) => Some(value.clone()),
@@ -54,13 +54,17 @@ fn integer(value: &Value) -> Option<Value> {
         Value::Text(_) => {
             let text = short_text(value)?.trim();
             if is_integer(text) {
-                return Some(match text.parse() {
-                    Ok(integer) => Value::Integer(integer),
-                    Err(_) => Value::Json(text.to_owned()),
-                });
+                return match text.parse() {
+                    Ok(integer) => Some(Value::Integer(integer)),
+                    Err(_) => text
+                        .parse::<f64>()
+                        .is_ok_and(f64::is_finite)
+                        .then(|| Value::Json(text.to_owned())),
+                };
             }
-            let number: f64 = serde_json::from_str(text).ok()?;
-            whole(number).map(Value::Integer)
+            // This says whether it is spelled as JSON spells numbers, and may be off by the last digit: it is not the value.
+            serde_json::from_str::<f64>(text).ok()?;
+            whole(text.parse().ok()?).map(Value::Integer)
         }
         Value::Null | Value::Boolean(_) => None,
     }
@@ -73,13 +77,14 @@ fn is_integer(text: &str) -> bool {
     !digits.is_empty() && is_plain && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// None where another integer may have become the same double on the way.
 fn whole(number: f64) -> Option<i64> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
+    const INEXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(
         clippy::cast_possible_truncation,
         reason = "it has no fraction, and doubles of this size are exact"
     )]
-    (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
+    (number.fract() == 0.0 && number.abs() < INEXACT).then_some(number as i64)
 }
 
 /// A text keeps its spelling.
