@@ -12,10 +12,21 @@ use crate::{
 ///
 /// Edits are gathered and made together when the document is read next or given away, so that an event costs few
 /// calls of the gateway. What is not touched keeps its bytes: order of members, spelling of numbers and white space.
+///
+/// Where an edit cannot be made, none of those gathered with it is, and from then on every use of the document says so: it
+/// cannot be read, copied or given away.
 #[derive(Debug)]
 pub struct Document {
     kept: backend::Document,
-    pending: RefCell<Vec<Edit>>,
+    pending: RefCell<Pending>,
+}
+
+/// Changes that are not yet made.
+#[derive(Debug, Default)]
+struct Pending {
+    edits: Vec<Edit>,
+    /// Why earlier ones could not be made. It stays: without them the document is not what the plugin takes it for.
+    refused: Option<String>,
 }
 
 /// One change that is not yet made.
@@ -182,15 +193,19 @@ impl Document {
     }
 
     fn gather(&mut self, edit: Edit) {
-        self.pending.get_mut().push(edit);
+        self.pending.get_mut().edits.push(edit);
     }
 
     fn flush(&self) -> Result<(), Error> {
-        let edits = std::mem::take(&mut *self.pending.borrow_mut());
-        if edits.is_empty() {
-            return Ok(());
+        let mut pending = self.pending.borrow_mut();
+        if pending.refused.is_none() && !pending.edits.is_empty() {
+            let edits = std::mem::take(&mut pending.edits);
+            pending.refused = self.kept.apply(edits).err();
         }
-        self.kept.apply(edits).map_err(Error::Edit)
+        match &pending.refused {
+            Some(reason) => Err(Error::Edit(reason.clone())),
+            None => Ok(()),
+        }
     }
 
     /// The document with all changes made, for the gateway.

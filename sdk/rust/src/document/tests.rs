@@ -86,11 +86,17 @@ fn reads_see_the_edits_made_before() {
 }
 
 #[test]
-fn an_edit_that_cannot_be_made_is_told_at_the_next_use() {
+fn an_edit_that_cannot_be_made_is_told_at_every_use_from_then_on() {
     let mut data = document();
+    data.set("/kind", "edited");
     data.set("/id/below", 1);
-    assert!(matches!(data.to_json(), Err(Error::Edit(_))));
-    assert_eq!(data.get("/id"), Ok("7".to_owned()));
+    let refused = data.to_json().expect_err("a text holds nothing");
+    assert!(matches!(refused, Error::Edit(_)), "{refused}");
+    data.set("/price", 1);
+    assert_eq!(data.get::<String>("/id"), Err(refused.clone()));
+    assert_eq!(data.copy().expect_err("it is no whole document"), refused);
+    assert_eq!(data.values(&[]), Err(refused.clone()));
+    assert_eq!(data.into_kept().expect_err("it is not given away"), refused);
 }
 
 #[test]
