@@ -13,9 +13,10 @@ RATE ?= 400
 ROUNDS ?= 3
 DURATION_S ?= 10
 RUNS ?= 1
+SECONDS ?= 60
 FIGURES := target/figures
 
-.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench bench-count bench-load plots soak clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench bench-count bench-load plots soak fuzz clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -37,11 +38,13 @@ test-long: ## Run the tests that take long, with a real MinIO; does its own set-
 	@scripts/setup long
 	HEADWORKS_TEST_LONG=1 cargo test --locked --lib -- spool::tests::seeds --nocapture
 	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- front::hostile plugins::compilation neighbours:: crash:: faults:: clock:: restart:: delivery:: kafka:: kinesis:: stores:: quarantine:: --nocapture
+	$(MAKE) --no-print-directory fuzz
 
 check: setup fmt clippy doc deny deploy ## Check format, lints, documentation, dependencies and deploy/, without running a test.
 
 fmt:
 	cargo fmt --all --check
+	rustfmt --edition 2024 --check fuzz/src/lib.rs fuzz/fuzz_targets/*.rs
 	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo fmt --check); fi
 
 clippy:
@@ -94,6 +97,7 @@ bench: ## Run the benchmarks and print their ratios.
 	cargo bench --locked --bench quarantine
 	cargo bench --locked --bench spool
 	cargo bench --locked --bench plugins
+	cargo bench --locked --bench front
 	cargo bench --locked --bench load
 
 bench-count: ## Count instructions an event, stage by stage; fails 5 % above the baseline. BLESS=1 writes a new one; RUNS.
@@ -113,6 +117,9 @@ soak: ## Load, changes, faults and a long outage, for MINUTES (30); RATE events 
 	@scripts/setup test
 	$(MAKE) --no-print-directory kafka
 	cargo bench --locked --bench soak -- --minutes $(MINUTES) --rate $(RATE) --json $(FIGURES)/soak.json
+
+fuzz: ## Fuzz the parsers, SECONDS (60) each.
+	@scripts/fuzz --seconds $(SECONDS)
 
 clean: ## Remove what was built. Downloads stay in .cache, data in data.
 	@cargo clean

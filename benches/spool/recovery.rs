@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headworks::deliver::Acknowledgement;
+use headworks::deliver::{Acknowledgement, Delivery};
 use serde_json::json;
 
 use crate::{
@@ -17,6 +17,10 @@ use crate::{
 
 const SPOOL_BYTES: u64 = 1 << 30;
 const GOAL: Duration = Duration::from_secs(5);
+/// A start that takes longer fails; far above the goal, for a slow machine.
+const ACCEPTS_MAX: Duration = Duration::from_secs(120);
+/// Of one group of records into the spool.
+const SPOOLED_MAX: Duration = Duration::from_secs(120);
 const ROUNDS: usize = 3;
 const GROUP: u64 = 10_000;
 
@@ -27,14 +31,21 @@ fn spawn(folder: &Path) -> Gateway {
     Gateway::spawn(PROGRAM.as_ref(), folder, &configuration)
 }
 
-/// Sends events until one is taken.
-async fn accepts(gateway: &Gateway, key: &str) {
+/// Sends events until one is taken, since the start at `begun`.
+async fn accepts(gateway: &Gateway, key: &str, begun: Instant) {
     let url = format!("http://{}/v1/events/order.placed", gateway.data);
     loop {
         let request = gateway.client.post(&url).bearer_auth(key).json(&json!({}));
-        if request.send().await.is_ok_and(|answer| answer.status() == 202) {
-            return;
-        }
+        let answered = match request.timeout(ACCEPTS_MAX).send().await {
+            Ok(answer) if answer.status() == 202 => return,
+            Ok(answer) => answer.status().to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(
+            begun.elapsed() < ACCEPTS_MAX,
+            "the gateway accepts no event within {} s: {answered}",
+            ACCEPTS_MAX.as_secs()
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -55,7 +66,7 @@ pub async fn measure() {
     for _ in 0..ROUNDS {
         let begun = Instant::now();
         let gateway = spawn(folder.path());
-        accepts(&gateway, &key).await;
+        accepts(&gateway, &key, begun).await;
         let took = begun.elapsed();
         println!(
             "  accepts after {:.2} s, of which it had a processor for {:.2} s; {} MiB resident",
@@ -95,7 +106,14 @@ async fn fill(folder: &Path, bytes: u64) -> u64 {
             events.send(records.make(number, &topic), acknowledgement.ticket(0));
             number += 1;
         }
-        acknowledgement.wait().await;
+        let delivered = tokio::time::timeout(SPOOLED_MAX, acknowledgement.wait()).await;
+        let delivered = delivered.unwrap_or_else(|_| {
+            panic!(
+                "{GROUP} records are not in the spool within {} s",
+                SPOOLED_MAX.as_secs()
+            )
+        });
+        assert_eq!(delivered, [Delivery::Durable], "the spool takes every record");
     }
     destinations.shutdown(Duration::ZERO).await;
     number

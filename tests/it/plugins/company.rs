@@ -2,8 +2,15 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use headworks::{event::Body, transform::Prepared};
-use serde_json::Value;
+use bytes::Bytes;
+use headworks::{
+    event::{Body, Output},
+    limits::ByteSize,
+    lookup::{self, TableSet, TableVersion},
+    registry::model::TableFormat,
+    transform::{Prepared, Purpose},
+};
+use serde_json::{Value, json};
 
 use super::{build, component, repository, transformer};
 
@@ -49,11 +56,14 @@ fn records(plugin: &Prepared, data: &Value) -> Vec<Value> {
     let outputs = plugin
         .transform(&super::event(&data.to_string()))
         .unwrap_or_else(|failure| panic!("{failure:?}: {data:#}"));
-    let record = |body: &Body| match body {
+    outputs.iter().map(record).collect()
+}
+
+fn record(output: &Output) -> Value {
+    match &output.body {
         Body::Document(document) => serde_json::from_slice(&document.to_bytes()).expect("a record is JSON"),
         Body::Bytes(_) => panic!("a document, not bytes"),
-    };
-    outputs.iter().map(|output| record(&output.body)).collect()
+    }
 }
 
 /// What a plugin's own cases configure, and what its routes do, is not refused by the schema that goes with it.
@@ -131,4 +141,54 @@ async fn an_order_of_any_version_becomes_a_record_for_each_product() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn clicks_get_what_the_table_knows_of_their_campaign() {
+    const TABLE: &str = "tables/campaigns.campaign.ndjson";
+    let plugin = plugin_of("campaigns").await;
+    let text = fs::read_to_string(repository().join(TABLE)).expect("the table is there");
+    let read = lookup::read(
+        &Bytes::from(text.clone()),
+        TableFormat::Ndjson,
+        "campaign",
+        ByteSize(1 << 20),
+    );
+    let name = "campaigns".parse().expect("a name");
+    let table = TableVersion::new(&name, 3, Arc::new(read.expect("the table is in order")));
+    let set = Arc::new(TableSet::new([(name, Ok(table))]));
+    let transform = |data: &Value| {
+        let outputs = plugin.transform_for(Purpose::Live, &super::event(&data.to_string()), &set);
+        let outputs = outputs.unwrap_or_else(|failure| panic!("{failure:?}: {data:#}"));
+        assert_eq!(outputs.len(), 1, "a click stays one record");
+        assert_eq!(outputs[0].tables.as_deref(), Some("campaigns@3"));
+        record(&outputs[0])
+    };
+    let rows: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a row is JSON"))
+        .collect();
+    let sent = samples("campaign.click@1.0.0");
+    for data in &sent {
+        let row = rows.iter().find(|row| row["campaign"] == data["campaign"]);
+        let row = row.unwrap_or_else(|| panic!("{TABLE} has no row for {}", data["campaign"]));
+        let mut joined = data.clone();
+        joined["campaign_info"] = json!({
+            "name": row["name"], "channel": row["channel"], "budget_won": row["budget_won"],
+        });
+        assert_eq!(transform(data), joined);
+    }
+    let first = transform(&sent[0]);
+    assert_eq!(
+        first["campaign_info"],
+        json!({"name": "Autumn check-up for air conditioners", "channel": "search", "budget_won": 30_000_000}),
+    );
+    for row in &rows {
+        let mut data = sent[0].clone();
+        data["campaign"] = row["campaign"].clone();
+        assert_eq!(transform(&data)["campaign_info"]["channel"], row["channel"]);
+    }
+    let mut unknown = sent[0].clone();
+    unknown["campaign"] = "unheard-of".into();
+    assert_eq!(transform(&unknown), unknown, "a campaign that it does not name");
 }
