@@ -18,7 +18,7 @@ use memchr::memmem;
 
 use super::{
     Sequence,
-    frame::read_full,
+    frame::read_around,
     storage::{Storage, StorageAppend},
 };
 
@@ -59,7 +59,12 @@ impl Cursor {
             Err(error) => return Err(error),
         };
         let mut content = vec![0; usize::try_from(file.length()?).unwrap_or(usize::MAX)];
-        let read = read_full(&*file, &mut content, 0)?;
+        let mut unreadable = 0;
+        let read = read_around(&*file, &mut content, 0, &mut unreadable)?;
+        if unreadable > 0 {
+            // An older entry counts in the place of those: what was delivered since is delivered once more.
+            tracing::error!(directory = %directory.display(), sectors = unreadable, "the spool's cursor cannot be read whole");
+        }
         content.truncate(read);
         Ok(Some(content))
     }

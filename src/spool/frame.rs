@@ -13,16 +13,28 @@ use std::{io, sync::Arc};
 use bytes::Bytes;
 use memchr::memmem;
 
-use super::{Sequence, storage::StorageFile};
+use super::{
+    Sequence,
+    storage::{StorageFile, is_unreadable},
+};
 
 pub(super) const MAGIC: [u8; 4] = *b"HWF1";
 pub(super) const HEADER_BYTES: usize = 28;
 /// Read from a file at a time.
 const WINDOW_BYTES: usize = 256 << 10;
+/// Read alone where more at once cannot be read.
+const SECTOR_BYTES: u64 = 4096;
+/// A disk may take seconds for each sector that it cannot read: past so many of one file it is not asked any more.
+const UNREADABLE_SECTORS_MAX: usize = 256;
 
 /// Bytes that an entry takes in a segment.
 pub(super) fn frame_bytes(payload: usize) -> u64 {
     (HEADER_BYTES + payload) as u64
+}
+
+/// Bytes that so many entries take, which are so long together.
+pub(super) fn frames_bytes(entries: usize, payloads: usize) -> u64 {
+    HEADER_BYTES as u64 * entries as u64 + payloads as u64
 }
 
 fn checksum(length: [u8; 4], segment: u64, sequence: Sequence, payload: &[u8]) -> u32 {
@@ -91,6 +103,8 @@ pub(super) struct Scanner {
     last_sequence: Sequence,
     window: Vec<u8>,
     window_offset: u64,
+    passes_unreadable: bool,
+    unreadable_sectors: usize,
 }
 
 impl Scanner {
@@ -104,7 +118,19 @@ impl Scanner {
             last_sequence: 0,
             window: Vec::new(),
             window_offset: 0,
+            passes_unreadable: false,
+            unreadable_sectors: 0,
         }
+    }
+
+    /// Whether sectors that the disk cannot give back are damage like any other, or errors.
+    pub(super) fn pass_unreadable(&mut self, passes: bool) {
+        self.passes_unreadable = passes;
+    }
+
+    /// There were sectors that the disk could not give back.
+    pub(super) fn met_unreadable(&self) -> bool {
+        self.unreadable_sectors > 0
     }
 
     /// The segment has grown.
@@ -197,7 +223,12 @@ impl Scanner {
             let rest = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
             self.window.resize(length.max(WINDOW_BYTES).min(rest), 0);
             self.window_offset = at;
-            let read = read_full(&*self.file, &mut self.window, at);
+            let read = match read_full(&*self.file, &mut self.window, at) {
+                Err(error) if self.passes_unreadable && is_unreadable(&error) => {
+                    read_sectors(&*self.file, &mut self.window, at, &mut self.unreadable_sectors)
+                }
+                read => read,
+            };
             self.window.truncate(*read.as_ref().unwrap_or(&0));
             read?;
         }
@@ -216,6 +247,49 @@ pub(super) fn read_full(file: &dyn StorageFile, buffer: &mut [u8], offset: u64) 
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+    Ok(filled)
+}
+
+/// The same, but what the disk cannot give back counts as zeros, and as a sector more in `unreadable`.
+pub(super) fn read_around(
+    file: &dyn StorageFile,
+    buffer: &mut [u8],
+    offset: u64,
+    unreadable: &mut usize,
+) -> io::Result<usize> {
+    match read_full(file, buffer, offset) {
+        Err(error) if is_unreadable(&error) => read_sectors(file, buffer, offset, unreadable),
+        read => read,
+    }
+}
+
+fn read_sectors(
+    file: &dyn StorageFile,
+    buffer: &mut [u8],
+    offset: u64,
+    unreadable: &mut usize,
+) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let at = offset + filled as u64;
+        let to_boundary = (SECTOR_BYTES - at % SECTOR_BYTES) as usize;
+        let end = (filled + to_boundary).min(buffer.len());
+        let sector = &mut buffer[filled..end];
+        if *unreadable >= UNREADABLE_SECTORS_MAX {
+            sector.fill(0);
+        } else {
+            match read_full(file, sector, at) {
+                Ok(count) if count < sector.len() => return Ok(filled + count),
+                Ok(_) => {}
+                Err(error) if is_unreadable(&error) => {
+                    sector.fill(0);
+                    *unreadable += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        filled = end;
     }
     Ok(filled)
 }

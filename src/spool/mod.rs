@@ -3,16 +3,18 @@
 //!
 //! A folder holds `SEQUENCE-ID.segment` files (frames, see `frame`), the `cursor` (see `cursor`), a `lock` file, the
 //! `headroom` that is given up for the cursor when the disk is full, and `damaged/` with copies of bytes that were no
-//! frames. Nothing is ever written over: a segment only grows while the
-//! process that made it lives and its disk does not fail; after that it is only read and, once all of it is
-//! committed, removed.
+//! frames, and with files that the disk could not give back. Nothing is ever written over: a segment only grows while
+//! the process that made it lives and its disk does not fail; then it is cut to what was acknowledged (see `doubt`),
+//! after that only read and, once all of it is committed, removed.
 
 mod budget;
 mod cursor;
+mod doubt;
 mod frame;
 mod inspect;
 mod reader;
 mod recovery;
+mod reservation;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,10 @@ mod writer;
 use std::{
     collections::{HashMap, VecDeque},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Instant,
 };
@@ -31,8 +36,9 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot};
 
 pub use budget::Budget;
-use budget::Shares;
+use budget::{AccountNumber, Shares};
 pub use inspect::{DamagedRegion, InspectedSegment, Inspection, inspect, is_spool};
+pub use reservation::Reservation;
 use storage::{Disk, Storage};
 
 /// Position of an entry; grows by at least one an entry, begins at 1, never used twice in one spool.
@@ -47,6 +53,8 @@ pub struct SpoolOptions {
     pub queue_bytes_max: usize,
     /// Entries after this one are kept, committed or not, until [`Spool::retain_after`] lets them go.
     pub retain_after: Option<Sequence>,
+    /// Of the budget, for this spool alone.
+    pub own_bytes: u64,
     /// Reads the owner from an entry's payload, for what the spool holds when it is opened.
     pub owner: fn(&[u8]) -> Option<&str>,
 }
@@ -61,6 +69,7 @@ impl Default for SpoolOptions {
             entry_bytes_max: 32 << 20,
             queue_bytes_max: 64 << 20,
             retain_after: None,
+            own_bytes: 0,
             owner: |_| None,
         }
     }
@@ -159,6 +168,8 @@ struct Segment {
     length: u64,
     /// 0 before the first entry.
     last_sequence: Sequence,
+    /// The disk could not give back a part of it: it is never removed, but set aside.
+    unreadable: bool,
 }
 
 impl Segment {
@@ -173,6 +184,7 @@ impl Segment {
             id: u64::from_str_radix(id, 16).ok()?,
             length: 0,
             last_sequence: 0,
+            unreadable: false,
         })
     }
 }
@@ -180,6 +192,8 @@ impl Segment {
 struct State {
     queue: Vec<Queued>,
     queue_bytes: usize,
+    /// Promised to whoever holds a [`Reservation`].
+    reserved_bytes: usize,
     commits: Vec<CommitRequest>,
     /// The writer holds entries that it took from the queue.
     writing: bool,
@@ -215,7 +229,10 @@ struct Shared {
     directory: PathBuf,
     options: SpoolOptions,
     budget: Arc<Budget>,
+    account: AccountNumber,
     state: Mutex<State>,
+    /// The queue is half full, or the disk has failed since it last took something.
+    strained: AtomicBool,
     /// There is work for the writer.
     work: Condvar,
     /// There is something to read, or nothing to wait for any more.
@@ -264,17 +281,20 @@ impl Spool {
         let retain_after = options.retain_after.unwrap_or(Sequence::MAX);
         let recovered = recovery::recover(&*storage, directory, retain_after, options.owner, visit)?;
         let cursor = cursor::Cursor::new(Arc::clone(&storage), directory);
+        let account = budget.open(options.own_bytes);
         for segment in &recovered.state.segments {
             let none = Shares::default();
             let shares = recovered.state.shares.get(&segment.id).unwrap_or(&none);
-            budget.take(segment.length, shares);
+            budget.take(account, segment.length, shares);
         }
         let shared = Arc::new(Shared {
             storage,
             directory: directory.to_owned(),
             options,
             budget,
+            account,
             state: Mutex::new(recovered.state),
+            strained: AtomicBool::new(false),
             work: Condvar::new(),
             progress: Notify::new(),
             position: Mutex::new(None),
@@ -315,16 +335,32 @@ impl Spool {
         payload: Bytes,
         done: impl FnOnce(Result<Sequence, AppendError>) + Send + 'static,
     ) {
+        self.append_to(None, owner, payload, done);
+    }
+
+    /// The same into room that was reserved in this spool, where there is such.
+    pub fn append_to(
+        &self,
+        place: Option<&Reservation>,
+        owner: &Owner,
+        payload: Bytes,
+        done: impl FnOnce(Result<Sequence, AppendError>) + Send + 'static,
+    ) {
         let shared = &self.handle.shared;
         let queued = Queued {
             owner: Arc::clone(owner),
             payload,
             done: Box::new(done),
         };
-        let refused = shared.enqueue(&mut shared.state.lock(), queued);
+        let refused = shared.enqueue(&mut shared.state.lock(), queued, place);
         if let Err((queued, error)) = refused {
             (queued.done)(Err(error));
         }
+    }
+
+    /// A larger entry is refused.
+    pub fn entry_bytes_max(&self) -> usize {
+        self.handle.shared.options.entry_bytes_max
     }
 
     /// Entries after `after`, in order, up to about `max_bytes`; waits until there is at least one. None when closed
@@ -416,27 +452,38 @@ impl Spool {
 }
 
 impl Shared {
-    fn enqueue(&self, state: &mut State, queued: Queued) -> Result<(), (Queued, AppendError)> {
+    fn enqueue(
+        &self,
+        state: &mut State,
+        queued: Queued,
+        place: Option<&Reservation>,
+    ) -> Result<(), (Queued, AppendError)> {
         let length = queued.payload.len();
-        let error = if length > self.options.entry_bytes_max {
-            AppendError::TooLarge(length)
-        } else if state.closing || state.ended {
-            AppendError::Closed
-        } else if state.full_until.is_some_and(|until| Instant::now() < until) {
-            AppendError::DiskFull
-        } else if state.queue_bytes > 0 && state.queue_bytes + length > self.options.queue_bytes_max {
-            AppendError::Full
-        } else if let Err(error) = self.budget.reserve(&queued.owner, frame::frame_bytes(length)) {
-            error
+        let bytes = frame::frame_bytes(length);
+        let found = if length > self.options.entry_bytes_max {
+            Err(AppendError::TooLarge(length))
+        } else if let Err(error) = state.takes_appends() {
+            Err(error)
+        } else if place.is_some_and(|place| place.spend(bytes, length)) {
+            state.reserved_bytes = state.reserved_bytes.saturating_sub(length);
+            Ok(())
+        } else if state.is_too_much(length, self.options.queue_bytes_max) {
+            Err(AppendError::Full)
         } else {
-            state.queue_bytes += length;
-            state.queue.push(queued);
-            if state.queue.len() == 1 {
-                self.work.notify_one();
-            }
-            return Ok(());
+            self.budget.reserve(self.account, &queued.owner, bytes)
         };
-        Err((queued, error))
+        if let Err(error) = found {
+            return Err((queued, error));
+        }
+        state.queue_bytes += length;
+        if state.queue_bytes > self.options.queue_bytes_max / 2 {
+            self.strained.store(true, Ordering::Relaxed);
+        }
+        state.queue.push(queued);
+        if state.queue.len() == 1 {
+            self.work.notify_one();
+        }
+        Ok(())
     }
 }
 
@@ -444,6 +491,22 @@ impl Shared {
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 
 impl State {
+    fn takes_appends(&self) -> Result<(), AppendError> {
+        if self.closing || self.ended {
+            Err(AppendError::Closed)
+        } else if self.full_until.is_some_and(|until| Instant::now() < until) {
+            Err(AppendError::DiskFull)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What is alone in memory passes, however large.
+    fn is_too_much(&self, length: usize, queue_bytes_max: usize) -> bool {
+        let there = self.queue_bytes + self.reserved_bytes;
+        there > 0 && there + length > queue_bytes_max
+    }
+
     fn is_settled(&self) -> bool {
         self.ended || (self.queue.is_empty() && !self.writing)
     }
@@ -471,7 +534,7 @@ impl Drop for Shared {
         let state = self.state.get_mut();
         for segment in &state.segments {
             let shares = state.shares.remove(&segment.id).unwrap_or_default();
-            self.budget.release_all(segment.length, &shares);
+            self.budget.release_all(self.account, segment.length, &shares);
         }
     }
 }

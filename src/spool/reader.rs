@@ -6,10 +6,13 @@ use super::{
     DamageCounters, Entry, Pending, Segment, Sequence, Shared,
     frame::{Found, Scanner, frame_bytes},
     recovery::keep_damage_aside,
+    storage::is_unreadable,
 };
 
 /// Between two tries of a read that the disk refused.
 const RETRY: Duration = Duration::from_millis(500);
+/// Tries, before what the disk does not give back counts as damage.
+const ATTEMPTS: u32 = 6;
 
 /// Where the last read ended.
 pub(super) struct Position {
@@ -21,6 +24,7 @@ pub(super) struct Position {
 pub(super) async fn read(shared: &Arc<Shared>, after: Sequence, max_bytes: usize) -> Option<Vec<Entry>> {
     // Whatever stood up to here could not be read and will never be.
     let mut lost_to = 0;
+    let mut failures = 0;
     loop {
         let progress = shared.progress.notified();
         tokio::pin!(progress);
@@ -35,7 +39,8 @@ pub(super) async fn read(shared: &Arc<Shared>, after: Sequence, max_bytes: usize
             Look::OnDisk(last_sequence) => last_sequence,
         };
         let reading = Arc::clone(shared);
-        let read = tokio::task::spawn_blocking(move || read_files(&reading, after, max_bytes)).await;
+        let passes = failures >= ATTEMPTS;
+        let read = tokio::task::spawn_blocking(move || read_files(&reading, after, max_bytes, passes)).await;
         match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(entries) if entries.is_empty() => lost_to = last_sequence,
             Ok(entries) => {
@@ -43,6 +48,7 @@ pub(super) async fn read(shared: &Arc<Shared>, after: Sequence, max_bytes: usize
                 return Some(entries);
             }
             Err(error) => {
+                failures += 1;
                 tracing::error!(directory = %shared.directory.display(), %error, "the spool cannot be read");
                 tokio::time::sleep(RETRY).await;
             }
@@ -103,7 +109,13 @@ fn hand_out(state: &mut super::State, after: Sequence, entries: &[Entry]) {
     }
 }
 
-fn read_files(shared: &Shared, after: Sequence, max_bytes: usize) -> io::Result<Vec<Entry>> {
+/// `passes_unreadable`: what the disk cannot give back is passed over, not an error.
+fn read_files(
+    shared: &Shared,
+    after: Sequence,
+    max_bytes: usize,
+    passes_unreadable: bool,
+) -> io::Result<Vec<Entry>> {
     let mut position = shared
         .position
         .lock()
@@ -114,11 +126,17 @@ fn read_files(shared: &Shared, after: Sequence, max_bytes: usize) -> io::Result<
     for segment in segments_after(shared, after) {
         let mut scanner = match position.take() {
             Some(position) if position.segment == segment.id => position.scanner,
-            _ => match shared.scanner(&segment)? {
-                Some(scanner) => scanner,
-                None => continue,
+            _ => match shared.scanner(&segment) {
+                Ok(Some(scanner)) => scanner,
+                Ok(None) => continue,
+                Err(error) if passes_unreadable && is_unreadable(&error) => {
+                    shared.pass_over(&segment, &error);
+                    continue;
+                }
+                Err(error) => return Err(error),
             },
         };
+        scanner.pass_unreadable(passes_unreadable);
         scanner.extend(segment.length);
         while bytes < max_bytes {
             match scanner.next()? {
@@ -135,6 +153,9 @@ fn read_files(shared: &Shared, after: Sequence, max_bytes: usize) -> io::Result<
                 Found::Damage { offset, bytes } => shared.keep_aside(&segment, offset, bytes),
                 Found::End => break,
             }
+        }
+        if scanner.met_unreadable() {
+            shared.mark_unreadable(segment.id);
         }
         let sequence = entries.last().map_or(after, |entry| entry.sequence);
         position = Some(Position {
@@ -213,6 +234,24 @@ impl Shared {
             Ok(file) => Ok(Some(Scanner::new(file, segment.id, 0, segment.length))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// True where it was not known before.
+    fn mark_unreadable(&self, segment: u64) -> bool {
+        let mut state = self.state.lock();
+        let found = state.segments.iter_mut().find(|held| held.id == segment);
+        found.is_some_and(|found| !std::mem::replace(&mut found.unreadable, true))
+    }
+
+    /// Of a segment that cannot even be opened.
+    fn pass_over(&self, segment: &Segment, error: &io::Error) {
+        if self.mark_unreadable(segment.id) {
+            tracing::error!(
+                segment = segment.name(), %error,
+                "a segment of the spool cannot be opened; it is set aside once all after it is delivered"
+            );
+            self.damage.add(segment.length, false);
         }
     }
 

@@ -1,23 +1,29 @@
 //! What a spool's folder holds when it is opened.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     io,
     ops::Range,
     path::Path,
+    sync::Arc,
 };
+
+use bytes::Bytes;
 
 use super::{
     DamageCounters, OpenError, Pending, Segment, Sequence, State,
     budget::Shares,
-    cursor::Cursor,
-    frame::{Found, HEADER_BYTES, Scanner, frame_bytes, read_full},
-    storage::Storage,
+    cursor::{self, Cursor},
+    doubt,
+    frame::{Found, HEADER_BYTES, Scanner, frame_bytes},
+    storage::{Storage, StorageFile, is_unreadable},
     writer::BATCH_BYTES,
 };
 
 pub(super) const LOCK_NAME: &str = "lock";
 pub(super) const DAMAGED_NAME: &str = "damaged";
+/// What a segment is taken to hold whose length the disk does not tell.
+const LENGTH_MAX: u64 = 1 << 30;
 
 pub(super) struct Recovered {
     pub(super) state: State,
@@ -48,50 +54,37 @@ pub(super) fn recover(
             },
             _ => io(cause),
         })?;
-    let committed = Cursor::read(storage, directory).map_err(io)?.unwrap_or_default();
-    let segments = segments_in(storage, directory).map_err(io)?;
     let damage = DamageCounters::default();
+    let committed = read_cursor(storage, directory, &damage).map_err(io)?;
+    let noted = doubt::noted(storage, directory).map_err(io)?;
+    let segments = segments_in(storage, directory).map_err(io)?;
     let mut found = Content {
+        storage,
+        directory,
+        committed: committed.0,
+        damage: &damage,
         pending: Pending::default(),
         last_sequence: committed.0,
-        torn_bytes: 0,
+        lost_bytes: 0,
         owner,
         visit,
         shares: HashMap::new(),
     };
-    let newest = segments
-        .last()
-        .map_or(0, |segment| segment.first_sequence.saturating_sub(1));
-    let last = segments.last().map(|segment| segment.id);
-    let firsts: Vec<Sequence> = segments.iter().map(|segment| segment.first_sequence).collect();
-    let mut kept = VecDeque::new();
-    for mut segment in segments {
-        // Two segments can begin alike, where nothing of the first one's only write was left.
-        let next = firsts.get(firsts.partition_point(|first| *first <= segment.first_sequence));
-        let passed = next.is_some_and(|next| *next <= committed.0.min(retain_after) + 1);
-        let is_last = last == Some(segment.id);
-        if !passed {
-            found
-                .scan(storage, directory, &mut segment, committed.0, is_last, &damage)
-                .map_err(io)?;
-            if segment.last_sequence == 0 {
-                // Not one entry; what there was is kept aside.
-                if let Err(error) = storage.remove(&directory.join(segment.name())) {
-                    tracing::warn!(segment = segment.name(), %error, "an empty segment could not be removed");
-                }
-                continue;
-            }
-        }
-        kept.push_back(segment);
-    }
+    let newest = segments.last().map_or(0, |segment| segment.first_sequence);
+    let is_new = segments.is_empty();
+    let kept = found
+        .scan_all(segments, &noted, committed.0.min(retain_after))
+        .map_err(io)?;
     // Entries that were torn off had numbers too; none of them had less than a header. Nor had those of a batch whose sync
     // failed: the life before may have read them, and a loss of power has taken them without a trace.
-    let lost_bytes = found.torn_bytes + if last.is_some() { BATCH_BYTES } else { 0 };
-    let next_sequence = found.last_sequence.max(newest) + lost_bytes / HEADER_BYTES as u64 + 1;
+    let lost_bytes = found.lost_bytes + if is_new { 0 } else { BATCH_BYTES };
+    let highest = found.last_sequence.max(newest.saturating_sub(1));
+    let next_sequence = highest + lost_bytes / HEADER_BYTES as u64 + 1;
     Ok(Recovered {
         state: State {
             queue: Vec::new(),
             queue_bytes: 0,
+            reserved_bytes: 0,
             commits: Vec::new(),
             writing: false,
             closing: false,
@@ -129,32 +122,85 @@ pub(super) fn segments_in(storage: &dyn Storage, directory: &Path) -> io::Result
     Ok(segments)
 }
 
+/// Where it cannot be read, all that is there counts as not delivered.
+fn read_cursor(
+    storage: &dyn Storage,
+    directory: &Path,
+    damage: &DamageCounters,
+) -> io::Result<(Sequence, Bytes)> {
+    match Cursor::read(storage, directory) {
+        Err(error) if is_unreadable(&error) => {
+            give_up(storage, directory, cursor::NAME, &error);
+            damage.add(0, false);
+            Ok(Default::default())
+        }
+        read => Ok(read?.unwrap_or_default()),
+    }
+}
+
 struct Content<'a> {
+    storage: &'a dyn Storage,
+    directory: &'a Path,
+    committed: Sequence,
+    damage: &'a DamageCounters,
     pending: Pending,
     last_sequence: Sequence,
-    torn_bytes: u64,
+    /// Behind the last entry that could be read: there may have been others.
+    lost_bytes: u64,
     owner: fn(&[u8]) -> Option<&str>,
     visit: &'a mut dyn FnMut(&[u8]),
     shares: HashMap<u64, Shares>,
 }
 
 impl Content<'_> {
-    fn scan(
+    /// Reads the segments that hold entries after `passed_to`; gives those that are there.
+    fn scan_all(
         &mut self,
-        storage: &dyn Storage,
-        directory: &Path,
-        segment: &mut Segment,
-        committed: Sequence,
-        last: bool,
-        damage: &DamageCounters,
-    ) -> io::Result<()> {
-        let file = storage.open(&directory.join(segment.name()))?;
-        segment.length = file.length()?;
-        // The last life may have died between its write and its sync: what is read from here on must not vanish.
-        if let Err(error) = file.sync() {
-            tracing::warn!(segment = segment.name(), %error, "a segment could not be synced again");
+        segments: Vec<Segment>,
+        noted: &BTreeSet<String>,
+        passed_to: Sequence,
+    ) -> io::Result<VecDeque<Segment>> {
+        let (storage, directory) = (self.storage, self.directory);
+        let last = segments
+            .last()
+            .map(|segment| (segment.first_sequence, segment.id));
+        let firsts: Vec<Sequence> = segments.iter().map(|segment| segment.first_sequence).collect();
+        let mut kept = VecDeque::new();
+        for mut segment in segments {
+            // Two segments can begin alike, where nothing of the first one's only write was left.
+            let next = firsts.get(firsts.partition_point(|first| *first <= segment.first_sequence));
+            if next.is_none_or(|next| *next > passed_to + 1) {
+                let is_last = last.is_some_and(|(_, id)| id == segment.id);
+                // The process may have died between a sync that failed and its seal.
+                let in_doubt = last.is_some_and(|(first, _)| first == segment.first_sequence)
+                    || noted.contains(&segment.name());
+                match self.scan(&mut segment, is_last, in_doubt) {
+                    Err(error) if is_unreadable(&error) => {
+                        give_up(storage, directory, &segment.name(), &error);
+                        self.damage.add(segment.length, false);
+                        self.lost_bytes += match segment.length {
+                            0 => LENGTH_MAX,
+                            length => length,
+                        };
+                        continue;
+                    }
+                    scanned => scanned?,
+                }
+                if segment.last_sequence == 0 {
+                    self.remove_empty(&segment);
+                    continue;
+                }
+            }
+            kept.push_back(segment);
         }
+        Ok(kept)
+    }
+
+    /// Reads a segment. The error is one of opening it: then nothing of it counts.
+    fn scan(&mut self, segment: &mut Segment, last: bool, in_doubt: bool) -> io::Result<()> {
+        let (file, is_durable) = self.open(segment, in_doubt)?;
         let mut scanner = Scanner::new(file, segment.id, 0, segment.length);
+        scanner.pass_unreadable(true);
         loop {
             match scanner.next()? {
                 Found::Frame {
@@ -163,7 +209,10 @@ impl Content<'_> {
                     length,
                 } => {
                     let payload = scanner.payload_bytes(offset, length)?;
-                    (self.visit)(payload);
+                    // What a loss of power may still take must come again.
+                    if is_durable || sequence <= self.committed {
+                        (self.visit)(payload);
+                    }
                     let owner = (self.owner)(payload);
                     if let Some(owner) = owner {
                         let shares = self.shares.entry(segment.id).or_default();
@@ -176,22 +225,75 @@ impl Content<'_> {
                     }
                     segment.last_sequence = sequence;
                     self.last_sequence = self.last_sequence.max(sequence);
-                    if sequence > committed {
+                    if sequence > self.committed {
                         self.pending.entries += 1;
                         self.pending.bytes += frame_bytes(length);
                     }
                 }
                 Found::Damage { offset, bytes } => {
-                    let torn = last && offset + bytes == segment.length;
-                    if torn {
-                        self.torn_bytes = bytes;
+                    let at_end = last && offset + bytes == segment.length;
+                    if at_end {
+                        self.lost_bytes += bytes;
                     }
-                    keep_damage_aside(storage, directory, segment, offset..offset + bytes, torn, damage);
+                    let torn = at_end && !scanner.met_unreadable();
+                    let range = offset..offset + bytes;
+                    keep_damage_aside(self.storage, self.directory, segment, range, torn, self.damage);
                 }
-                Found::End => return Ok(()),
+                Found::End => break,
             }
         }
+        segment.unreadable = scanner.met_unreadable();
+        Ok(())
     }
+
+    /// A segment's file, and whether the disk holds all that is read from it.
+    fn open(&self, segment: &mut Segment, in_doubt: bool) -> io::Result<(Arc<dyn StorageFile>, bool)> {
+        let path = self.directory.join(segment.name());
+        let file = self.storage.open(&path)?;
+        segment.length = file.length()?;
+        // The last life may have died between its write and its sync: what is read from here on must not vanish.
+        let synced = file.sync();
+        if let Err(error) = &synced {
+            tracing::warn!(segment = segment.name(), %error, "a segment could not be synced again");
+        }
+        if synced.is_ok() && !in_doubt {
+            return Ok((file, true));
+        }
+        if !doubt::holds_after(Arc::clone(&file), segment, self.committed)? {
+            return Ok((file, false));
+        }
+        let is_durable = doubt::rewrite(self.storage, self.directory, segment);
+        Ok((self.storage.open(&path)?, is_durable))
+    }
+
+    /// Not one entry; what there was is kept aside.
+    fn remove_empty(&self, segment: &Segment) {
+        let removed = if segment.unreadable {
+            set_aside(self.storage, self.directory, &segment.name())
+        } else {
+            self.storage.remove(&self.directory.join(segment.name()))
+        };
+        if let Err(error) = removed {
+            tracing::warn!(segment = segment.name(), %error, "an empty segment could not be removed");
+        }
+    }
+}
+
+/// A file that the disk cannot give back stops nothing.
+fn give_up(storage: &dyn Storage, directory: &Path, name: &str, cause: &io::Error) {
+    tracing::error!(directory = %directory.display(), name, %cause, "a file of the spool cannot be read; it is set aside");
+    if let Err(error) = set_aside(storage, directory, name) {
+        tracing::error!(directory = %directory.display(), name, %error, "it could not be set aside");
+    }
+}
+
+/// Moves a file to `damaged/`: another tool, or another day, may read it.
+pub(super) fn set_aside(storage: &dyn Storage, directory: &Path, name: &str) -> io::Result<()> {
+    let aside = directory.join(DAMAGED_NAME);
+    storage.create_directory(&aside)?;
+    storage.rename(&directory.join(name), &aside.join(name))?;
+    storage.sync_directory(&aside)?;
+    storage.sync_directory(directory)
 }
 
 /// Copies bytes that are no frames to `damaged/` and counts them, once for each place.
@@ -229,22 +331,9 @@ fn copy(
     range: Range<u64>,
     target: &Path,
 ) -> io::Result<()> {
-    const CHUNK_BYTES: u64 = 1 << 20;
     let aside = directory.join(DAMAGED_NAME);
     storage.create_directory(&aside)?;
     let source = storage.open(&directory.join(segment.name()))?;
-    let mut copy = storage.create(target)?;
-    let mut chunk = Vec::new();
-    let mut offset = range.start;
-    while offset < range.end {
-        chunk.resize((range.end - offset).min(CHUNK_BYTES) as usize, 0);
-        let read = read_full(&*source, &mut chunk, offset)?;
-        if read == 0 {
-            break;
-        }
-        copy.append(&chunk[..read])?;
-        offset += read as u64;
-    }
-    copy.sync()?;
+    doubt::copy_around(storage, &*source, range, target)?;
     storage.sync_directory(&aside)
 }

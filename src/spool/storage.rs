@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 
 /// Files and folders.
 pub(super) trait Storage: Send + Sync + 'static {
@@ -21,6 +24,8 @@ pub(super) trait Storage: Send + Sync + 'static {
     /// Takes so much room for a file that nobody writes; none where it is there already.
     fn allocate(&self, path: &Path, bytes: u64) -> io::Result<()>;
     fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>>;
+    /// Cuts a file to `length` bytes, durably, through a handle that nothing else uses.
+    fn truncate(&self, path: &Path, length: u64) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes what was created, renamed and removed in `directory` durable.
@@ -42,6 +47,14 @@ pub(super) trait StorageAppend: Send {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// `fdatasync`.
     fn sync(&mut self) -> io::Result<()>;
+}
+
+/// Whether the medium cannot give something back, rather than the process lack a right or a descriptor.
+pub(super) fn is_unreadable(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::IO | Errno::BADMSG | Errno::UCLEAN | Errno::ILSEQ | Errno::NODATA | Errno::REMOTEIO)
+    )
 }
 
 /// The file system.
@@ -103,6 +116,12 @@ impl Storage for Disk {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
         Ok(Arc::new(File::open(path)?))
+    }
+
+    fn truncate(&self, path: &Path, length: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(length)?;
+        file.sync_all()
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

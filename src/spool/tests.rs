@@ -1,9 +1,11 @@
 //! The spool on a disk that tears, forgets and fails.
 
+mod doubt;
 mod faulty;
 mod room;
 mod rot;
 mod seeds;
+mod unreadable;
 
 use std::{
     collections::BTreeMap,
@@ -30,6 +32,7 @@ fn options() -> SpoolOptions {
         segment_bytes: 600,
         entry_bytes_max: 4096,
         queue_bytes_max: 1 << 20,
+        own_bytes: 0,
         owner: |_| None,
     }
 }
@@ -383,7 +386,7 @@ impl Model {
         let refused: Vec<_> = {
             let mut state = shared.state.lock();
             queue
-                .filter_map(|queued| shared.enqueue(&mut state, queued).err())
+                .filter_map(|queued| shared.enqueue(&mut state, queued, None).err())
                 .collect()
         };
         for (queued, error) in refused {

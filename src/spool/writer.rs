@@ -11,8 +11,9 @@ use bytes::Bytes;
 use super::{
     AppendError, CommitRequest, Entry, Queued, Segment, Sequence, Shared,
     cursor::Cursor,
+    doubt,
     frame::{self, frame_bytes},
-    reader,
+    reader, recovery,
     storage::StorageAppend,
 };
 use crate::limits::SPOOL_HEADROOM_BYTES;
@@ -176,6 +177,7 @@ impl Writer {
             }
             Err(error) => {
                 self.seal_failed();
+                self.shared.strained.store(true, Ordering::Relaxed);
                 tracing::error!(directory = %self.shared.directory.display(), %error, "the spool's disk failed");
                 let error = if is_full(&error) {
                     self.shared.state.lock().full_until = Some(Instant::now() + FULL_PAUSE);
@@ -185,7 +187,9 @@ impl Writer {
                 };
                 for queued in batch {
                     let bytes = frame_bytes(queued.payload.len());
-                    self.shared.budget.release(&queued.owner, bytes);
+                    self.shared
+                        .budget
+                        .release(self.shared.account, &queued.owner, bytes);
                     (queued.done)(Err(error.clone()));
                 }
             }
@@ -207,6 +211,7 @@ impl Writer {
             id: getrandom::u64().map_err(io::Error::other)?,
             length: 0,
             last_sequence: 0,
+            unreadable: false,
         };
         let file = shared.storage.create(&shared.directory.join(segment.name()))?;
         self.active = Some(Active { file, segment });
@@ -231,24 +236,36 @@ impl Writer {
         Ok(active.segment)
     }
 
-    /// After a failure the file is never written again: what the kernel still holds of it is unknown.
+    /// After a failure the file is never written again: what the kernel still holds of it is unknown. What was refused
+    /// must not be read from it by a later life.
     fn seal_failed(&mut self) {
         let Some(active) = self.active.take() else {
             return;
         };
+        let shared = &self.shared;
         if active.segment.length == 0 {
-            let path = self.shared.directory.join(active.segment.name());
-            if let Err(error) = self.shared.storage.remove(&path) {
-                tracing::warn!(path = %path.display(), %error, "a failed segment could not be removed");
+            let path = shared.directory.join(active.segment.name());
+            match shared.storage.remove(&path) {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "a failed segment could not be removed");
+                }
             }
         }
+        doubt::cut_or_note(&*shared.storage, &shared.directory, &active.segment);
     }
 
     fn publish(&self, segment: Segment, batch: &[Queued], first_sequence: Sequence, bytes: u64) {
+        self.shared.strained.store(false, Ordering::Relaxed);
         let mut state = self.shared.state.lock();
         state.full_until = None;
         match state.segments.back_mut() {
-            Some(last) if last.id == segment.id => *last = segment,
+            Some(last) if last.id == segment.id => {
+                *last = Segment {
+                    unreadable: last.unreadable,
+                    ..segment
+                };
+            }
             _ => state.segments.push_back(segment),
         }
         state.last_sequence = segment.last_sequence;
@@ -379,11 +396,19 @@ impl Writer {
         self.shared.close_removed();
         for (segment, shares) in &removed {
             let path = self.shared.directory.join(segment.name());
-            match self.shared.storage.remove(&path) {
+            let gone = if segment.unreadable {
+                recovery::set_aside(&*self.shared.storage, &self.shared.directory, &segment.name())
+            } else {
+                self.shared.storage.remove(&path)
+            };
+            match gone {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(path = %path.display(), %error, "a delivered segment could not be removed");
                 }
-                _ => self.shared.budget.release_all(segment.length, shares),
+                _ => self
+                    .shared
+                    .budget
+                    .release_all(self.shared.account, segment.length, shares),
             }
         }
         if let Err(error) = self.shared.storage.sync_directory(&self.shared.directory) {
@@ -413,9 +438,8 @@ impl Drop for End {
             (mem::take(&mut state.queue), mem::take(&mut state.commits))
         };
         for queued in queue {
-            self.0
-                .budget
-                .release(&queued.owner, frame_bytes(queued.payload.len()));
+            let bytes = frame_bytes(queued.payload.len());
+            self.0.budget.release(self.0.account, &queued.owner, bytes);
             (queued.done)(Err(AppendError::Closed));
         }
         drop(commits);

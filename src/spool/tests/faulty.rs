@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -38,8 +39,26 @@ struct Content {
     capacity: Option<usize>,
     failed: BTreeSet<FileId>,
     written_after_failure: Vec<PathBuf>,
+    /// Calls that fail, with a part of the path that they fail on.
+    broken: Vec<(Call, String)>,
+    /// Bytes that cannot be read, for good.
+    unreadable: Vec<(PathBuf, Range<usize>)>,
+    /// Files that say that they are shorter than they are.
+    short: BTreeMap<PathBuf, usize>,
     /// Grows with each crash: handles of an earlier life write nothing any more.
     life: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    CreateDirectory,
+    List,
+    Create,
+    Open,
+    Length,
+    Rename,
+    Remove,
+    Truncate,
 }
 
 #[derive(Default)]
@@ -76,7 +95,7 @@ impl Random {
 }
 
 fn failure() -> io::Error {
-    io::Error::other("input/output error")
+    rustix::io::Errno::IO.into()
 }
 
 fn full() -> io::Error {
@@ -114,6 +133,15 @@ impl Content {
         let named: BTreeSet<FileId> = self.names.values().copied().collect();
         let taken = |file: &FileId| self.files[*file].bytes.len() + self.files[*file].allocated;
         named.iter().map(taken).sum()
+    }
+
+    fn call(&self, call: Call, path: &Path) -> io::Result<()> {
+        let path = path.to_string_lossy();
+        let mut broken = self.broken.iter();
+        if broken.any(|(broken, part)| *broken == call && path.contains(part)) {
+            return Err(failure());
+        }
+        Ok(())
     }
 
     fn lies(&mut self) -> bool {
@@ -191,6 +219,21 @@ impl FaultyDisk {
         self.0.lock().lying = count;
     }
 
+    /// From now on calls on paths that contain `part` fail, over restarts too.
+    pub(super) fn fail_calls(&self, call: Call, part: &str) {
+        self.0.lock().broken.push((call, part.to_owned()));
+    }
+
+    /// These bytes cannot be read any more.
+    pub(super) fn make_unreadable(&self, path: &Path, bytes: Range<usize>) {
+        self.0.lock().unreadable.push((path.to_owned(), bytes));
+    }
+
+    /// A file says that it has only so many bytes.
+    pub(super) fn shorten(&self, path: &Path, bytes: usize) {
+        self.0.lock().short.insert(path.to_owned(), bytes);
+    }
+
     pub(super) fn set_capacity(&self, bytes: Option<usize>) {
         self.0.lock().capacity = bytes;
     }
@@ -200,6 +243,7 @@ impl FaultyDisk {
         content.failing = None;
         content.failing_append = None;
         content.lying = 0;
+        content.broken.clear();
     }
 
     /// Loss of power on a disk that writes sectors of `sector` bytes, each whole or not at all, in any order: of what
@@ -352,6 +396,15 @@ impl FaultyDisk {
             .contains_key(&Path::new(super::DIRECTORY).join(name))
     }
 
+    /// Whether a file has such a name.
+    pub(super) fn has_like(&self, part: &str) -> bool {
+        let content = self.0.lock();
+        content
+            .names
+            .keys()
+            .any(|path| path.to_string_lossy().contains(part))
+    }
+
     /// Bytes of all files that have a name.
     pub(super) fn used(&self) -> usize {
         self.0.lock().used()
@@ -359,12 +412,13 @@ impl FaultyDisk {
 }
 
 impl Storage for FaultyDisk {
-    fn create_directory(&self, _directory: &Path) -> io::Result<()> {
-        Ok(())
+    fn create_directory(&self, directory: &Path) -> io::Result<()> {
+        self.0.lock().call(Call::CreateDirectory, directory)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let content = self.0.lock();
+        content.call(Call::List, directory)?;
         let names = content
             .names
             .keys()
@@ -376,6 +430,7 @@ impl Storage for FaultyDisk {
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn StorageAppend>> {
         let mut content = self.0.lock();
+        content.call(Call::Create, path)?;
         if content.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -415,6 +470,7 @@ impl Storage for FaultyDisk {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
         let content = self.0.lock();
+        content.call(Call::Open, path)?;
         let file = *content.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(Arc::new(Handle {
             disk: self.clone(),
@@ -423,8 +479,21 @@ impl Storage for FaultyDisk {
         }))
     }
 
+    fn truncate(&self, path: &Path, length: u64) -> io::Result<()> {
+        let mut content = self.0.lock();
+        content.call(Call::Truncate, path)?;
+        let file = *content.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        let length = usize::try_from(length).expect("small");
+        let file = &mut content.files[file];
+        file.bytes.truncate(length);
+        // Sectors that a failed sync has lost do not come back by this.
+        file.durable = file.durable.min(length);
+        Ok(())
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut content = self.0.lock();
+        content.call(Call::Rename, from)?;
         let file = content.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         content.names.insert(to.to_owned(), file);
         content.files[file].path = to.to_owned();
@@ -432,7 +501,9 @@ impl Storage for FaultyDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let removed = self.0.lock().names.remove(path);
+        let mut content = self.0.lock();
+        content.call(Call::Remove, path)?;
+        let removed = content.names.remove(path);
         removed.map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
@@ -494,16 +565,24 @@ struct Handle {
 impl StorageFile for Handle {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let content = self.disk.0.lock();
-        let bytes = &content.files[self.file].bytes;
+        let File { bytes, path, .. } = &content.files[self.file];
         let start = usize::try_from(offset).expect("small").min(bytes.len());
         // Short reads, as a disk may give them.
         let count = buffer.len().min(bytes.len() - start).min(777);
+        let mut unreadable = content.unreadable.iter();
+        if unreadable.any(|(file, bytes)| file == path && bytes.start < start + count && start < bytes.end) {
+            return Err(failure());
+        }
         buffer[..count].copy_from_slice(&bytes[start..start + count]);
         Ok(count)
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.disk.0.lock().files[self.file].bytes.len() as u64)
+        let content = self.disk.0.lock();
+        let File { bytes, path, .. } = &content.files[self.file];
+        content.call(Call::Length, path)?;
+        let length = content.short.get(path).copied().unwrap_or(bytes.len());
+        Ok(length as u64)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{FaultyDisk, append, commit, open_with, options, read_all, runtime};
 use crate::{
     limits::SPOOL_HEADROOM_BYTES,
-    spool::{AppendError, Budget, Sequence, Spool, SpoolOptions},
+    spool::{AppendError, Budget, Reservation, Sequence, Spool, SpoolOptions, frame::frame_bytes},
 };
 
 const HEADROOM: usize = SPOOL_HEADROOM_BYTES as usize;
@@ -19,10 +19,18 @@ fn owned(payload: &[u8]) -> Option<&str> {
         .map(|(owner, _)| owner)
 }
 
+fn payload_of(owner: &str) -> String {
+    format!("{owner}:{}", "x".repeat(100))
+}
+
 fn append_as(spool: &Spool, owner: &str) -> Result<Sequence, AppendError> {
+    append_to(None, spool, owner)
+}
+
+fn append_to(place: Option<&Reservation>, spool: &Spool, owner: &str) -> Result<Sequence, AppendError> {
     let (sender, answer) = mpsc::channel();
-    let payload = format!("{owner}:{}", "x".repeat(100));
-    spool.append(&owner.into(), Bytes::from(payload), move |result| {
+    let payload = Bytes::from(payload_of(owner));
+    spool.append_to(place, &owner.into(), payload, move |result| {
         sender.send(result).expect("the test waits");
     });
     answer.recv().expect("every append is answered")
@@ -75,6 +83,84 @@ fn a_flood_of_one_owner_leaves_room_for_the_others() {
     read_all(&runtime, &spool, 0);
     commit(&runtime, &spool, last, b"").expect("committed");
     assert!(append_as(&spool, "greedy").is_ok());
+}
+
+#[test]
+fn a_spool_that_is_filled_leaves_room_for_the_others_and_what_they_have_for_themselves() {
+    const OWN_BYTES: u64 = 20_000;
+    let budget = Budget::new(200_000);
+    let disks = [(); 3].map(|()| FaultyDisk::default());
+    let open = |disk: &FaultyDisk, own_bytes: u64| {
+        let options = SpoolOptions {
+            own_bytes,
+            ..options()
+        };
+        open_with(disk, options, Arc::clone(&budget)).expect("opens")
+    };
+    let (away, well) = (open(&disks[0], 0), open(&disks[1], 0));
+    let kept = open(&disks[2], OWN_BYTES);
+
+    // Who has filled a share in one spool has another in the next.
+    let (flood, refused) = fill(&away, "greedy");
+    assert_eq!(refused, AppendError::ShareFull("greedy".into()));
+    assert!(append_as(&well, "greedy").is_ok());
+
+    // However many there are, they do not fill it all.
+    let owners = (0..100).map(|number| fill(&away, &format!("owner {number}")).0);
+    assert!(owners.sum::<u64>() > 0);
+    assert!(append_as(&away, "a newcomer").is_err());
+    assert!(away.room_bytes() < 200, "{}", away.room_bytes());
+    let left = well.room_bytes();
+    assert!(left > 9000, "{left} beside {flood}");
+    let (taken, _) = fill(&well, "greedy");
+    let one = frame_bytes(payload_of("greedy").len());
+    assert!(taken * one > left / 2, "{taken} of {left} bytes");
+
+    // And what one has for itself nobody else gets.
+    for number in 0..20 {
+        fill(&well, &format!("owner {number}"));
+    }
+    assert!(kept.room_bytes() >= OWN_BYTES);
+    let (taken, _) = fill(&kept, "greedy");
+    assert!(taken * one > OWN_BYTES / 2, "{taken}");
+    assert!(budget.used_bytes() <= budget.max_bytes());
+}
+
+#[test]
+fn what_is_reserved_finds_room_whatever_comes_between_and_the_rest_is_given_back() {
+    let budget = Budget::new(100_000);
+    let small_queue = SpoolOptions {
+        queue_bytes_max: 5000,
+        ..options()
+    };
+    let spool = open_with(&FaultyDisk::default(), small_queue, Arc::clone(&budget)).expect("opens");
+    let bytes = payload_of("shop").len();
+    let reserve = |entries: usize| spool.reserve(&"shop".into(), entries, entries * bytes);
+    let place = reserve(10).expect("there is room");
+    assert_eq!(budget.used_bytes(), 10 * frame_bytes(bytes));
+    let (_, refused) = fill(&spool, "shop");
+    assert_eq!(refused, AppendError::ShareFull("shop".into()));
+    for _ in 0..10 {
+        assert!(append_to(Some(&place), &spool, "shop").is_ok());
+    }
+    // From there on it is like any other.
+    assert_eq!(append_to(Some(&place), &spool, "shop"), Err(refused.clone()));
+    assert_eq!(reserve(1).err(), Some(refused));
+    drop(place);
+
+    let before = budget.used_bytes();
+    let other = |entries: usize| spool.reserve(&"other".into(), entries, entries * bytes);
+    let place = other(10).expect("another has room");
+    assert!(append_to(Some(&place), &spool, "other").is_ok());
+    assert!(budget.used_bytes() > before + 9 * frame_bytes(bytes));
+    // Of the memory, too, no more is promised than there is.
+    assert_eq!(other(5000 / bytes).err(), Some(AppendError::Full));
+    drop(place);
+    assert_eq!(
+        budget.used_bytes(),
+        before + frame_bytes(payload_of("other").len())
+    );
+    assert!(other(5000 / bytes).is_ok());
 }
 
 #[test]

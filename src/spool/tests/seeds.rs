@@ -3,9 +3,13 @@
 //!
 //! `HEADWORKS_SEED=17 cargo test --lib spool::tests::seeds` plays one seed again; `HEADWORKS_TEST_LONG=1` plays more.
 
-use std::{collections::BTreeSet, panic};
+use std::{collections::BTreeSet, panic, path::Path, sync::Arc};
 
-use super::{Model, commit, faulty::Random, open_with, options, read_all, runtime};
+use super::{
+    DIRECTORY, Model, commit,
+    faulty::{Call, Random},
+    options, read_all, runtime,
+};
 use crate::spool::{Budget, Sequence, Spool, SpoolOptions, tests::FaultyDisk};
 
 const SEEDS: u64 = 500;
@@ -48,6 +52,8 @@ struct Play {
     /// Acknowledged while the disk lied: may be lost in the next crash, and must be whole where it is not.
     doubtful: BTreeSet<Sequence>,
     lied: bool,
+    /// Taken for known after a restart of the process alone: no loss of power may take them.
+    known: BTreeSet<Sequence>,
 }
 
 /// Gives the number of crashes.
@@ -55,7 +61,7 @@ fn play(seed: u64) -> usize {
     let mut random = Random(seed);
     let sector = if random.coin() { 512 } else { 4096 };
     let disk = FaultyDisk::default();
-    let spool = Some(reopen(&disk));
+    let spool = Some(reopen(&disk).0);
     let mut play = Play {
         random,
         disk,
@@ -64,6 +70,7 @@ fn play(seed: u64) -> usize {
         model: Model::default(),
         doubtful: BTreeSet::new(),
         lied: false,
+        known: BTreeSet::new(),
     };
     let mut crashes = 0;
     for _ in 0..STEPS {
@@ -91,12 +98,23 @@ fn play(seed: u64) -> usize {
     crashes + 1
 }
 
-fn reopen(disk: &FaultyDisk) -> Spool {
+/// With what counts as known.
+fn reopen(disk: &FaultyDisk) -> (Spool, BTreeSet<Vec<u8>>) {
     let options = SpoolOptions {
         segment_bytes: SEGMENT_BYTES,
         ..options()
     };
-    open_with(disk, options, Budget::new(1 << 30)).expect("the spool always opens")
+    let mut known = BTreeSet::new();
+    let spool = Spool::open_on(
+        Arc::new(disk.clone()),
+        Path::new(DIRECTORY),
+        options,
+        Budget::new(1 << 30),
+        &mut |payload| {
+            known.insert(payload.to_vec());
+        },
+    );
+    (spool.expect("the spool always opens"), known)
 }
 
 impl Play {
@@ -126,14 +144,20 @@ impl Play {
                 self.model.committed = (entry.sequence, note.into());
             }
             self.model.owed = self.model.owed.split_off(&(entry.sequence + 1));
+            self.known = self.known.split_off(&(entry.sequence + 1));
         }
     }
 
     fn fail(&mut self) {
         let nth = self.random.below(4);
-        match self.random.below(3) {
+        match self.random.below(4) {
             0 => self.disk.fail_sync(nth),
             1 => self.disk.fail_sync_after_writing(nth),
+            2 => {
+                // What is refused stays where the next life reads it.
+                self.disk.fail_calls(Call::Truncate, ".segment");
+                self.disk.fail_sync(nth);
+            }
             _ => self.disk.fail_append(nth, self.random.below(5000)),
         }
     }
@@ -142,20 +166,31 @@ impl Play {
     fn restart(&mut self) {
         self.disk.fail_no_more();
         drop(self.spool.take());
-        let spool = reopen(&self.disk);
+        let (spool, known) = reopen(&self.disk);
         self.model.check(&runtime(), &spool);
+        self.known = read_all(&runtime(), &spool, spool.committed().0)
+            .into_iter()
+            .filter(|entry| known.contains(&entry.payload[..]))
+            .map(|entry| entry.sequence)
+            .collect();
         self.spool = Some(spool);
     }
 
     fn crash(&mut self) {
         self.disk.crash_torn(&mut self.random, self.sector);
+        self.disk.fail_no_more();
         drop(self.spool.take());
-        let spool = reopen(&self.disk);
+        let (spool, _) = reopen(&self.disk);
         let runtime = runtime();
         let present: BTreeSet<Sequence> = read_all(&runtime, &spool, spool.committed().0)
             .into_iter()
             .map(|entry| entry.sequence)
             .collect();
+        let known = std::mem::take(&mut self.known).split_off(&(spool.committed().0 + 1));
+        assert!(
+            self.lied || known.is_subset(&present),
+            "what counted as known is gone"
+        );
         // What the disk only claimed to hold may be gone.
         let lost = self
             .doubtful
@@ -181,7 +216,7 @@ impl Play {
 fn a_seed_gives_the_same_disk_again() {
     let content = |seed: u64| {
         let (disk, mut random) = (FaultyDisk::default(), Random(seed));
-        let spool = reopen(&disk);
+        let (spool, _) = reopen(&disk);
         let mut model = Model::default();
         for _ in 0..5 {
             let length = random.below(3000);
@@ -189,7 +224,7 @@ fn a_seed_gives_the_same_disk_again() {
         }
         disk.crash_torn(&mut random, 512);
         drop(spool);
-        let spool = reopen(&disk);
+        let (spool, _) = reopen(&disk);
         read_all(&runtime(), &spool, 0)
     };
     assert_eq!(content(7), content(7));
