@@ -7,11 +7,13 @@ use futures::FutureExt as _;
 
 use super::{Gateway, admin, readiness};
 use crate::{
-    admin::{Actions, AdminState, Jwt, Preparation},
+    admin::{Actions, AdminState, Asynchronous, Jwt, Preparation, QuarantinePage, QuarantineQuery},
     config::Settings,
+    pipeline::Preparations,
     problem::{Code, Problem},
     quarantine::{Quarantine, WholeItem},
-    transform::{ComponentFacts, Transformer},
+    registry::model::{Digest, Isolation},
+    transform::{ComponentFacts, PluginUse, Transformer},
     validate::{check, compatibility},
 };
 
@@ -34,13 +36,13 @@ impl Gateway {
     fn actions(&self, settings: &Settings) -> Actions {
         let place = readiness::Place {
             data_dir: settings.data_dir.clone(),
-            spool_bytes_max: settings.spool.max_bytes.0,
+            event_bytes_max: settings.limits.event_bytes.0,
         };
         let schema_bytes_max = settings.limits.schema_bytes.as_usize();
         let pipeline = || Arc::clone(&self.pipeline);
-        let (named, listed, shown, seen) = (pipeline(), pipeline(), pipeline(), pipeline());
+        let (named, counted, shown, seen) = (pipeline(), pipeline(), pipeline(), pipeline());
         let (replayed, discarded, ready, progress) = (pipeline(), pipeline(), pipeline(), pipeline());
-        let (compiler, trial) = (Arc::clone(&self.transformer), Arc::clone(&self.transformer));
+        let (compiler, trial) = (Arc::clone(&self.transformer), Arc::clone(&self.preparations));
         let (registry, telemetry) = (self.registry.clone(), Arc::clone(&self.telemetry));
         let (lookups, tables) = (Arc::clone(&self.lookups), pipeline());
         Actions {
@@ -75,14 +77,9 @@ impl Gateway {
             plugin_standing: self.standings(),
             plugin_log: self.plugin_logs(),
             test_plugin: self.plugin_tests(),
-            list_quarantine: Arc::new(move |query| {
-                let quarantine = Arc::clone(listed.quarantine());
-                async move {
-                    quarantine
-                        .list(&query.filter, query.after.as_deref(), query.limit)
-                        .await
-                }
-                .boxed()
+            list_quarantine: self.quarantine_pages(),
+            quarantined_versions: Arc::new(move |event_type| {
+                counted.quarantine().app_versions(event_type.as_str())
             }),
             get_quarantined: Arc::new(move |id| show(Arc::clone(shown.quarantine()), id).boxed()),
             replay: Arc::new(move |sweep| {
@@ -114,6 +111,21 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    fn quarantine_pages(&self) -> Asynchronous<QuarantineQuery, Result<QuarantinePage, Problem>> {
+        let pipeline = Arc::clone(&self.pipeline);
+        Arc::new(move |query| {
+            let quarantine = Arc::clone(pipeline.quarantine());
+            async move {
+                quarantine
+                    .list(&query.filter, query.after.as_deref(), query.limit)
+                    .await
+            }
+            .boxed()
+        })
+    }
+}
+
 /// The binary that this process runs.
 fn own_program() -> Option<PathBuf> {
     std::env::current_exe()
@@ -125,17 +137,16 @@ async fn compile(transformer: Arc<Transformer>, component: Bytes) -> Result<Comp
     transformer.compile(component).await
 }
 
-async fn try_out(transformer: Arc<Transformer>, preparation: Preparation) -> Result<(), Problem> {
+async fn try_out(preparations: Arc<Preparations>, preparation: Preparation) -> Result<(), Problem> {
     let Preparation {
         plugin,
         version,
         component,
         config,
     } = preparation;
-    transformer
-        .prepare(&plugin, version, component, config.as_ref())
-        .await
-        .map(drop)
+    let digest = Digest::of(&component);
+    let of = PluginUse::new(plugin, version, digest, config.as_ref(), Isolation::default());
+    preparations.try_out(of, component).await
 }
 
 async fn show(quarantine: Arc<Quarantine>, id: String) -> Result<Option<WholeItem>, Problem> {

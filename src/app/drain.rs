@@ -48,7 +48,10 @@ pub(super) struct Change<'a> {
     pub references: &'a References,
     /// Lookup tables have rows on this node that they had not before.
     pub brings_rows: bool,
-    /// This node holds every lookup table; where it does not, what waits for one is still to come.
+    /// A route runs a plugin's version that it lacked before.
+    pub has_caught_up: bool,
+    /// This node holds every lookup table and runs every plugin's version; where it does not, what waits for one is still
+    /// to come.
     pub is_whole: bool,
 }
 
@@ -232,7 +235,7 @@ fn affected(change: &Change<'_>) -> Vec<Filter> {
             takes(&known.value) != takes(&plugin.value)
         })
     });
-    if route_is_new || plugin_is_new || change.brings_rows {
+    if route_is_new || plugin_is_new || change.brings_rows || change.has_caught_up {
         filters.extend(OF_PLUGINS.map(of_code));
     }
     filters

@@ -19,9 +19,10 @@ use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 use crate::{
     config::{ServerSettings, Settings, TlsSettings},
-    deliver::{Destinations, RefusedHandler},
+    deliver::{Destinations, Recall, RefusedHandler},
+    limits::SPOOL_QUARANTINE_PARTS,
     listener::{self, Listener, Proxies, Tls, TlsFiles, TlsPort},
-    pipeline::{Lookups, Memory, Pipeline, Quotas, Tables, WebhookIds},
+    pipeline::{Lookups, Memory, Pipeline, Preparations, Quotas, Tables, WebhookIds},
     quarantine::{Kept, Quarantine},
     recent::Recent,
     registry::{Registry, model::State, seal::Sealer},
@@ -51,13 +52,23 @@ fn failed(what: impl std::fmt::Display) -> impl FnOnce(String) -> AppError {
 pub fn serve(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     telemetry::start_logging(&settings.telemetry.log_level, settings.telemetry.log_format)
         .map_err(|error| AppError(error.to_string()))?;
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(THREAD_STACK_BYTES)
         .build()
-        .map_err(|error| failed("the runtime cannot start")(error.to_string()))?
-        .block_on(run(settings, sockets))
+        .map_err(|error| failed("the runtime cannot start")(error.to_string()))?;
+    let ended = runtime.block_on(run(settings, sockets));
+    // A call that blocks, such as the search for a broker, must not hold up the end.
+    runtime.shutdown_timeout(EXIT_TIME);
+    ended
 }
+
+/// What threads that block have at the end.
+const EXIT_TIME: Duration = Duration::from_millis(200);
+/// Of the time for a shutdown, a third and at most this is kept from the requests, for what must come after them.
+const SETTLE_TIME: Duration = Duration::from_secs(5);
+/// What requests to the admin port have, out of that.
+const ADMIN_TIME: Duration = Duration::from_secs(1);
 
 /// Listening sockets that whoever started this process has handed over; they are used in the place of the addresses of
 /// the settings.
@@ -70,8 +81,9 @@ pub struct Sockets {
 async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     let timeout = Duration::from_secs(settings.server.shutdown_timeout_s.into());
     let telemetry = Telemetry::new(settings.telemetry.label_sets);
+    let settle = SETTLE_TIME.min(timeout / 3);
     let numbers = Arc::clone(telemetry.http());
-    let mut data_settings = listener::Settings::new(settings.limits.clone(), timeout, numbers);
+    let mut data_settings = listener::Settings::new(settings.limits.clone(), timeout - settle, numbers);
     data_settings.tls = tls(&settings)?;
     data_settings.proxies = proxies(&settings.server);
     let line_listener = lines(&settings.server, &data_settings)?;
@@ -122,17 +134,20 @@ async fn run(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     let deadline = Instant::now() + timeout;
     // A receiver is gone only where its server has ended already.
     let _ = stop_data.send(true);
-    let _ = tokio::time::timeout_at(deadline, data).await;
+    let _ = tokio::time::timeout_at(deadline - settle, data).await;
     if let Some(lines) = lines {
-        let _ = tokio::time::timeout_at(deadline, lines).await;
+        let _ = tokio::time::timeout_at(deadline - settle, lines).await;
     }
     gateway.pipeline.stop();
     let _ = stop_admin.send(true);
-    let _ = tokio::time::timeout(Duration::from_secs(1), admin).await;
+    let _ = tokio::time::timeout(ADMIN_TIME.min(settle / 4), admin).await;
     // What is not delivered within that time stays in the spools.
-    gateway
-        .shutdown(deadline.saturating_duration_since(Instant::now()))
-        .await;
+    if tokio::time::timeout_at(deadline, gateway.shutdown(deadline))
+        .await
+        .is_err()
+    {
+        tracing::error!("not everything came to rest within server.shutdown_timeout_s");
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -200,6 +215,7 @@ struct Gateway {
     _data_folder: folder::DataFolder,
     registry: Registry,
     transformer: Arc<Transformer>,
+    preparations: Arc<Preparations>,
     lookups: Arc<Lookups>,
     pipeline: Arc<Pipeline>,
     telemetry: Arc<Telemetry>,
@@ -239,10 +255,11 @@ impl Gateway {
         let drain = drain::Drain::start(Arc::clone(&pipeline), mark);
         let sealer = sealer(settings)?;
         let lookups = Lookups::new(registry.clone(), settings.limits.tables_memory_bytes);
+        let preparations = Preparations::new(registry.clone(), Arc::clone(&transformer));
         let applied = Applied {
             registry: registry.clone(),
             pipeline: Arc::clone(&pipeline),
-            transformer: Arc::clone(&transformer),
+            preparations: Arc::clone(&preparations),
             lookups: Arc::clone(&lookups),
             drain: drain.clone(),
             sealer: sealer.clone(),
@@ -266,6 +283,7 @@ impl Gateway {
             _data_folder: data_folder,
             registry,
             transformer,
+            preparations,
             lookups,
             pipeline,
             telemetry,
@@ -276,14 +294,23 @@ impl Gateway {
         })
     }
 
-    async fn shutdown(&self, timeout: Duration) {
+    async fn shutdown(&self, deadline: Instant) {
         self.drain.stop();
         keeper::write_quotas(&self.quotas);
-        self.pipeline.destinations().shutdown(timeout).await;
-        self.pipeline.quarantine().close().await;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let rest = SETTLE_TIME.min(left / 2);
+        self.pipeline.destinations().shutdown(left - rest).await;
+        let closed = self.pipeline.quarantine().close();
+        if tokio::time::timeout_at(deadline - rest / 4, closed)
+            .await
+            .is_err()
+        {
+            tracing::warn!("the store did not take what is quarantined in time; the spool keeps it");
+        }
         let exporting = self.exporting.lock().take();
         if let Some(exporting) = exporting {
-            exporting.stop(EXPORT_TIME).await;
+            let left = deadline.saturating_duration_since(Instant::now());
+            exporting.stop(EXPORT_TIME.min(left)).await;
         }
     }
 }
@@ -332,6 +359,7 @@ async fn start_pipeline(
     let spool = Spool::open(
         &folder.join("quarantine"),
         SpoolOptions {
+            own_bytes: settings.spool.max_bytes.0 / SPOOL_QUARANTINE_PARTS,
             owner: Quarantine::owner,
             ..SpoolOptions::default()
         },
@@ -359,7 +387,7 @@ async fn start_pipeline(
         &folder.join("destinations"),
         budget,
         refused_handler(&quarantine),
-        &retained,
+        &Recall::new(&settings.limits, retained),
     )
     .map_err(|error| AppError(error.to_string()))?;
     let webhook_ids =
@@ -419,7 +447,7 @@ fn refused_handler(quarantine: &Arc<Quarantine>) -> RefusedHandler {
 struct Applied {
     registry: Registry,
     pipeline: Arc<Pipeline>,
-    transformer: Arc<Transformer>,
+    preparations: Arc<Preparations>,
     lookups: Arc<Lookups>,
     drain: drain::Drain,
     sealer: Sealer,
@@ -443,8 +471,7 @@ impl Applied {
         let tables = Tables::build(
             Arc::clone(&state),
             &previous,
-            &self.registry,
-            &self.transformer,
+            &self.preparations,
             &self.lookups,
             &self.sealer,
             &self.telemetry,
@@ -455,7 +482,8 @@ impl Applied {
             after: &state,
             references: previous.schemas.references(),
             brings_rows: tables.lookups().brings_rows(previous.lookups()),
-            is_whole: tables.has_all_lookups(),
+            has_caught_up: tables.has_caught_up(),
+            is_whole: tables.has_all_lookups() && tables.has_all_plugins(),
         };
         self.pipeline.install(tables);
         self.drain.changed(&change);

@@ -77,8 +77,8 @@ fn standing(
 pub(super) fn observe(telemetry: &Telemetry, rollbacks: Rollbacks) {
     telemetry.observe(&catalogue::PLUGIN_ROLLBACKS, move || {
         let counted = rollbacks.lock();
-        let reading = |(plugin, count): (&PluginName, &u64)| (*count, vec![plugin.to_string()]);
-        counted.iter().map(reading).collect()
+        let readings = counted.read().map(|(labels, count)| (count, labels.to_vec()));
+        readings.collect()
     });
 }
 
@@ -115,17 +115,24 @@ async fn test(
     };
     let mut routes = Vec::new();
     let whole = [(None, None)];
-    let of_routes = test
-        .routes
+    let are_cases = test.attested.is_some();
+    let known = if are_cases {
+        &[][..]
+    } else {
+        test.routes.as_slice()
+    };
+    let of_routes = known
         .iter()
         .map(|(route, config)| (Some(route.clone()), config.clone()));
     // Without a route the version is tried on whatever is given.
-    for (route, own) in of_routes.chain(whole).take(test.routes.len().max(1)) {
+    for (route, own) in of_routes.chain(whole).take(known.len().max(1)) {
         let config = test.config.as_ref().or(own.as_ref());
+        // Cases bring the configuration of both.
+        let of_active = if are_cases { config } else { own.as_ref() };
         let candidate = prepare(&test.version, config).await?;
         let active: Option<Arc<Prepared>> = match &test.active {
             // One that cannot run any more is nothing to compare with.
-            Some(version) => prepare(version, own.as_ref()).await.ok(),
+            Some(version) => prepare(version, of_active).await.ok(),
             None => None,
         };
         routes.push(TrialRoute {
@@ -138,7 +145,13 @@ async fn test(
         Ok(events) => events,
         Err(count) => recent(&pipeline, &routes, count)?,
     };
-    pipeline.try_plugin(PluginTrial { routes, events }).await
+    let attested = test.attested;
+    let trial = PluginTrial {
+        routes,
+        events,
+        attested,
+    };
+    pipeline.try_plugin(trial).await
 }
 
 /// The last events that go to the routes, the oldest first, as they came.

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use crate::{
     admin::{Check, Readiness},
-    deliver::DestinationState,
-    event::TableName,
+    deliver::{Destination, DestinationState},
+    event::{DestinationName, TableName},
     limits::SPOOL_HEADROOM_BYTES,
     pipeline::{Lookups, Pipeline},
     registry::Registry,
+    spool::Spool,
 };
 
 /// Whether this node can take events now, and on what that hangs. A destination that is down does not count against
@@ -20,6 +21,7 @@ pub(super) fn of(pipeline: &Pipeline, registry: &Registry, lookups: &Lookups, pl
         detail: pipeline
             .is_leaving()
             .then(|| "this node is shutting down".to_owned()),
+        ..Check::default()
     };
     let health = registry.health();
     // A node that cannot follow the log serves with the last state it has.
@@ -32,12 +34,13 @@ pub(super) fn of(pipeline: &Pipeline, registry: &Registry, lookups: &Lookups, pl
                 health.sequence
             )
         }),
+        ..Check::default()
     };
     let destinations = pipeline.destinations().iter().map(|destination| Check {
         name: format!("destination:{}", destination.name()),
         ok: true,
-        detail: (destination.state() != DestinationState::Healthy)
-            .then(|| format!("{} records wait in the spool", destination.pending().entries)),
+        detail: standing(destination.as_ref()),
+        state: Some(destination.state().as_str()),
     });
     let plugins = pipeline
         .tables()
@@ -47,7 +50,15 @@ pub(super) fn of(pipeline: &Pipeline, registry: &Registry, lookups: &Lookups, pl
             name: format!("route:{route}"),
             ok: true,
             detail: Some(format!("its events go to quarantine: {detail}")),
+            ..Check::default()
         });
+    let delayed = pipeline.tables().delayed_plugins();
+    let delayed = delayed.into_iter().map(|(route, detail)| Check {
+        name: format!("route:{route}"),
+        ok: true,
+        detail: Some(detail),
+        ..Check::default()
+    });
     let tables = pipeline.tables();
     let behind = tables.state.tables.iter().filter_map(|(name, known)| {
         let held = tables.lookups().held(name).map(|held| held.version);
@@ -57,12 +68,21 @@ pub(super) fn of(pipeline: &Pipeline, registry: &Registry, lookups: &Lookups, pl
         .into_iter()
         .chain(destinations)
         .chain(plugins)
+        .chain(delayed)
         .chain(behind)
         .collect();
     Readiness {
         ready: checks.iter().all(|check| check.ok),
         checks,
     }
+}
+
+/// What a destination that is not healthy does, and what waits for it.
+fn standing(destination: &dyn Destination) -> Option<String> {
+    let state = destination.state();
+    let waiting = destination.pending().entries;
+    (state != DestinationState::Healthy)
+        .then(|| format!("{}: {waiting} records wait in the spool", state.as_str()))
 }
 
 /// A lookup table of which this node does not hold the registry's version.
@@ -79,43 +99,102 @@ fn behind(lookups: &Lookups, name: &TableName, version: u64, held: Option<u64>) 
         name: format!("table:{name}"),
         ok: true,
         detail: Some(format!("{meanwhile}: {cause}")),
+        ..Check::default()
     }
 }
 
-/// Below this much room the next records may not fit. Segments grow as they are written: a small disk is not a full one.
-const ROOM_BYTES: u64 = 2 * SPOOL_HEADROOM_BYTES;
+/// Below this much room on the disk the next records may not fit. Segments grow as they are written: a small disk is not
+/// a full one.
+const DISK_ROOM_BYTES: u64 = 2 * SPOOL_HEADROOM_BYTES;
 
 /// Where records and quarantined events go that their destination does not take.
 pub(super) struct Place {
     pub data_dir: PathBuf,
-    pub spool_bytes_max: u64,
+    pub event_bytes_max: u64,
+}
+
+/// One destination, and what its spool may still take.
+struct Room {
+    destination: DestinationName,
+    /// Its records go through the spool now.
+    needs_spool: bool,
+    bytes: u64,
 }
 
 impl Place {
-    /// Not in order where an event that is taken now may have no durable place: the spool or its disk is full, and some
-    /// destination needs it.
     fn check(&self, pipeline: &Pipeline) -> Check {
-        let destinations = || pipeline.destinations().iter();
-        let waiting: u64 = destinations()
-            .map(|destination| destination.pending().bytes)
-            .sum();
-        let free = rustix::fs::statvfs(&self.data_dir)
-            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-        let full = match (waiting >= self.spool_bytes_max, free < ROOM_BYTES) {
-            (true, _) => Some(format!(
-                "the spools are full: {waiting} bytes wait of spool.max_bytes = {}",
-                self.spool_bytes_max
-            )),
-            (false, true) => Some(format!("the disk of data_dir has {free} bytes left")),
-            (false, false) => None,
-        };
-        let is_needed = destinations().any(|destination| {
-            destination.kind() == "file" || destination.state() != DestinationState::Healthy
+        let rooms = pipeline.destinations().iter().map(|destination| Room {
+            destination: destination.name().clone(),
+            needs_spool: destination.needs_spool(),
+            bytes: destination.spool().map_or(u64::MAX, Spool::room_bytes),
         });
-        Check {
-            name: "durable-place".to_owned(),
-            ok: full.is_none() || !is_needed,
-            detail: full,
+        let disk_bytes = rustix::fs::statvfs(&self.data_dir)
+            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        durable_place(&rooms.collect::<Vec<_>>(), disk_bytes, self.event_bytes_max)
+    }
+}
+
+/// Not in order where no event that is taken now has a durable place: the disk is full and some destination needs it, or
+/// no destination has room. While another has some, one that has none is only named: its events alone are refused.
+fn durable_place(rooms: &[Room], disk_bytes: u64, event_bytes_max: u64) -> Check {
+    let is_needed = rooms.iter().any(|room| room.needs_spool);
+    // One partner may take four fifths of what is left.
+    let has_none = |room: &&Room| room.needs_spool && room.bytes < 2 * event_bytes_max;
+    let full: Vec<&str> = rooms
+        .iter()
+        .filter(has_none)
+        .map(|room| room.destination.as_str())
+        .collect();
+    let is_disk_full = disk_bytes < DISK_ROOM_BYTES;
+    let detail = if is_disk_full {
+        Some(format!("the disk of data_dir has {disk_bytes} bytes left"))
+    } else if full.is_empty() {
+        None
+    } else {
+        Some(format!(
+            "the spool has no room for {}: spool.max_bytes is reached, but for what others may take",
+            full.join(", ")
+        ))
+    };
+    let is_every_one_full = is_needed && full.len() == rooms.len();
+    Check {
+        name: "durable-place".to_owned(),
+        ok: !(is_every_one_full || is_needed && is_disk_full),
+        detail,
+        ..Check::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DISK_ROOM_BYTES, Room, durable_place};
+
+    const EVENT_BYTES: u64 = 1000;
+
+    fn room(needs_spool: bool, bytes: u64) -> Room {
+        Room {
+            destination: if needs_spool { "away" } else { "well" }.parse().expect("a name"),
+            needs_spool,
+            bytes,
         }
+    }
+
+    #[test]
+    fn a_node_is_ready_as_long_as_some_destination_can_take_an_event() {
+        let check = |rooms: &[Room], disk_bytes| {
+            let check = durable_place(rooms, disk_bytes, EVENT_BYTES);
+            (check.ok, check.detail)
+        };
+        let ample = DISK_ROOM_BYTES;
+        assert_eq!(check(&[room(true, 2000), room(false, 0)], ample), (true, None));
+        let (ok, detail) = check(&[room(true, 1999), room(true, 2000), room(false, 0)], ample);
+        assert!(ok && detail.is_some_and(|detail| detail.contains("no room for away:")));
+        let (ok, detail) = check(&[room(true, 1999), room(true, 0)], ample);
+        assert!(!ok && detail.is_some_and(|detail| detail.contains("away, away")));
+        let (ok, detail) = check(&[room(true, 2000), room(false, 0)], ample - 1);
+        assert!(!ok && detail.is_some_and(|detail| detail.contains("bytes left")));
+        let (ok, detail) = check(&[room(false, 2000)], 0);
+        assert!(ok && detail.is_some(), "who needs no disk is only told");
+        assert_eq!(check(&[], ample), (true, None));
     }
 }

@@ -1,7 +1,7 @@
 //! Goes back by itself from a version that fails where the one before did not.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,10 +13,12 @@ use super::drain::Drain;
 use crate::{
     config::PluginSettings,
     event::PluginName,
+    limits::ROLLBACK_LABEL_SETS,
     registry::{
         Registry,
         model::{Change, Plugin, RegressionFigures},
     },
+    telemetry::OTHER,
     transform::{CallCount, Transformer},
 };
 
@@ -32,8 +34,33 @@ const STANDARD_ERRORS: f64 = 3.0;
 
 type Counts = HashMap<(PluginName, u32), CallCount>;
 
-/// How often each plugin was rolled back since the start, for metrics.
-pub(super) type Rollbacks = Arc<Mutex<HashMap<PluginName, u64>>>;
+/// How often versions were left since the start, for metrics.
+pub(super) type Rollbacks = Arc<Mutex<RollbackCounts>>;
+
+/// By plugin, version and the commonest cause of its failures.
+#[derive(Debug, Default)]
+pub(super) struct RollbackCounts(BTreeMap<[String; 3], u64>);
+
+impl RollbackCounts {
+    fn add(&mut self, plugin: &PluginName, version: u32, cause: &str) {
+        let mut labels = [plugin.to_string(), version.to_string(), cause.to_owned()];
+        if self.0.len() >= ROLLBACK_LABEL_SETS && !self.0.contains_key(&labels) {
+            labels = [OTHER.to_owned(), OTHER.to_owned(), cause.to_owned()];
+        }
+        *self.0.entry(labels).or_default() += 1;
+    }
+
+    pub(super) fn read(&self) -> impl Iterator<Item = (&[String; 3], u64)> {
+        self.0.iter().map(|(labels, count)| (labels, *count))
+    }
+}
+
+/// The cause of most failures; of two that are as common, the first.
+fn commonest(causes: &[(&'static str, u64)]) -> &'static str {
+    let most = causes.iter().map(|(_, failed)| *failed).max();
+    let first = causes.iter().find(|(_, failed)| Some(*failed) == most);
+    first.map_or(OTHER, |first| first.0)
+}
 
 /// Begins to look; ends with the transformer.
 pub(super) fn start(
@@ -61,11 +88,14 @@ pub(super) fn start(
                 transformer.call_count(plugin, version)
             });
             for (plugin, mut cause) in regressions {
-                let health = transformer.health(&plugin, cause.version);
-                cause.last_failure = health.and_then(|health| health.last_failure);
+                let (version, mut why) = (cause.version, OTHER);
+                if let Some(health) = transformer.health(&plugin, version) {
+                    why = commonest(&health.causes);
+                    cause.last_failure = health.last_failure;
+                }
                 let activated = state.plugins.get(&plugin).and_then(|known| known.value.activated);
                 if roll_back(&registry, &plugin, cause, activated).await {
-                    *done.lock().entry(plugin).or_default() += 1;
+                    done.lock().add(&plugin, version, why);
                     drain.replay_failed_since(activated, LATE);
                 }
             }
@@ -242,8 +272,11 @@ fn is_above(new: CallCount, old: CallCount) -> bool {
 mod tests {
     use jiff::{SignedDuration, Timestamp};
 
-    use super::{CallCount, Plugin, PluginName, PluginSettings, Watch, is_above};
-    use crate::registry::model::{Digest, PluginVersion};
+    use super::{CallCount, Plugin, PluginName, PluginSettings, RollbackCounts, Watch, commonest, is_above};
+    use crate::{
+        limits::ROLLBACK_LABEL_SETS,
+        registry::model::{Digest, PluginVersion},
+    };
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -266,6 +299,7 @@ mod tests {
             size: 1,
             imports: Vec::new(),
             language: None,
+            sdk: None,
             created: NOW,
             by: "test".to_owned(),
         };
@@ -337,5 +371,34 @@ mod tests {
         assert!(is_above(count(200, 40), count(1000, 50)));
         assert!(is_above(count(100, 2), count(0, 0)));
         assert!(!is_above(count(100, 100), count(1000, 1000)));
+    }
+
+    #[test]
+    fn rollbacks_are_counted_by_version_and_cause_within_a_bound() {
+        let plugin: PluginName = "calls".parse().expect("a name");
+        let mut counts = RollbackCounts::default();
+        let versions = u32::try_from(ROLLBACK_LABEL_SETS).expect("a small number") + 7;
+        for version in 1..=versions {
+            counts.add(&plugin, version, "trap");
+        }
+        counts.add(&plugin, 3, "trap");
+        counts.add(&plugin, 3, "time");
+        let of = |labels: [&str; 3]| {
+            let found = counts
+                .read()
+                .find(|(known, _)| *known == &labels.map(str::to_owned));
+            found.map(|(_, count)| count)
+        };
+        assert_eq!(of(["calls", "2", "trap"]), Some(1));
+        assert_eq!(of(["calls", "3", "trap"]), Some(2));
+        assert_eq!(of(["other", "other", "trap"]), Some(7));
+        assert_eq!(of(["other", "other", "time"]), Some(1));
+        assert_eq!(counts.read().count(), ROLLBACK_LABEL_SETS + 2);
+    }
+
+    #[test]
+    fn the_cause_is_that_of_most_failures() {
+        assert_eq!(commonest(&[("time", 1), ("trap", 3), ("broken", 3)]), "trap");
+        assert_eq!(commonest(&[]), "other");
     }
 }

@@ -13,7 +13,7 @@ use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 
 use super::Delivery;
-use crate::telemetry::Stopwatch;
+use crate::{spool::Reservation, telemetry::Stopwatch};
 
 /// Counts down the records of one request: no future per record.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Ticket {
     event_index: usize,
     /// Of a request that is looked at closely.
     stopwatch: Option<Box<Stopwatch>>,
+    /// Room in the destination's spool, should the record need it.
+    place: Option<Arc<Reservation>>,
 }
 
 #[derive(Debug)]
@@ -61,11 +63,26 @@ impl Acknowledgement {
             shared: Some(Arc::clone(&self.shared)),
             event_index,
             stopwatch: None,
+            place: None,
         }
     }
 
     /// Waits for every ticket; the worst delivery of each event's records, `Durable` for an event without any.
     pub async fn wait(self) -> Vec<Delivery> {
+        let mut deliveries = vec![Delivery::Durable; self.events];
+        for (event_index, failure) in self.failures().await {
+            if let Some(delivery) = deliveries.get_mut(event_index)
+                && failure.severity() > delivery.severity()
+            {
+                *delivery = failure;
+            }
+        }
+        deliveries
+    }
+
+    /// Waits for every ticket; all that was not plainly durable, in the order in which it became known, each with the
+    /// index of its event.
+    pub async fn failures(self) -> Vec<(usize, Delivery)> {
         self.shared.close_one();
         future::poll_fn(|context| {
             self.shared.waker.register(context.waker());
@@ -75,15 +92,7 @@ impl Acknowledgement {
             }
         })
         .await;
-        let mut deliveries = vec![Delivery::Durable; self.events];
-        for (event_index, failure) in self.shared.failures.lock().drain(..) {
-            if let Some(delivery) = deliveries.get_mut(event_index)
-                && failure.severity() > delivery.severity()
-            {
-                *delivery = failure;
-            }
-        }
-        deliveries
+        std::mem::take(&mut *self.shared.failures.lock())
     }
 }
 
@@ -101,6 +110,17 @@ impl Ticket {
     pub fn timed_by(mut self, stopwatch: Option<Box<Stopwatch>>) -> Ticket {
         self.stopwatch = stopwatch;
         self
+    }
+
+    /// The record finds room in its destination's spool, whatever else waits there.
+    #[must_use]
+    pub fn placed(mut self, place: Option<Arc<Reservation>>) -> Ticket {
+        self.place = place;
+        self
+    }
+
+    pub(super) fn place(&self) -> Option<Arc<Reservation>> {
+        self.place.clone()
     }
 
     pub fn complete(mut self, delivery: Delivery) {

@@ -67,6 +67,42 @@ pub(super) fn encode(record: &Record) -> Bytes {
     writer.0.freeze()
 }
 
+/// What [`encode`] makes of a record, in bytes.
+pub(super) fn encoded_bytes(record: &Record) -> usize {
+    const LENGTH: usize = size_of::<u32>();
+    let about = &*record.about;
+    let attributes = &about.attributes;
+    let texts = [
+        &*attributes.id,
+        &attributes.source,
+        attributes.event_type.as_str(),
+        &attributes.time,
+        about.partner.as_str(),
+        &about.schema,
+        about.route.as_str(),
+        &record.topic,
+    ];
+    let optional = [
+        attributes.subject.as_deref(),
+        attributes.app_version.as_deref(),
+        about.plugin.as_deref(),
+        about.traceparent.as_deref(),
+        record.key.as_deref(),
+    ];
+    let headers = record.headers.iter();
+    let headers = headers.map(|(name, value)| name.len() + value.len() + 2 * LENGTH);
+    let version_and_flags = 2;
+    let received = size_of::<i64>() + size_of::<i32>();
+    let lengths = LENGTH * (texts.len() + optional.len() + 2);
+    let all_texts = texts.into_iter().chain(optional.into_iter().flatten());
+    version_and_flags
+        + received
+        + lengths
+        + all_texts.map(str::len).sum::<usize>()
+        + headers.sum::<usize>()
+        + record.value.len()
+}
+
 /// Whose an encoded record is, without decoding the rest.
 pub(super) fn partner(entry: &[u8]) -> Option<&str> {
     let (_, mut texts) = begin(entry)?;

@@ -35,8 +35,8 @@ pub use probe::probe;
 use crate::{
     config::{DestinationKind, DestinationSettings},
     event::{DestinationName, Record},
-    limits::{DUPLICATE_EVENTS, DUPLICATE_WINDOW_S},
-    spool::{AppendError, Budget, Damage, Pending, Sequence, Spool, SpoolOptions},
+    limits::Limits,
+    spool::{AppendError, Budget, Damage, Owner, Pending, Reservation, Sequence, Spool, SpoolOptions},
 };
 
 /// What became of one record.
@@ -48,6 +48,7 @@ pub enum Delivery {
     Refused {
         destination: DestinationName,
         detail: String,
+        record: Box<Record>,
     },
     /// Neither the destination nor its spool could take it now.
     NoPlace {
@@ -88,6 +89,17 @@ pub enum DestinationState {
     Spooling,
     /// The destination answers again and takes what waited in the spool.
     Draining,
+}
+
+impl DestinationState {
+    /// As people read it: `healthy`, `spooling`, `draining`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DestinationState::Healthy => "healthy",
+            DestinationState::Spooling => "spooling",
+            DestinationState::Draining => "draining",
+        }
+    }
 }
 
 /// What a destination has done since it was started, but for what its spool counts itself.
@@ -173,8 +185,38 @@ pub trait Destination: Send + Sync {
     fn spool(&self) -> Option<&Spool> {
         None
     }
-    /// Waits for what is in flight until `deadline`; what is not delivered stays in the spool. Records that come
-    /// later have no place.
+    /// Records go through the spool, as far as is known now.
+    fn needs_spool(&self) -> bool {
+        self.state() != DestinationState::Healthy
+    }
+    /// What is handed over now may find no place, or only in the spool: who has several records for several
+    /// destinations reserves places first.
+    fn is_strained(&self) -> bool {
+        self.state() != DestinationState::Healthy || self.spool().is_some_and(Spool::is_strained)
+    }
+    /// Places for so many records of `owner`, of so many bytes together as [`spooled_bytes`] says; none where there is
+    /// no spool, or where it has no room and is not needed.
+    ///
+    /// # Errors
+    ///
+    /// Where they have no place now.
+    fn reserve(
+        &self,
+        owner: &Owner,
+        records: usize,
+        bytes: usize,
+    ) -> Result<Option<Arc<Reservation>>, AppendError> {
+        match self.spool().map(|spool| spool.reserve(owner, records, bytes)) {
+            None => Ok(None),
+            Some(Ok(place)) => Ok(Some(Arc::new(place))),
+            Some(Err(_)) if !self.needs_spool() => Ok(None),
+            Some(Err(error)) => Err(error),
+        }
+    }
+    /// Counts records that were not handed over, since they had no place.
+    fn count_no_place(&self, _records: u64) {}
+    /// Waits for what is in flight, and is at rest by `deadline`; what is not delivered stays in the spool. Records that
+    /// come later have no place.
     fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()>;
 }
 
@@ -219,24 +261,51 @@ pub struct KnownEvent {
     pub id: Box<str>,
 }
 
+/// What is kept and known of the records that the spools hold when they are opened.
+#[derive(Clone, Debug)]
+pub struct Recall {
+    /// Positions, by destination, after which a spool keeps what it has delivered until it is let go.
+    pub retained: BTreeMap<String, Sequence>,
+    /// Events are known that came in so late …
+    pub duplicate_window: Duration,
+    /// … and the latest of them.
+    pub duplicate_events: u32,
+}
+
+impl Recall {
+    pub fn new(limits: &Limits, retained: BTreeMap<String, Sequence>) -> Recall {
+        Recall {
+            retained,
+            duplicate_window: Duration::from_secs(limits.duplicate_window_s.into()),
+            duplicate_events: limits.duplicate_events,
+        }
+    }
+}
+
+impl Default for Recall {
+    fn default() -> Recall {
+        Recall::new(&Limits::default(), BTreeMap::new())
+    }
+}
+
 impl Destinations {
     /// Opens each destination's spool under `spool_directory` and starts to drain what is in it. Must be called
-    /// inside a tokio runtime; reads what the spools hold and so may take seconds. `retained` are the positions, by
-    /// destination, after which a spool keeps what it has delivered until it is let go.
+    /// inside a tokio runtime; reads what the spools hold and so may take seconds.
     pub fn start(
         settings: &[DestinationSettings],
         spool_directory: &Path,
         budget: Arc<Budget>,
         refused: RefusedHandler,
-        retained: &BTreeMap<String, Sequence>,
+        recall: &Recall,
     ) -> Result<Destinations, StartError> {
         let mut destinations: Vec<Arc<dyn Destination>> = Vec::with_capacity(settings.len());
         let mut known = VecDeque::new();
-        let window = Duration::from_secs(DUPLICATE_WINDOW_S);
-        let since = Timestamp::now().checked_sub(window).unwrap_or(Timestamp::MIN);
+        let since = Timestamp::now()
+            .checked_sub(recall.duplicate_window)
+            .unwrap_or(Timestamp::MIN);
         let mut found = |entry: &[u8]| {
             if let Some(event) = codec::known(entry, since) {
-                if known.len() as u64 >= DUPLICATE_EVENTS {
+                if known.len() >= recall.duplicate_events as usize {
                     known.pop_front();
                 }
                 known.push_back(event);
@@ -250,7 +319,7 @@ impl Destinations {
             let spool = Spool::open_visiting(
                 &spool_directory.join(settings.name.as_str()),
                 SpoolOptions {
-                    retain_after: retained.get(settings.name.as_str()).copied(),
+                    retain_after: recall.retained.get(settings.name.as_str()).copied(),
                     owner: codec::partner,
                     ..SpoolOptions::default()
                 },
@@ -311,11 +380,28 @@ impl Destinations {
         self.destinations.iter()
     }
 
-    /// Waits for what is in flight, up to `timeout`; what is not delivered stays in the spools.
+    /// Some destination is strained: see [`Destination::is_strained`].
+    pub fn are_strained(&self) -> bool {
+        self.iter().any(|destination| destination.is_strained())
+    }
+
+    /// Waits for what is in flight, and ends within `timeout`; what is not delivered stays in the spools.
     pub async fn shutdown(&self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         join_all(self.iter().map(|destination| destination.shutdown(deadline))).await;
     }
+}
+
+/// What a destination keeps of the time for its end, to bring to the spool what is not delivered by then.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
+
+/// Until when a destination waits for what is in flight, and when it is given up, where it must be at rest by
+/// `deadline`.
+fn last_calls(deadline: Instant) -> (Instant, Instant) {
+    let now = Instant::now();
+    let left = deadline.saturating_duration_since(now);
+    let settle = SETTLE_TIME.min(left / 2);
+    (deadline - settle, deadline.max(now + SETTLE_TIME))
 }
 
 /// An entry of a destination's spool, for people.
@@ -343,18 +429,9 @@ pub fn export(entry: &bytes::Bytes) -> Result<Exported, String> {
     })
 }
 
-/// What an append that failed means for its record.
-fn delivery_of(destination: &DestinationName, error: &AppendError) -> Delivery {
-    let destination = destination.clone();
-    let detail = error.to_string();
-    match error {
-        AppendError::TooLarge(_) => Delivery::Refused { destination, detail },
-        AppendError::Full
-        | AppendError::ShareFull(_)
-        | AppendError::DiskFull
-        | AppendError::Disk(_)
-        | AppendError::Closed => Delivery::NoPlace { destination, detail },
-    }
+/// Bytes that a record takes in a destination's spool, but for what the spool adds to each.
+pub fn spooled_bytes(record: &Record) -> usize {
+    codec::encoded_bytes(record)
 }
 
 /// Appends a record to a destination's spool; its ticket completes when it is on the disk.
@@ -363,29 +440,38 @@ fn spool_record(
     destination: &DestinationName,
     counters: &Arc<Counters>,
     record: &Record,
+    place: Option<&Reservation>,
     settled: impl FnOnce(Delivery) + Send + 'static,
 ) {
     let (destination, counters) = (destination.clone(), Arc::clone(counters));
+    let entry = codec::encode(record);
+    if entry.len() > spool.entry_bytes_max() {
+        count(&counters.refused, 1);
+        return settled(Delivery::Refused {
+            destination,
+            detail: AppendError::TooLarge(entry.len()).to_string(),
+            record: Box::new(record.clone()),
+        });
+    }
     let owner = record.about.partner.as_shared();
-    spool.append(owner, codec::encode(record), move |result| {
-        let delivery = match result {
+    spool.append_to(place, owner, entry, move |result| {
+        settled(match result {
             Ok(_) => Delivery::Durable,
             Err(error) => {
-                let delivery = delivery_of(&destination, &error);
-                counters.count_failure(&delivery);
-                delivery
+                count(&counters.no_place, 1);
+                Delivery::NoPlace {
+                    destination,
+                    detail: error.to_string(),
+                }
             }
-        };
-        settled(delivery);
+        });
     });
 }
 
 impl Counters {
-    fn count_failure(&self, delivery: &Delivery) {
-        match delivery {
-            Delivery::Durable => {}
-            Delivery::Refused { .. } => count(&self.refused, 1),
-            Delivery::NoPlace { .. } => count(&self.no_place, 1),
-        }
+    /// Of records that were not handed over, since they had no place.
+    fn count_no_place(&self, records: u64) {
+        count(&self.accepted, records);
+        count(&self.no_place, records);
     }
 }

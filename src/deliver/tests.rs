@@ -59,6 +59,7 @@ async fn an_acknowledgement_waits_for_every_ticket_and_tells_the_worst() {
     let refusal = Delivery::Refused {
         destination: nowhere(),
         detail: "too large".to_owned(),
+        record: Box::new(record("orders", "1", "{}")),
     };
     let full = Delivery::NoPlace {
         destination: nowhere(),
@@ -76,6 +77,24 @@ async fn an_acknowledgement_waits_for_every_ticket_and_tells_the_worst() {
     assert_eq!(deliveries[1], full);
     assert!(matches!(&deliveries[2], Delivery::NoPlace { .. }));
     assert_eq!(deliveries[3], Delivery::Durable);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_tells_every_refusal_of_an_event() {
+    let acknowledgement = Acknowledgement::new(2);
+    let refusal = |destination: &str| Delivery::Refused {
+        destination: destination.parse().expect("a name"),
+        detail: "no such topic".to_owned(),
+        record: Box::new(record("orders", destination, "{}")),
+    };
+    for name in ["one", "two"] {
+        acknowledgement.ticket(1).complete(refusal(name));
+    }
+    acknowledgement.ticket(0).complete(Delivery::Durable);
+    assert_eq!(
+        acknowledgement.failures().await,
+        [(1, refusal("one")), (1, refusal("two"))]
+    );
 }
 
 #[tokio::test]
@@ -125,6 +144,7 @@ proptest! {
         record.value_is_json = value_is_json;
         record.is_alone = is_alone;
         let entry = codec::encode(&record);
+        prop_assert_eq!(codec::encoded_bytes(&record), entry.len());
         let about = &record.about;
         let known = is_alone.then(|| KnownEvent {
             partner: about.partner.as_str().into(),

@@ -1,18 +1,21 @@
 //! Which plugin versions run between each route and its destinations.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use sha2::{Digest as _, Sha256};
 
-use super::shadow::{Comparison, Shadow, ShadowReport};
+use super::{
+    preparations::Preparations,
+    shadow::{Comparison, Shadow, ShadowReport},
+};
 use crate::{
     event::{Decoded, PluginName, RouteName},
-    registry::{
-        Registry,
-        model::{Plugin, PluginVersion, Route, State},
-    },
+    registry::model::{Isolation, Plugin, PluginVersion, Route, State},
     telemetry::{PluginPage, Telemetry},
-    transform::{Prepared, Transformer},
+    transform::{PluginUse, Prepared},
 };
 
 /// What runs between a route and its destinations.
@@ -72,6 +75,10 @@ fn bucket(event: &Decoded) -> u8 {
 struct Bound {
     made_from: BoundFrom,
     binding: Binding,
+    /// An earlier stage runs on; the text says why.
+    delay: Option<Arc<str>>,
+    /// It becomes another by itself, once what it lacks is ready.
+    is_behind: bool,
 }
 
 #[derive(Clone, PartialEq)]
@@ -79,6 +86,14 @@ struct BoundFrom {
     plugin: PluginName,
     stage: Stage,
     config: Option<serde_json::Value>,
+    isolation: Isolation,
+}
+
+impl BoundFrom {
+    /// The same but for which versions run.
+    fn is_earlier_of(&self, later: &BoundFrom) -> bool {
+        self.plugin == later.plugin && self.config == later.config && self.isolation == later.isolation
+    }
 }
 
 /// Which versions of a plugin run.
@@ -111,18 +126,20 @@ pub(super) struct Bindings {
     of_routes: HashMap<RouteName, Bound>,
     /// Of the plugins with a shadow: all routes of one add to the same.
     comparisons: HashMap<PluginName, (Stage, Arc<Comparison>)>,
+    /// Some route runs what it lacked in the bindings before.
+    has_caught_up: bool,
 }
 
 /// What bindings are made by.
 pub(super) struct Binder<'a> {
     pub state: &'a State,
-    pub registry: &'a Registry,
-    pub transformer: &'a Arc<Transformer>,
+    pub preparations: &'a Arc<Preparations>,
     pub telemetry: &'a Telemetry,
 }
 
 impl Bindings {
-    /// Makes them with everything of `previous` that has not changed.
+    /// Makes them with everything of `previous` that has not changed. What is not ready in time is left as it was, and
+    /// the state is applied again when it is.
     pub async fn build(binder: &Binder<'_>, previous: &Bindings) -> Bindings {
         let mut bindings = Bindings::default();
         for (name, plugin) in &binder.state.plugins {
@@ -136,16 +153,35 @@ impl Bindings {
                 bindings.comparisons.insert(name.clone(), (stage, comparison));
             }
         }
+        binder.preparations.want(binder.wanted()).await;
         for (name, route) in &binder.state.routes {
             if let Some(plugin) = &route.value.plugin {
                 let comparison = bindings.comparisons.get(plugin).map(|(_, comparison)| comparison);
-                let bound = binder
-                    .bind(plugin, &route.value, comparison, previous.of_routes.get(name))
-                    .await;
+                let before = previous.of_routes.get(name);
+                let bound = binder.bind(plugin, &route.value, comparison, before);
+                bindings.has_caught_up |= !bound.is_behind && before.is_some_and(|before| before.is_behind);
                 bindings.of_routes.insert(name.clone(), bound);
             }
         }
         bindings
+    }
+
+    pub fn has_caught_up(&self) -> bool {
+        self.has_caught_up
+    }
+
+    /// Every route runs what the registry says.
+    pub fn is_whole(&self) -> bool {
+        !self.of_routes.values().any(|bound| bound.is_behind)
+    }
+
+    /// The routes that run an earlier stage than the registry says, each with the version that does and the reason.
+    pub fn all_delayed(&self) -> Vec<(RouteName, String)> {
+        let delayed = self.of_routes.iter().filter_map(|(route, bound)| {
+            let (detail, running) = (bound.delay.as_ref()?, bound.binding.label());
+            Some((route.clone(), format!("{running} runs on: {detail}")))
+        });
+        delayed.collect()
     }
 
     pub fn of(&self, route: &RouteName) -> &Binding {
@@ -167,7 +203,7 @@ impl Bindings {
             .values()
             .filter(|bound| bound.made_from.plugin == *plugin);
         of_plugin
-            .filter_map(|bound| bound.binding.fault())
+            .filter_map(|bound| bound.binding.fault().or(bound.delay.as_ref()))
             .next()
             .cloned()
     }
@@ -191,6 +227,13 @@ impl Bindings {
         self.comparisons
             .get(plugin)
             .map(|(_, comparison)| comparison.report())
+    }
+}
+
+impl Bound {
+    /// What is not as the registry says.
+    fn told(&self) -> Option<&Arc<str>> {
+        self.delay.as_ref().or(self.binding.fault())
     }
 }
 
@@ -218,7 +261,7 @@ impl Binding {
             .chain(staged.filter_map(|version| version.as_ref().ok()))
     }
 
-    /// The same, where it can be kept: what is unavailable is tried again at each change.
+    /// The same, where nothing is wrong with it.
     fn kept(&self) -> Option<Binding> {
         match self {
             Binding::Plugin(version) => Some(Binding::Plugin(version.clone())),
@@ -226,10 +269,39 @@ impl Binding {
             Binding::Staged(_) | Binding::None | Binding::Unavailable(_) => None,
         }
     }
+
+    fn has_shadow(&self) -> bool {
+        matches!(self, Binding::Staged(staged) if staged.shadow.is_some())
+    }
+
+    /// `NAME@VERSION`, of the version that takes events first.
+    fn label(&self) -> &str {
+        let first = self.versions().next();
+        first.map_or("no version", |version| &**version.plugin.label())
+    }
 }
 
 impl Binder<'_> {
-    async fn bind(
+    /// All that the state's routes run.
+    fn wanted(&self) -> HashSet<PluginUse> {
+        let routes = self.state.routes.values();
+        let with_plugins = routes.filter_map(|route| {
+            let plugin = self.state.plugins.get(route.value.plugin.as_ref()?)?;
+            Some((route.value.plugin.as_ref()?, &plugin.value, &route.value))
+        });
+        with_plugins
+            .flat_map(|(name, plugin, route)| {
+                let active = plugin.active_version();
+                let beside = [plugin.split().map(|(_, rest)| rest), plugin.shadow_version()];
+                // Without an active version nothing runs.
+                let beside = beside.into_iter().filter(move |_| active.is_some());
+                let versions = beside.chain([active]).flatten();
+                versions.map(move |version| use_of(name, version, route))
+            })
+            .collect()
+    }
+
+    fn bind(
         &self,
         name: &PluginName,
         route: &Route,
@@ -241,21 +313,57 @@ impl Binder<'_> {
             plugin: name.clone(),
             stage: Stage::of(plugin),
             config: route.config.clone(),
+            isolation: route.isolation,
         };
-        let kept = previous
-            .filter(|previous| previous.made_from == made_from)
-            .and_then(|previous| previous.binding.kept());
-        let binding = match kept {
-            Some(kept) => kept,
-            None => self.make(name, plugin, route, comparison).await,
+        let wants_shadow = made_from.stage.active.is_some() && made_from.stage.shadow.is_some();
+        let same = previous.filter(|previous| previous.made_from == made_from);
+        let kept = same.filter(|same| same.binding.has_shadow() == wants_shadow);
+        if let Some(binding) = kept.and_then(|kept| kept.binding.kept()) {
+            return Bound {
+                made_from,
+                binding,
+                delay: None,
+                is_behind: false,
+            };
+        }
+        let binding = self.make(name, plugin, route, comparison);
+        let Some(detail) = binding.fault() else {
+            return Bound {
+                made_from,
+                binding,
+                delay: None,
+                is_behind: false,
+            };
         };
-        if let Some(detail) = binding.fault() {
+        let is_news = previous.is_none_or(|previous| previous.told() != Some(detail));
+        // Another configuration is another plugin to its destinations, which may have changed with it.
+        let earlier = previous.filter(|previous| {
+            made_from.stage.active.is_some() && previous.made_from.is_earlier_of(&made_from)
+        });
+        if let Some((earlier, running)) = earlier.and_then(|earlier| Some((earlier, earlier.binding.kept()?)))
+        {
+            if is_news {
+                tracing::warn!(plugin = %name, %detail, "a version is not in force on this node; the one before runs on");
+            }
+            return Bound {
+                made_from: earlier.made_from.clone(),
+                delay: Some(Arc::clone(detail)),
+                binding: running,
+                is_behind: true,
+            };
+        }
+        if is_news {
             tracing::warn!(plugin = %name, %detail, "a route's plugin is not available; its events go to quarantine");
         }
-        Bound { made_from, binding }
+        Bound {
+            is_behind: made_from.stage.active.is_some(),
+            made_from,
+            binding,
+            delay: None,
+        }
     }
 
-    async fn make(
+    fn make(
         &self,
         name: &PluginName,
         plugin: Option<&Plugin>,
@@ -267,15 +375,14 @@ impl Binder<'_> {
             let detail = format!("the plugin {name} has no active version; its events go out when it has");
             return Binding::Unavailable(detail.into());
         };
-        let active = self.prepare(name, active, route).await;
-        let split = match plugin.split() {
-            Some((share, rest)) => Some((share, self.prepare(name, rest, route).await)),
-            None => None,
-        };
+        let active = self.version(name, active, route);
+        let split = plugin
+            .split()
+            .map(|(share, rest)| (share, self.version(name, rest, route)));
         let shadow = match (plugin.shadow_version(), comparison) {
             (Some(version), Some(comparison)) => {
                 // Its failure harms nobody: nothing waits for it.
-                let prepared = self.prepare(name, version, route).await;
+                let prepared = self.version(name, version, route);
                 prepared.ok().map(|version| Shadow {
                     plugin: version.plugin,
                     comparison: Arc::clone(comparison),
@@ -294,25 +401,23 @@ impl Binder<'_> {
         }
     }
 
-    async fn prepare(&self, plugin: &PluginName, version: &PluginVersion, route: &Route) -> Runnable {
-        let number = version.version;
-        let prepared = match self.registry.blob(version.digest).await {
-            Ok(component) => self
-                .transformer
-                .prepare(plugin, number, component, route.config.as_ref())
-                .await
-                .map_err(|problem| format!("{plugin}@{number} cannot run: {}", problem.detail)),
-            Err(error) => {
-                tracing::error!(%plugin, version = number, %error, "a plugin cannot be read from the store");
-                Err(format!("{plugin}@{number} cannot be read from the store"))
-            }
-        };
-        let prepared = prepared.map_err(Arc::from)?;
+    fn version(&self, plugin: &PluginName, version: &PluginVersion, route: &Route) -> Runnable {
+        let prepared = self.preparations.take(&use_of(plugin, version, route))?;
         Ok(Version {
             numbers: self.telemetry.plugin(prepared.label()),
             plugin: prepared,
         })
     }
+}
+
+fn use_of(plugin: &PluginName, version: &PluginVersion, route: &Route) -> PluginUse {
+    PluginUse::new(
+        plugin.clone(),
+        version.version,
+        version.digest,
+        route.config.as_ref(),
+        route.isolation,
+    )
 }
 
 #[cfg(test)]

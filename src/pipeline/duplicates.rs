@@ -10,11 +10,7 @@ use std::{
 
 use moka::sync::Cache;
 
-use crate::{
-    deliver::KnownEvent,
-    event::Decoded,
-    limits::{DUPLICATE_EVENTS, DUPLICATE_WINDOW_S},
-};
+use crate::{deliver::KnownEvent, event::Decoded, limits::Limits};
 
 /// 128 bits of a keyed hash: no sender can make two events collide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,11 +42,11 @@ pub(super) fn fill(duplicates: &Arc<Duplicates>, mut known: VecDeque<KnownEvent>
 }
 
 impl Duplicates {
-    pub fn new() -> Duplicates {
+    pub fn new(limits: &Limits) -> Duplicates {
         Duplicates {
             seen: Cache::builder()
-                .max_capacity(DUPLICATE_EVENTS)
-                .time_to_live(Duration::from_secs(DUPLICATE_WINDOW_S))
+                .max_capacity(limits.duplicate_events.into())
+                .time_to_live(Duration::from_secs(limits.duplicate_window_s.into()))
                 .eviction_policy(moka::policy::EvictionPolicy::lru())
                 .build(),
             one: RandomState::new(),

@@ -21,10 +21,13 @@ mod duplicates;
 mod enrich;
 mod envelopes;
 mod lookups;
+mod places;
+mod preparations;
 mod quotas;
 mod rates;
 mod replay;
 mod runs;
+mod settle;
 mod shadow;
 mod shares;
 mod steps;
@@ -51,6 +54,7 @@ pub use difference::Difference;
 use duplicates::Duplicates;
 use enrich::Added;
 pub use lookups::{Lookups, Offer};
+pub use preparations::Preparations;
 pub use quotas::Quotas;
 use rates::Rates;
 pub use runs::Replay;
@@ -61,17 +65,18 @@ use shares::{Hold, Shares};
 use steps::{Step, Way};
 pub use tables::Tables;
 pub use trial::{PluginTrial, TrialReport, TrialRoute, Tried};
+use webhook_ids::Turn;
 pub use webhook_ids::WebhookIds;
 
 use crate::{
     authenticate::{Caller, Identity, Places},
     decode::{self, Context},
-    deliver::{Acknowledgement, Delivery, Destinations},
+    deliver::{Acknowledgement, Destinations},
     event::{Answer, Batch, Decoded, DestinationName, EventResult, Outcome, PartnerName, Reason, Undecoded},
     limits::Limits,
     listener::{Consent, Ingest, Peer},
     problem::{Code, Problem},
-    quarantine::{Kept, Quarantine},
+    quarantine::Quarantine,
     recent::{Recent, Tap},
     telemetry::{DestinationPage, Observation, Stage, Telemetry},
     validate::Compiler,
@@ -126,7 +131,7 @@ impl Pipeline {
             .iter()
             .map(|destination| telemetry.destination(destination.name().as_str()))
             .collect();
-        let duplicates = Arc::new(Duplicates::new());
+        let duplicates = Arc::new(Duplicates::new(&limits));
         duplicates::fill(&duplicates, destinations.take_known());
         Arc::new(Pipeline {
             tables: ArcSwap::from_pointee(tables),
@@ -233,72 +238,13 @@ impl Pipeline {
                 slice = Instant::now();
             }
         }
+        request.hand_over();
         let waiting = observation.map(|_| Instant::now());
-        let deliveries = acknowledgement.wait().await;
+        let failures = acknowledgement.failures().await;
         if let (Some(observation), Some(waiting)) = (observation, waiting) {
             observation.stage(Stage::Deliver, waiting);
         }
-        let results = self.settle(results, deliveries, tallies).await?;
-        Ok(results)
-    }
-
-    /// Turns what the destinations said into outcomes; what was refused for good goes to quarantine.
-    async fn settle(
-        &self,
-        steps: Vec<Step>,
-        deliveries: Vec<Delivery>,
-        tallies: &mut Tallies<'_>,
-    ) -> Result<Vec<EventResult>, Problem> {
-        let lost = deliveries.iter().find_map(|delivery| match delivery {
-            Delivery::NoPlace { destination, detail } => Some((destination.clone(), detail.clone())),
-            Delivery::Durable | Delivery::Refused { .. } => None,
-        });
-        if let Some((destination, detail)) = lost {
-            tracing::warn!(%destination, detail, "a request was answered 503: no durable place is left");
-            return Err(Problem::new(
-                Code::NoDurablePlace,
-                "neither the destination nor the spool can take the events now; send the whole request again",
-            ));
-        }
-        let again = Acknowledgement::new(steps.len());
-        let mut results = Vec::with_capacity(steps.len());
-        let mut seen = Vec::new();
-        for (index, (step, delivery)) in steps.into_iter().zip(deliveries).enumerate() {
-            let outcome = match (step.outcome, delivery) {
-                (Outcome::Accepted | Outcome::Quarantined(_), Delivery::Refused { destination, detail }) => {
-                    let reason = Reason::new(
-                        Code::DeliveryRefused,
-                        format!("the destination {destination} refused the record: {detail}"),
-                    );
-                    if let Some(event) = step.event {
-                        let ticket = again.ticket(index);
-                        let kept = Kept::new(event, reason.clone(), None);
-                        self.quarantine.keep(kept, steps::into_ticket(ticket));
-                    }
-                    Outcome::Quarantined(reason)
-                }
-                (outcome, _) => outcome,
-            };
-            seen.extend(
-                step.fingerprint
-                    .filter(|_| !matches!(outcome, Outcome::Rejected(_))),
-            );
-            tallies.count(step.counted, &outcome);
-            results.push(EventResult { id: step.id, outcome });
-        }
-        if again
-            .wait()
-            .await
-            .iter()
-            .any(|delivery| *delivery != Delivery::Durable)
-        {
-            return Err(Problem::new(
-                Code::NoDurablePlace,
-                "a destination refused an event and the quarantine cannot take it now; send the whole request again",
-            ));
-        }
-        self.duplicates.remember(seen);
-        Ok(results)
+        self.settle(results, failures, tallies).await
     }
 }
 
@@ -417,21 +363,25 @@ impl Pipeline {
         observation: Option<&Observation>,
     ) -> Result<Vec<EventResult>, Problem> {
         let partner = &identity.partner;
-        let print = identity
-            .webhook_id
-            .as_deref()
-            .map(|id| webhook_ids::print(&identity.key_id, id));
+        // The same request at the same moment waits for this one's end.
+        let turn = match &identity.webhook_id {
+            Some(id) => {
+                let print = webhook_ids::print(&identity.key_id, id);
+                Some(self.webhook_ids.turn(print).await)
+            }
+            None => None,
+        };
         let mut tallies = Tallies::new(&self.telemetry, tables, partner);
-        let results = if print.is_some_and(|print| self.webhook_ids.knows(&print)) {
+        let results = if turn.as_ref().is_some_and(Turn::is_known) {
             let known = |event| known_already(event, &mut tallies);
             batch.events.into_iter().map(known).collect()
         } else {
             let results = self.run(tables, batch.events, &mut tallies, observation).await?;
             // A request of which something was rejected is not over: it may come again, mended.
-            if let Some(print) = print
+            if let Some(turn) = turn
                 && !results.iter().any(EventResult::is_rejected)
             {
-                self.webhook_ids.remember(print).await;
+                turn.remember().await;
             }
             results
         };

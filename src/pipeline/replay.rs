@@ -5,7 +5,7 @@
 //! destinations' spools hold. Replays follow one another, so that the order of each key is kept.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -15,11 +15,12 @@ use uuid::Uuid;
 use super::{
     Pipeline, Tables, beside,
     runs::Run,
+    settle::{Failures, Refused, unkept},
     steps::{self, Ready, Routed},
 };
 use crate::{
-    deliver::{Acknowledgement, Delivery, RecordIdentity},
-    event::{Reason, RouteName},
+    deliver::{Acknowledgement, RecordIdentity},
+    event::{DestinationName, Reason, RouteName},
     problem::{Code, Problem},
     quarantine::{Claim, Filter, Kept, Report},
     spool::Sequence,
@@ -353,41 +354,73 @@ impl Pipeline {
         for (index, kept) in items.iter().enumerate() {
             fates.push(self.send_one(tables, kept, index, &acknowledgement, had));
         }
-        let deliveries = acknowledgement.wait().await;
+        let mut failures = Failures::of(acknowledgement.failures().await);
         let keeping = Acknowledgement::new(items.len());
-        let mut no_place = false;
-        for (index, ((kept, fate), delivery)) in items.iter().zip(fates).zip(deliveries).enumerate() {
-            let kept_anew = match (fate, delivery) {
-                (_, Delivery::NoPlace { .. }) => {
-                    no_place = true;
-                    None
+        let mut sent = Vec::with_capacity(items.len());
+        for (index, (kept, fate)) in items.iter().zip(fates).enumerate() {
+            if failures.no_place.contains_key(&index) {
+                continue;
+            }
+            let refused = failures.refused.remove(&index).unwrap_or_default();
+            match fate {
+                Again::Waits(anew) => self.keep_anew(anew, index, &keeping),
+                Again::Sent if kept.record.is_some() => match refused.into_iter().next() {
+                    Some(Refused { detail, .. }) => {
+                        let reason = Reason::new(Code::DeliveryRefused, detail);
+                        self.keep_anew(with_reason(kept, reason, None), index, &keeping);
+                    }
+                    None => sent.push((index, kept.id)),
+                },
+                Again::Sent => {
+                    self.keep_refused_again(kept, refused, index, &keeping)?;
+                    sent.push((index, kept.id));
                 }
-                (Again::Sent | Again::Partly(_), Delivery::Refused { destination, detail }) => {
-                    let detail = format!("the destination {destination} refused the record: {detail}");
-                    with_reason(
-                        kept,
-                        Reason::new(Code::DeliveryRefused, detail),
-                        kept.routes.clone(),
-                    )
+                Again::Partly(anew) => {
+                    self.keep_refused_again(kept, refused, index, &keeping)?;
+                    self.keep_anew(Some(anew), index, &keeping);
                 }
-                (Again::Sent, Delivery::Durable) => {
-                    gone.push(kept.id);
-                    None
-                }
-                (Again::Partly(anew), Delivery::Durable) => Some(anew),
-                (Again::Waits(anew), _) => anew,
-            };
-            if let Some(anew) = kept_anew {
-                self.quarantine
-                    .keep(*anew, steps::into_ticket(keeping.ticket(index)));
             }
         }
-        let kept_anew = keeping.wait().await;
-        if no_place || kept_anew.iter().any(|delivery| *delivery != Delivery::Durable) {
+        // An event of which a refused record is not durable waits on as a whole.
+        let lost: BTreeSet<usize> = keeping.failures().await.into_iter().map(|lost| lost.0).collect();
+        let all_sent = sent.into_iter().filter(|(index, _)| !lost.contains(index));
+        gone.extend(all_sent.map(|(_, id)| id));
+        if !failures.no_place.is_empty() || !lost.is_empty() {
             return Err(Problem::new(
                 Code::NoDurablePlace,
                 "a destination and its spool can take no more now; what went out is noted, replay the rest later",
             ));
+        }
+        Ok(())
+    }
+
+    fn keep_anew(&self, anew: Option<Box<Kept>>, index: usize, keeping: &Acknowledgement) {
+        if let Some(anew) = anew {
+            let ticket = keeping.ticket(index);
+            self.quarantine.keep(*anew, steps::into_ticket(ticket));
+        }
+    }
+
+    /// Keeps the refused records of an item whose other records went out, each for its destination alone.
+    fn keep_refused_again(
+        &self,
+        item: &Kept,
+        refused: Vec<Refused>,
+        index: usize,
+        keeping: &Acknowledgement,
+    ) -> Result<(), Problem> {
+        let mut numbers: HashMap<DestinationName, u32> = HashMap::new();
+        for Refused {
+            destination,
+            detail,
+            record,
+        } in refused
+        {
+            let number = numbers.entry(destination.clone()).or_default();
+            let kept = item.refused_again(destination.to_string(), record, *number, detail);
+            *number += 1;
+            let kept = kept.map_err(|error| unkept(&error))?;
+            self.keep_anew(Some(Box::new(kept)), index, keeping);
         }
         Ok(())
     }

@@ -176,7 +176,7 @@ fn start(bytes: Arc<AtomicUsize>) -> Option<SyncSender<Job>> {
 
 fn work(jobs: &Receiver<Job>, bytes: &AtomicUsize) {
     while let Ok(job) = jobs.recv() {
-        let made = Made::of(&job.plugin.transform_for(Purpose::Live, &job.event, &job.tables));
+        let made = Made::of(&job.plugin.transform_for(Purpose::Shadow, &job.event, &job.tables));
         let mut differences = made.differences_from(&job.made);
         let sample = (!differences.is_empty()).then(|| {
             let decoded = job.event.event();

@@ -8,6 +8,7 @@ use super::{
     counting::{Counted, Tallies},
     duplicates::Fingerprint,
     enrich,
+    places::Waiting,
 };
 use crate::{
     deliver::{Acknowledgement, Delivery, Destination, Ticket},
@@ -16,6 +17,7 @@ use crate::{
         RouteName, Validated,
     },
     json::EditedDocument,
+    limits::HELD_BACK_BODIES,
     problem::Code,
     quarantine::Kept,
     recent::{Memo, Sight},
@@ -32,8 +34,6 @@ pub(super) struct Step {
     pub outcome: Outcome,
     /// To be remembered once the event is durable.
     pub fingerprint: Option<Fingerprint>,
-    /// Kept while a destination may still refuse its record.
-    pub event: Option<Decoded>,
     pub counted: Counted,
 }
 
@@ -43,7 +43,6 @@ impl Step {
             id,
             outcome: Outcome::Rejected(reason),
             fingerprint: None,
-            event: None,
             counted,
         }
     }
@@ -60,6 +59,8 @@ pub(super) struct Way<'a> {
     observation: Option<&'a Observation>,
     /// Somebody watches what passes.
     is_watched: bool,
+    /// What is held back until all of it has a place; absent where places are plenty.
+    waiting: Option<Waiting>,
 }
 
 /// Records of one route, ready to be sent.
@@ -89,11 +90,20 @@ impl<'a> Way<'a> {
             stream: Memo::default(),
             observation,
             is_watched: pipeline.tap.is_watched(),
+            waiting: pipeline.is_strained().then(Waiting::default),
+        }
+    }
+
+    /// Hands over what was held back until the last event had gone its way.
+    pub fn hand_over(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            self.waiting = Some(self.pipeline.hand_over(waiting));
         }
     }
 
     /// Takes the event as far as it goes without waiting: its records are handed to their destinations, or it is
-    /// handed to the quarantine, each with a ticket of the request's acknowledgement.
+    /// handed to the quarantine, each with a ticket of the request's acknowledgement. Where places may be few they are
+    /// held back until [`Way::hand_over`].
     pub fn begin(&mut self, index: usize, mut event: Decoded, tallies: &mut Tallies<'_>) -> Step {
         let id = event.attributes.id.clone();
         let fingerprint = (!event.id_generated).then(|| self.pipeline.duplicates.fingerprint(&event));
@@ -106,7 +116,6 @@ impl<'a> Way<'a> {
                 id: Some(id),
                 outcome: Outcome::Duplicate,
                 fingerprint: None,
-                event: None,
                 counted: tallies.by_attributes(&event.attributes, bytes_of(&event)),
             };
         }
@@ -116,7 +125,12 @@ impl<'a> Way<'a> {
             .map(|observation| observation.event(&mut event.traceparent));
         let attributes = watch.is_some().then(|| Arc::clone(&event.attributes));
         let mut sight = self.is_watched.then(|| Sight::of(&event));
-        let (outcome, event, counted) = self.process(index, event, tallies, watch.as_ref(), sight.as_mut());
+        let (outcome, counted) = self.process(index, event, tallies, watch.as_ref(), sight.as_mut());
+        let held_back = self.waiting.as_ref().map_or(0, Waiting::bytes);
+        let body_bytes = self.pipeline.limits.body_bytes.as_usize();
+        if held_back > body_bytes.saturating_mul(HELD_BACK_BODIES) {
+            self.hand_over();
+        }
         if let Some(sight) = sight {
             self.pipeline.tap.pass(sight, &outcome);
         }
@@ -133,19 +147,18 @@ impl<'a> Way<'a> {
             id: Some(id),
             outcome,
             fingerprint,
-            event,
             counted,
         }
     }
 
     fn process(
-        &self,
+        &mut self,
         index: usize,
         event: Decoded,
         tallies: &mut Tallies<'_>,
         watch: Option<&EventWatch<'_>>,
         mut sight: Option<&mut Sight>,
-    ) -> (Outcome, Option<Decoded>, Counted) {
+    ) -> (Outcome, Counted) {
         let bytes = bytes_of(&event);
         let started = watch.map(|_| Instant::now());
         let checked = self.tables.schemas.check(event);
@@ -169,9 +182,9 @@ impl<'a> Way<'a> {
                 }
                 let policy = self.tables.policy(&event.partner);
                 if reason.code == Code::SchemaViolation && policy == Policy::Reject {
-                    return (Outcome::Rejected(reason), None, counted);
+                    return (Outcome::Rejected(reason), counted);
                 }
-                return (self.keep(index, event, reason, None), None, counted);
+                return (self.keep(index, event, reason, None), counted);
             }
         };
         let counted = tallies.by_schema(validated.schema(), bytes);
@@ -195,15 +208,16 @@ impl<'a> Way<'a> {
                 numbers.numbers.sent(record.value.len());
                 ticket = ticket.timed_by(watch.map(|watch| watch.delivery(numbers)));
             }
-            destination.send(record, ticket);
+            match &mut self.waiting {
+                None => destination.send(record, ticket),
+                Some(waiting) => waiting.record(destination, record, ticket),
+            }
         }
-        let event = validated.into_event();
         match failed {
-            None => (Outcome::Accepted, Some(event), counted),
+            None => (Outcome::Accepted, counted),
             Some((routes, reason)) => {
                 let routes = (!routes.is_empty()).then_some(routes);
-                let outcome = self.keep(index, event.clone(), reason, routes);
-                (outcome, Some(event), counted)
+                (self.keep(index, validated.into_event(), reason, routes), counted)
             }
         }
     }
@@ -213,11 +227,19 @@ impl<'a> Way<'a> {
         self.pipeline.telemetry.unreadable_version(event.partner.as_str());
     }
 
-    fn keep(&self, index: usize, event: Decoded, reason: Reason, routes: Option<Vec<RouteName>>) -> Outcome {
+    fn keep(
+        &mut self,
+        index: usize,
+        event: Decoded,
+        reason: Reason,
+        routes: Option<Vec<RouteName>>,
+    ) -> Outcome {
         let ticket = self.acknowledgement.ticket(index);
-        self.pipeline
-            .quarantine
-            .keep(Kept::new(event, reason.clone(), routes), into_ticket(ticket));
+        let kept = Kept::new(event, reason.clone(), routes);
+        match &mut self.waiting {
+            None => self.pipeline.quarantine.keep(kept, into_ticket(ticket)),
+            Some(waiting) => waiting.keep(&kept, ticket),
+        }
         Outcome::Quarantined(reason)
     }
 }
@@ -239,7 +261,7 @@ pub(super) fn into_ticket(ticket: Ticket) -> impl FnOnce(Result<(), AppendError>
     }
 }
 
-fn quarantine_name() -> DestinationName {
+pub(super) fn quarantine_name() -> DestinationName {
     "quarantine".parse().expect("the word is a name")
 }
 
@@ -315,7 +337,7 @@ impl Pipeline {
         let (label, outputs) = match tables.binding(&route.name) {
             Binding::None => (None, vec![untouched(event)]),
             Binding::Plugin(version) => {
-                let outputs = call(version, purpose, event, tables, watch).map_err(into_reason)?;
+                let outputs = call(version, purpose, event, tables, route, watch).map_err(into_reason)?;
                 let plugin = &version.plugin;
                 (Some(Arc::clone(plugin.label())), outputs)
             }
@@ -324,7 +346,7 @@ impl Pipeline {
                     .choose(event.event())
                     .map_err(|detail| Reason::new(Code::PluginUnavailable, detail.as_ref()))?;
                 let plugin = &version.plugin;
-                let result = call(version, purpose, event, tables, watch);
+                let result = call(version, purpose, event, tables, route, watch);
                 if purpose == Purpose::Live
                     && let Some(shadow) = &staged.shadow
                 {
@@ -364,7 +386,6 @@ impl Pipeline {
         let key = output.key.map(Arc::from);
         let headers = enrich::headers(output.headers, &about.attributes, output.tables.as_deref());
         let wanted = output.destination.as_deref();
-        let mut found = false;
         for target in &route.targets {
             if wanted.is_some_and(|wanted| wanted != &*target.destination) {
                 continue;
@@ -378,7 +399,6 @@ impl Pipeline {
                     ),
                 ));
             };
-            found = true;
             let record = target.record(
                 about,
                 topic.as_ref(),
@@ -389,16 +409,7 @@ impl Pipeline {
             );
             ready.push((Arc::clone(destination), record));
         }
-        if found {
-            Ok(())
-        } else {
-            let detail = format!(
-                "the plugin sends to {:?}, which is no destination of the route {}",
-                wanted.unwrap_or_default(),
-                route.name
-            );
-            Err(Reason::new(Code::PluginFailed, detail))
-        }
+        Ok(())
     }
 }
 
@@ -408,10 +419,16 @@ fn call(
     purpose: Purpose,
     event: &Validated,
     tables: &Tables,
+    route: &Route,
     watch: Option<&EventWatch<'_>>,
 ) -> Result<Vec<Output>, PluginFailure> {
     let started = watch.map(|_| Instant::now());
-    let made = version.plugin.transform_for(purpose, event, tables.lookups());
+    let plugin = &version.plugin;
+    let made = plugin.transform_for(purpose, event, tables.lookups());
+    let made = made.and_then(|outputs| match misaddressed(&outputs, route) {
+        None => Ok(outputs),
+        Some(destination) => Err(plugin.misaddressed(purpose, event, destination, route.name.as_str())),
+    });
     let (outcome, error) = match &made {
         Ok(_) => (CallOutcome::Made, None),
         Err(PluginFailure::Rejected(_)) => (CallOutcome::Rejected, Some(Code::PluginRejected)),
@@ -426,6 +443,12 @@ fn call(
         watch.plugin(version.plugin.label(), &version.numbers.numbers, started, error);
     }
     made
+}
+
+/// The destination of an output, where the route does not lead there.
+fn misaddressed<'o>(outputs: &'o [Output], route: &Route) -> Option<&'o str> {
+    let mut wanted = outputs.iter().filter_map(|output| output.destination.as_deref());
+    wanted.find(|wanted| !route.targets.iter().any(|target| *wanted == &*target.destination))
 }
 
 fn into_reason(failure: PluginFailure) -> Reason {

@@ -8,6 +8,7 @@ use super::{
     enrich::Wanted,
     envelopes::Envelopes,
     lookups::Lookups,
+    preparations::Preparations,
     rates::Rates,
     shadow::ShadowReport,
     shares::Shares,
@@ -18,13 +19,11 @@ use crate::{
     event::{EventType, PartnerName, PluginName, RouteName},
     lookup::TableSet,
     registry::{
-        Registry,
         model::{Key, Policy, SigningSecret, State},
         seal::Sealer,
     },
     route::Routes,
     telemetry::{Telemetry, TimesPage},
-    transform::Transformer,
     validate::{Compiler, Resolution, Schemas},
 };
 
@@ -67,8 +66,7 @@ impl Tables {
     pub async fn build(
         state: Arc<State>,
         previous: &Tables,
-        registry: &Registry,
-        transformer: &Arc<Transformer>,
+        preparations: &Arc<Preparations>,
         lookups: &Arc<Lookups>,
         sealer: &Sealer,
         telemetry: &Telemetry,
@@ -92,14 +90,17 @@ impl Tables {
             .collect();
         let binder = Binder {
             state: &state,
-            registry,
-            transformer,
+            preparations,
             telemetry,
         };
-        let bindings = Bindings::build(&binder, &previous.bindings).await;
+        preparations.compile_ahead(&previous.state, &state);
         let (schemas, fresh) = Schemas::change(&state, &previous.schemas);
-        fresh.compile().await;
-        let lookups = lookups.build(&state, &previous.lookups).await;
+        // Each waits a little; nobody waits for all of them after one another.
+        let (bindings, (), lookups) = tokio::join!(
+            Bindings::build(&binder, &previous.bindings),
+            fresh.compile(),
+            lookups.build(&state, &previous.lookups),
+        );
         Tables {
             keys: Keys::build(&state, &previous.keys, |key| open(sealer, key)),
             envelopes: Envelopes::build(&state),
@@ -165,6 +166,21 @@ impl Tables {
             let held = self.lookups.held(name);
             held.is_some_and(|held| held.version == known.value.version)
         })
+    }
+
+    /// Whether every route runs the versions that the registry says on this node.
+    pub fn has_all_plugins(&self) -> bool {
+        self.bindings.is_whole()
+    }
+
+    /// Whether a route runs now what it lacked in the tables before these.
+    pub fn has_caught_up(&self) -> bool {
+        self.bindings.has_caught_up()
+    }
+
+    /// The routes that run an earlier version than the registry says, with that one and the reason: for readiness.
+    pub fn delayed_plugins(&self) -> Vec<(RouteName, String)> {
+        self.bindings.all_delayed()
     }
 
     /// Whether a route runs the plugin on this node.

@@ -4,6 +4,7 @@
 //! the same both times.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,14 +22,18 @@ use crate::{
     limits::PLUGIN_TEST_TIME_S,
     problem::Problem,
     recent::hidden_texts,
-    registry::model::Form,
+    registry::model::{Form, Isolation, Route},
     transform::{LogLine, PluginFailure, Prepared, Trial, TrialInstance},
+    validate,
 };
 
 /// A version that is to be tried.
 pub struct PluginTrial {
     pub routes: Vec<TrialRoute>,
     pub events: Vec<Decoded>,
+    /// Of cases, for each the schema that it says it keeps: none of them is checked, and nothing of them hidden from whoever
+    /// gave them.
+    pub attested: Option<Vec<Arc<str>>>,
 }
 
 /// One route with the plugin; each event runs on every route that takes it.
@@ -96,6 +101,9 @@ pub struct Tried {
     pub impure: Vec<Difference>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<TrialLine>,
+    /// What the plugin counted, by counter; the gateway's metrics are left alone.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: BTreeMap<String, u64>,
     pub time_us: u64,
     pub memory_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,16 +145,21 @@ fn run(tables: &Tables, trial: &PluginTrial) -> TrialReport {
     let until = Instant::now() + Duration::from_secs(PLUGIN_TEST_TIME_S);
     let mut report = TrialReport::default();
     let mut calls = Vec::new();
-    for event in &trial.events {
+    for (index, event) in trial.events.iter().enumerate() {
         if Instant::now() >= until {
             report.left_out += 1;
             continue;
         }
         let before = calls.len();
-        if let Ok(event) = tables.schemas.check(event.clone()) {
+        let attested = trial.attested.as_ref().and_then(|schemas| schemas.get(index));
+        let checked = match attested {
+            Some(schema) => Ok(validate::attest_case(event.clone(), Arc::clone(schema))),
+            None => tables.schemas.check(event.clone()),
+        };
+        if let Ok(event) = checked {
             for (place, route) in trial.routes.iter().enumerate() {
                 let fresh = |event: &Validated, plugin: &Arc<Prepared>| {
-                    plugin.try_in(&mut TrialInstance::default(), event, tables.lookups())
+                    route.call(plugin, &mut TrialInstance::default(), event, tables)
                 };
                 calls.extend(in_form(tables, &event, route).map(|event| Call {
                     fresh: fresh(&event, &route.candidate),
@@ -164,9 +177,13 @@ fn run(tables: &Tables, trial: &PluginTrial) -> TrialReport {
     for call in &calls {
         let again = used
             .get_mut(call.place)
-            .filter(|_| Instant::now() < until)
-            .map(|used| call.route.candidate.try_in(used, &call.event, tables.lookups()));
-        results.push(call.told(tables, again));
+            .filter(|_| Instant::now() < until && !call.route.is_isolated(tables))
+            .map(|used| call.route.call(&call.route.candidate, used, &call.event, tables));
+        let mask = match &trial.attested {
+            Some(_) => &[][..],
+            None => tables.mask(&call.event.event().attributes.event_type),
+        };
+        results.push(call.told(mask, again));
     }
     count(&mut report, &calls, &results);
     report.results = results;
@@ -189,10 +206,36 @@ fn in_form(tables: &Tables, event: &Validated, route: &TrialRoute) -> Option<Val
     }
 }
 
+impl TrialRoute {
+    fn known<'t>(&self, tables: &'t Tables) -> Option<&'t Route> {
+        let known = tables.state.routes.get(self.route.as_ref()?)?;
+        Some(&known.value)
+    }
+
+    /// Its plugin never sees a second event.
+    fn is_isolated(&self, tables: &Tables) -> bool {
+        self.known(tables)
+            .is_some_and(|route| route.isolation == Isolation::Event)
+    }
+
+    /// Held to the route's destinations, as it is where events pass.
+    fn call(&self, plugin: &Prepared, held: &mut TrialInstance, event: &Validated, tables: &Tables) -> Trial {
+        let mut trial = plugin.try_in(held, event, tables.lookups());
+        let (Some(name), Some(route), Ok(outputs)) = (&self.route, self.known(tables), &trial.result) else {
+            return trial;
+        };
+        let leads_to = |wanted: &str| route.to.iter().any(|target| target.destination == wanted);
+        let mut wanted = outputs.iter().filter_map(|output| output.destination.as_deref());
+        if let Some(elsewhere) = wanted.find(|wanted| !leads_to(wanted)) {
+            trial.result = Err(PluginFailure::misaddressed(elsewhere, name.as_str()));
+        }
+        trial
+    }
+}
+
 impl Call<'_> {
-    fn told(&self, tables: &Tables, again: Option<Trial>) -> Tried {
+    fn told(&self, mask: &[String], again: Option<Trial>) -> Tried {
         let decoded = self.event.event();
-        let mask = tables.mask(&decoded.attributes.event_type);
         let hidden = hidden_texts(&decoded.data.bytes(), mask);
         let made = Made::of(&self.fresh.result);
         let hide_all = |mut differences: Vec<Difference>| {
@@ -226,6 +269,7 @@ impl Call<'_> {
                 .iter()
                 .map(|line| told_line(line, &hidden))
                 .collect(),
+            counters: told_counters(&self.fresh.counters, &hidden),
             time_us: micros(self.fresh.elapsed),
             memory_bytes: self.fresh.memory_bytes as u64,
             active_time_us: self.active.as_ref().map(|active| micros(active.elapsed)),
@@ -244,6 +288,17 @@ fn told_line(line: &LogLine, hidden: &[String]) -> TrialLine {
             line.message.clone()
         },
     }
+}
+
+fn told_counters(counters: &BTreeMap<String, u64>, hidden: &[String]) -> BTreeMap<String, u64> {
+    let mut told = BTreeMap::new();
+    for (name, value) in counters {
+        let holds = hidden.iter().any(|hidden| name.contains(hidden.as_str()));
+        let name = if holds { "***" } else { name.as_str() };
+        let sum: &mut u64 = told.entry(name.to_owned()).or_default();
+        *sum = sum.saturating_add(*value);
+    }
+    told
 }
 
 fn micros(time: Duration) -> u64 {

@@ -5,6 +5,7 @@
 //! are two files of fixed entries: the younger is appended to, and takes the older's place when it has held the window.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -42,6 +43,42 @@ pub(super) fn print(key_id: &str, webhook_id: &str) -> Print {
 pub struct WebhookIds {
     seen: Cache<Print, ()>,
     journal: Arc<Mutex<Journal>>,
+    /// Whose requests are under way, and a lock that the one that runs holds.
+    running: Arc<Mutex<HashMap<Print, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+/// The right to process a request of a webhook id: nobody else has it at the same time. Given back when it is dropped.
+pub(super) struct Turn {
+    ids: WebhookIds,
+    print: Print,
+    /// Dropped before the others see that it is.
+    guard: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
+
+impl Turn {
+    /// It was delivered before.
+    pub(super) fn is_known(&self) -> bool {
+        self.ids.seen.contains_key(&self.print)
+    }
+
+    /// Only once the request's events are durable.
+    pub(super) async fn remember(self) {
+        self.ids.remember(self.print).await;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut running = self.ids.running.lock();
+        self.guard = None;
+        // Who waits for it holds the lock too, and has taken it under the same lock as this.
+        if running
+            .get(&self.print)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
+            running.remove(&self.print);
+        }
+    }
 }
 
 struct Journal {
@@ -104,15 +141,24 @@ impl WebhookIds {
                 begun_s: first.unwrap_or(now_s),
                 entries,
             })),
+            running: Arc::default(),
         })
     }
 
-    pub(super) fn knows(&self, print: &Print) -> bool {
-        self.seen.contains_key(print)
+    /// Waits until no other request of this id is under way.
+    pub(super) async fn turn(&self, print: Print) -> Turn {
+        // Before the wait: whoever gives it up meanwhile lets go of the lock too.
+        let mut turn = Turn {
+            ids: self.clone(),
+            print,
+            guard: None,
+        };
+        let lock = Arc::clone(self.running.lock().entry(print).or_default());
+        turn.guard = Some(lock.lock_owned().await);
+        turn
     }
 
-    /// Only once the request's events are durable.
-    pub(super) async fn remember(&self, print: Print) {
+    async fn remember(&self, print: Print) {
         self.seen.insert(print, ());
         let journal = Arc::clone(&self.journal);
         let written =
@@ -163,26 +209,69 @@ mod tests {
         let bytes = fs::read(&path).expect("written");
         fs::write(&path, &bytes[..bytes.len() - 3]).expect("torn");
         let ids = WebhookIds::open(folder.path()).expect("opened");
-        assert!(ids.knows(&prints[0]) && !ids.knows(&prints[1]) && !ids.knows(&prints[2]));
+        assert!(
+            knows(&ids, prints[0]).await && !knows(&ids, prints[1]).await && !knows(&ids, prints[2]).await
+        );
         ids.remember(prints[2]).await;
         let ids = WebhookIds::open(folder.path()).expect("opened");
-        assert!(ids.knows(&prints[0]) && ids.knows(&prints[2]));
+        assert!(knows(&ids, prints[0]).await && knows(&ids, prints[2]).await);
     }
 
-    #[test]
-    fn the_files_take_turns_and_old_entries_are_forgotten() {
+    async fn knows(ids: &WebhookIds, print: Print) -> bool {
+        ids.turn(print).await.is_known()
+    }
+
+    #[tokio::test]
+    async fn the_same_id_at_the_same_moment_waits_and_another_does_not() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let ids = WebhookIds::open(folder.path()).expect("opened");
+        let (one, other) = (print("k", "a"), print("k", "b"));
+        let first = ids.turn(one).await;
+        assert!(!first.is_known());
+        let waits = || {
+            let ids = ids.clone();
+            tokio::spawn(async move {
+                let turn = ids.turn(one).await;
+                let known = turn.is_known();
+                if !known {
+                    turn.remember().await;
+                }
+                known
+            })
+        };
+        let (second, third) = (waits(), waits());
+        let given_up = waits();
+        while Arc::strong_count(&ids.running.lock()[&one]) < 5 {
+            tokio::task::yield_now().await;
+        }
+        given_up.abort();
+        assert!(!ids.turn(other).await.is_known());
+        assert!(!second.is_finished() && !third.is_finished());
+        // It failed: the next one is to try.
+        drop(first);
+        let mut known = [second.await.expect("no panic"), third.await.expect("no panic")];
+        known.sort_unstable();
+        assert_eq!(known, [false, true]);
+        assert!(given_up.await.is_err_and(|error| error.is_cancelled()));
+        assert!(ids.turn(one).await.is_known());
+        assert!(ids.running.lock().is_empty(), "what is over takes no memory");
+    }
+
+    #[tokio::test]
+    async fn the_files_take_turns_and_old_entries_are_forgotten() {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let now_s = Timestamp::now().as_second();
         let ids = WebhookIds::open(folder.path()).expect("opened");
-        let mut journal = ids.journal.lock();
-        journal
-            .append(print("k", "long ago"), now_s - WINDOW_S - 10)
-            .expect("written");
-        journal.begun_s = now_s - WINDOW_S - 10;
-        journal.append(print("k", "now"), now_s).expect("written");
-        drop(journal);
+        {
+            let mut journal = ids.journal.lock();
+            journal
+                .append(print("k", "long ago"), now_s - WINDOW_S - 10)
+                .expect("written");
+            journal.begun_s = now_s - WINDOW_S - 10;
+            journal.append(print("k", "now"), now_s).expect("written");
+        }
         assert!(old(folder.path()).exists());
         let again = WebhookIds::open(folder.path()).expect("opened");
-        assert!(again.knows(&print("k", "now")) && !again.knows(&print("k", "long ago")));
+        assert!(knows(&again, print("k", "now")).await && !knows(&again, print("k", "long ago")).await);
     }
 }

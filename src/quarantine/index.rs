@@ -315,6 +315,17 @@ impl Index {
         }
     }
 
+    /// The app versions of a type's items, and how many have each.
+    pub(super) fn app_versions(&self, event_type: &str) -> BTreeMap<Option<String>, u64> {
+        let mut versions = BTreeMap::new();
+        for known in &self.groups {
+            if known.items > 0 && known.group.event_type == event_type {
+                *versions.entry(known.group.app_version.clone()).or_default() += known.items;
+            }
+        }
+        versions
+    }
+
     /// Items of these groups; without a look at each, so never for a filter by time.
     pub(super) fn count_by_group(&self, filter: &Filter) -> u64 {
         self.groups

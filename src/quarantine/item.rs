@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -22,8 +23,8 @@ pub struct Kept {
     pub reason: Reason,
     /// The routes that have not delivered it; absent: all that match when it is replayed.
     pub routes: Option<Vec<RouteName>>,
-    /// Where one finished record was refused after its event had been acknowledged: that record, in the place of the
-    /// event. `event.data` then holds its value.
+    /// Where a destination refused one finished record: that record, in the place of the event, whose other records have
+    /// gone out. `event.data` then holds its value.
     pub record: Option<KeptRecord>,
 }
 
@@ -45,7 +46,7 @@ impl Kept {
         }
     }
 
-    /// A record that `destination` refused after its event had been acknowledged.
+    /// A record that `destination` refused, for that destination alone.
     ///
     /// # Errors
     ///
@@ -71,6 +72,37 @@ impl Kept {
         Ok(Kept {
             record: Some(KeptRecord { destination, record }),
             ..Kept::new(event, Reason::new(Code::DeliveryRefused, detail), None)
+        })
+    }
+
+    /// A record of this item that its destination refused: an item of its own, beside this one in the order. Of the
+    /// `number`th refusal by one destination it has the same id each time, so that a replay that begins anew after a
+    /// crash keeps it once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kept::refused`].
+    pub fn refused_again(
+        &self,
+        destination: String,
+        record: Record,
+        number: u32,
+        detail: String,
+    ) -> Result<Kept, ParseError> {
+        const BITS_AT: usize = 12;
+        let mut hash = Sha256::new();
+        hash.update(self.id.as_bytes());
+        hash.update(number.to_le_bytes());
+        hash.update(destination.as_bytes());
+        let digest = hash.finalize();
+        // In front of these are the time and a count within it.
+        let mut id = *self.id.as_bytes();
+        for (byte, hashed) in id.iter_mut().skip(BITS_AT).zip(digest) {
+            *byte = hashed;
+        }
+        Ok(Kept {
+            id: Uuid::from_bytes(id),
+            ..Kept::refused(destination, record, detail)?
         })
     }
 

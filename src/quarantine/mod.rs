@@ -9,6 +9,7 @@ mod claims;
 mod form;
 mod index;
 mod item;
+mod keep;
 mod keeper;
 mod stored;
 
@@ -32,12 +33,13 @@ use uuid::Uuid;
 pub use claims::Claim;
 use index::{Found, Index, Place, Scanned};
 pub use item::{Filter, Item, Kept, KeptRecord, Report, WholeItem};
+pub use keep::Packed;
 pub use keeper::{Figures, Retention, Swept};
 use stored::Stored;
 
 use crate::{
     problem::{Code, Problem},
-    spool::{AppendError, Sequence, Spool},
+    spool::{Sequence, Spool},
     store::{Store, StoreError},
 };
 
@@ -133,21 +135,6 @@ impl Quarantine {
         }
     }
 
-    /// Keeps an event; `done` is called once it is durable, or cannot be.
-    pub fn keep(self: &Arc<Self>, kept: Kept, done: impl FnOnce(Result<(), AppendError>) + Send + 'static) {
-        let payload = form::encode(&kept);
-        let this = Arc::clone(self);
-        let (id, group) = (kept.id, kept.group());
-        let received_us = kept.event.received.as_microsecond();
-        let owner = Arc::clone(kept.event.partner.as_shared());
-        self.spool.append(&owner, payload, move |result| {
-            let result = result.map(|sequence| {
-                this.index.lock().insert_spooled(id, group, received_us, sequence);
-            });
-            done(result);
-        });
-    }
-
     /// Whose an entry of the quarantine's spool is.
     pub fn owner(entry: &[u8]) -> Option<&str> {
         form::partner(entry)
@@ -235,6 +222,11 @@ impl Quarantine {
             ids.iter().filter_map(|id| index.find(*id)).collect()
         };
         self.load(found).await.map_err(unavailable)
+    }
+
+    /// The app versions of a type's items, and how many have each.
+    pub fn app_versions(&self, event_type: &str) -> BTreeMap<Option<String>, u64> {
+        self.index.lock().app_versions(event_type)
     }
 
     /// How many items match, those after `after`.

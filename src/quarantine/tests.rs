@@ -165,10 +165,10 @@ async fn filters_choose_and_pages_follow_one_another() {
     assert!(quarantine.list(&by_code, Some("no cursor"), 2).await.is_err());
 }
 
-#[tokio::test]
-async fn a_refused_record_comes_back_as_it_was() {
+/// A record that is no JSON, of the event `1`.
+fn refused_record() -> Record {
     let event = kept("1", Code::Internal).event;
-    let record = Record {
+    Record {
         about: Arc::new(RecordAttributes {
             attributes: event.attributes,
             partner: event.partner,
@@ -184,7 +184,12 @@ async fn a_refused_record_comes_back_as_it_was() {
         value: Bytes::from_static(b"\x00\xff"),
         value_is_json: false,
         is_alone: false,
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_refused_record_comes_back_as_it_was() {
+    let record = refused_record();
     let refused = Kept::refused("events".to_owned(), record.clone(), "too large".to_owned()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let quarantine = open(folder.path()).await;
@@ -195,4 +200,27 @@ async fn a_refused_record_comes_back_as_it_was() {
     let kept = open(folder.path()).await.get(&id).await.unwrap().unwrap();
     assert_eq!(kept.record.unwrap().record, record);
     assert_eq!(kept.reason.code, Code::DeliveryRefused);
+}
+
+/// A replay that is refused, and dies before it is noted, is refused again.
+#[tokio::test]
+async fn a_refusal_that_is_kept_again_is_the_same_item() {
+    let folder = tempfile::tempdir().unwrap();
+    let quarantine = open(folder.path()).await;
+    let item = kept("1", Code::SchemaUnknown);
+    for _ in 0..2 {
+        for (destination, number) in [("events", 0), ("events", 1), ("others", 0)] {
+            let (name, detail) = (destination.to_owned(), "too large".to_owned());
+            let refused = item
+                .refused_again(name, refused_record(), number, detail)
+                .unwrap();
+            assert_eq!(
+                refused.id.as_bytes()[..12],
+                item.id.as_bytes()[..12],
+                "its place in time"
+            );
+            keep(&quarantine, refused).await;
+        }
+    }
+    assert_eq!(quarantine.len(), 3);
 }

@@ -9,7 +9,7 @@ use super::ComponentFacts;
 use crate::{
     limits::{self, ByteSize},
     problem::{Code, Problem},
-    registry::model::Digest,
+    registry::model::{Digest, Sdk},
 };
 
 /// The package that alone a plugin may import from.
@@ -17,6 +17,8 @@ const PACKAGE: &str = "headworks:plugin/";
 /// Versions of it that this gateway speaks.
 const PACKAGE_VERSIONS: [&str; 2] = ["0.1.", "0.2."];
 const EXPORTS: [&str; 2] = ["configure", "transform"];
+/// Of an SDK's name, and of its version.
+const SDK_CHARACTERS: usize = 64;
 /// Names that one refusal lists.
 const NAMES_LISTED: usize = 5;
 
@@ -55,6 +57,7 @@ pub fn examine(bytes: &[u8], size_max: ByteSize) -> Result<ComponentFacts, Probl
         digest: Digest::of(bytes),
         size: bytes.len() as u64,
         language: surface.language().map(Language::name),
+        sdk: surface.sdk,
         imports: surface.imports,
     })
 }
@@ -102,6 +105,9 @@ struct Surface {
     /// Of interfaces, with the world's own functions: what it was built for.
     other_exports: Vec<String>,
     language: Option<Language>,
+    /// What its own section names, and not those of the modules in it.
+    declared: Option<Language>,
+    sdk: Option<Sdk>,
 }
 
 /// What a component was made with, as its tools wrote it down.
@@ -140,7 +146,19 @@ impl Language {
         }
     }
 
-    /// From a value of a `producers` section. What interpreters run is not told there.
+    /// From the field `language` of a component's own `producers` section.
+    fn declared(name: &str) -> Option<Language> {
+        let languages = [
+            Language::Rust,
+            Language::Js,
+            Language::Python,
+            Language::Go,
+            Language::C,
+        ];
+        languages.into_iter().find(|language| language.name() == name)
+    }
+
+    /// From any value of a `producers` section. What interpreters run is not told there.
     fn of(value: &str) -> Option<Language> {
         let value = value.to_ascii_lowercase();
         let known = [
@@ -206,7 +224,7 @@ impl Surface {
                 }
                 Payload::CustomSection(section) => {
                     if let KnownCustom::Producers(fields) = section.as_known() {
-                        surface.note_producers(fields);
+                        surface.note_producers(fields, depth == 1);
                     }
                 }
                 _ => {}
@@ -216,13 +234,19 @@ impl Surface {
     }
 
     /// What cannot be read of it tells nothing, and harms nobody.
-    fn note_producers(&mut self, fields: ProducersSectionReader<'_>) {
-        let values = fields.into_iter().flatten().flat_map(|field| field.values);
-        for value in values.flatten() {
-            let language = Language::of(value.name);
-            // A C library is in most of them.
-            if language.is_some() && matches!(self.language, None | Some(Language::C)) {
-                self.language = language;
+    fn note_producers(&mut self, fields: ProducersSectionReader<'_>, is_own: bool) {
+        for field in fields.into_iter().flatten() {
+            for value in field.values.into_iter().flatten() {
+                match field.name {
+                    "language" if is_own => self.declared = self.declared.or(Language::declared(value.name)),
+                    "sdk" if is_own => self.sdk = sdk(value.name, value.version).or(self.sdk.take()),
+                    _ => {}
+                }
+                let language = Language::of(value.name);
+                // A C library is in most of them.
+                if language.is_some() && matches!(self.language, None | Some(Language::C)) {
+                    self.language = language;
+                }
             }
         }
     }
@@ -276,7 +300,7 @@ impl Surface {
         } else if self.other_exports.iter().any(|name| name == "exports") {
             Some(Language::Python)
         } else {
-            self.language
+            self.declared.or(self.language)
         }
     }
 
@@ -300,6 +324,17 @@ impl Surface {
             by_hand.join("; ")
         )
     }
+}
+
+/// What a stranger wrote is kept where it is short and plain.
+fn sdk(name: &str, version: &str) -> Option<Sdk> {
+    let is_plain = |text: &str| {
+        (1..=SDK_CHARACTERS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    (is_plain(name) && is_plain(version)).then(|| Sdk {
+        name: name.to_owned(),
+        version: version.to_owned(),
+    })
 }
 
 /// A name that a stranger chose.

@@ -7,15 +7,17 @@ use std::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex as Turn, Semaphore};
 use wasmtime::component::{Component, Linker};
 
 use super::{
-    ComponentFacts, CounterReading, LoadCounts, PluginHealth, Prepared, TransformSettings,
+    ComponentFacts, CounterReading, LoadCounts, PluginHealth, PluginUse, Prepared, TransformSettings,
     account::{CallCount, VersionAccount},
     bindings::PluginPre,
     cache::{self, Cache},
@@ -36,6 +38,8 @@ use crate::{
     registry::model::Digest,
 };
 
+const IDLE: Duration = Duration::from_secs(limits::PLUGIN_IDLE_S);
+
 /// What stands behind a transformer and all that it prepared.
 pub(super) struct Core {
     pub(super) surroundings: Surroundings,
@@ -43,8 +47,11 @@ pub(super) struct Core {
     cache: Cache,
     compiler: PathBuf,
     compilations: Semaphore,
+    readings: Semaphore,
+    /// Who has one compiles that component; whoever else needs it waits for the same.
+    turns: Mutex<HashMap<Digest, Weak<Turn<()>>>>,
     loaded: Mutex<HashMap<Digest, Weak<Loaded>>>,
-    prepared: Mutex<HashMap<PreparedKey, Weak<Prepared>>>,
+    prepared: Mutex<HashMap<PluginUse, Weak<Prepared>>>,
     counters: Mutex<HashMap<PluginName, Arc<PluginCounters>>>,
     logs: Mutex<HashMap<PluginName, Arc<KeptLog>>>,
     /// By label: versions that ran on this node since it started.
@@ -58,14 +65,6 @@ struct Loads {
     compiled: AtomicU64,
     disk: AtomicU64,
     memory: AtomicU64,
-}
-
-/// What makes two preparations the same.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct PreparedKey {
-    label: Arc<str>,
-    digest: Digest,
-    config: Box<str>,
 }
 
 impl Core {
@@ -89,6 +88,8 @@ impl Core {
             cache,
             compiler,
             compilations: Semaphore::new(limits::COMPILES_AT_ONCE),
+            readings: Semaphore::new(prepared::slots()),
+            turns: Mutex::default(),
             loaded: Mutex::default(),
             prepared: Mutex::default(),
             counters: Mutex::default(),
@@ -100,42 +101,72 @@ impl Core {
 
     pub(super) async fn compile(self: &Arc<Self>, component: Bytes) -> Result<ComponentFacts, Problem> {
         let facts = self.examine(&component).await?;
-        let loaded = self.load(&facts, &component).await?;
+        let loaded = self.load(facts.digest, &component).await?;
         let core = Arc::clone(self);
         blocking(move || core.try_start(&loaded)).await??;
         Ok(facts)
     }
 
+    /// Compiles what may be needed later.
+    pub(super) async fn compile_ahead(self: &Arc<Self>, component: Bytes) -> Result<(), Problem> {
+        let facts = self.examine(&component).await?;
+        self.load(facts.digest, &component).await.map(drop)
+    }
+
+    pub(super) fn has_compiled(&self, digest: &Digest) -> bool {
+        let is_loaded = self
+            .loaded
+            .lock()
+            .get(digest)
+            .is_some_and(|loaded| loaded.strong_count() > 0);
+        is_loaded || self.cache.holds(digest)
+    }
+
+    /// `component` is the one that `of` names.
     pub(super) async fn prepare(
         self: &Arc<Self>,
-        plugin: &PluginName,
-        version: u32,
+        of: &PluginUse,
         component: Bytes,
-        config: Option<&serde_json::Value>,
     ) -> Result<Arc<Prepared>, Problem> {
-        let facts = self.examine(&component).await?;
-        let key = PreparedKey {
-            label: format!("{plugin}@{version}").into(),
-            digest: facts.digest,
-            config: config.map_or_else(|| "{}".to_owned(), ToString::to_string).into(),
-        };
-        let known = self.prepared.lock().get(&key).and_then(Weak::upgrade);
-        if let Some(known) = known {
+        if let Some(known) = self.known(of) {
             return Ok(known);
         }
-        let loaded = self.load(&facts, &component).await?;
-        let counters = Arc::clone(self.counters.lock().entry(plugin.clone()).or_default());
+        let facts = self.examine(&component).await?;
+        let loaded = self.load(facts.digest, &component).await?;
+        self.make(of.clone(), loaded).await
+    }
+
+    /// None where there is no compiled form of it yet.
+    pub(super) async fn prepare_kept(
+        self: &Arc<Self>,
+        of: &PluginUse,
+    ) -> Result<Option<Arc<Prepared>>, Problem> {
+        if let Some(known) = self.known(of) {
+            return Ok(Some(known));
+        }
+        match self.load_kept(of.digest).await? {
+            Some(loaded) => self.make(of.clone(), loaded).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn known(&self, of: &PluginUse) -> Option<Arc<Prepared>> {
+        self.prepared.lock().get(of).and_then(Weak::upgrade)
+    }
+
+    async fn make(self: &Arc<Self>, of: PluginUse, loaded: Arc<Loaded>) -> Result<Arc<Prepared>, Problem> {
+        let label = of.label().into();
         let books = Books {
-            counters,
-            account: self.account(&key.label),
-            log: Arc::clone(self.logs.lock().entry(plugin.clone()).or_default()),
+            counters: Arc::clone(self.counters.lock().entry(of.plugin.clone()).or_default()),
+            account: self.account(&label),
+            log: Arc::clone(self.logs.lock().entry(of.plugin.clone()).or_default()),
         };
         let core = Arc::clone(self);
         let made = {
-            let key = key.clone();
-            blocking(move || Prepared::new(core, key.label, key.config, loaded, books)).await??
+            let of = of.clone();
+            blocking(move || Prepared::new(core, label, &of, loaded, books)).await??
         };
-        Ok(self.keep(key, made))
+        Ok(self.keep(of, made))
     }
 
     pub(super) fn log(&self, plugin: &PluginName) -> Vec<Arc<KeptLine>> {
@@ -201,24 +232,40 @@ impl Core {
         blocking(move || component::examine(&component, size_max)).await?
     }
 
-    /// The loaded component: shared, from the cache, or compiled.
-    async fn load(
-        self: &Arc<Self>,
-        facts: &ComponentFacts,
-        component: &Bytes,
-    ) -> Result<Arc<Loaded>, Problem> {
-        let digest = facts.digest;
-        if let Some(loaded) = self.loaded.lock().get(&digest).and_then(Weak::upgrade) {
+    /// The loaded component, where it is shared or in the cache.
+    async fn load_kept(self: &Arc<Self>, digest: Digest) -> Result<Option<Arc<Loaded>>, Problem> {
+        let shared = self.loaded.lock().get(&digest).and_then(Weak::upgrade);
+        if shared.is_some() {
             self.loads.memory.fetch_add(1, Ordering::Relaxed);
-            return Ok(loaded);
+            return Ok(shared);
         }
-        let cached = {
-            let core = Arc::clone(self);
-            blocking(move || core.link_cached(&digest)).await?
-        };
-        if let Some(loaded) = cached {
+        let core = Arc::clone(self);
+        // Each is held twice while it is read.
+        let _turn = self.readings.acquire().await.map_err(|error| unusable(&error))?;
+        let cached = blocking(move || core.link_cached(&digest)).await?;
+        if cached.is_some() {
             self.loads.disk.fetch_add(1, Ordering::Relaxed);
-            return loaded;
+        }
+        cached.transpose()
+    }
+
+    fn turn(&self, digest: Digest) -> Arc<Turn<()>> {
+        let mut turns = self.turns.lock();
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = turns.get(&digest).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::default();
+        turns.insert(digest, Arc::downgrade(&turn));
+        turn
+    }
+
+    /// The loaded component: shared, from the cache, or compiled.
+    async fn load(self: &Arc<Self>, digest: Digest, component: &Bytes) -> Result<Arc<Loaded>, Problem> {
+        let turn = self.turn(digest);
+        let _alone = turn.lock().await;
+        if let Some(loaded) = self.load_kept(digest).await? {
+            return Ok(loaded);
         }
         let compiled = {
             let _turn = self
@@ -301,7 +348,7 @@ impl Core {
     }
 
     /// Keeps what was prepared, unless somebody else was first.
-    fn keep(&self, key: PreparedKey, made: Prepared) -> Arc<Prepared> {
+    fn keep(&self, key: PluginUse, made: Prepared) -> Arc<Prepared> {
         let mut known = self.prepared.lock();
         known.retain(|_, prepared| prepared.strong_count() > 0);
         if let Some(first) = known.get(&key).and_then(Weak::upgrade) {
@@ -318,6 +365,29 @@ impl Core {
         for prepared in prepared {
             prepared.release_idle();
         }
+    }
+
+    /// Frees the instances that had no call since this was called before; gives how many.
+    pub(super) fn release_unused(&self) -> usize {
+        let prepared: Vec<_> = self.prepared.lock().values().filter_map(Weak::upgrade).collect();
+        prepared.iter().map(|prepared| prepared.release_unused()).sum()
+    }
+
+    /// Looks now and then for instances that no event needs, on a thread of its own, until `core` is gone.
+    pub(super) fn keep_tidy(core: &Arc<Core>) -> Result<(), Problem> {
+        let core = Arc::downgrade(core);
+        let tidy = move || {
+            loop {
+                thread::sleep(IDLE);
+                let Some(core) = core.upgrade() else { return };
+                let freed = core.release_unused();
+                if freed > 0 {
+                    tracing::debug!(freed, "plugin instances that no event needed were freed");
+                }
+            }
+        };
+        let spawned = thread::Builder::new().name("plugin-tidy".to_owned()).spawn(tidy);
+        spawned.map(drop).map_err(|error| unusable(&error))
     }
 }
 

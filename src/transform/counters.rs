@@ -1,7 +1,7 @@
 //! Counters that plugins make: few, with plain names, read by telemetry.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -59,10 +59,22 @@ impl PluginCounters {
     }
 }
 
+/// Where what a call counts goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counting {
+    /// To the plugin's counters: an event passes.
+    Shared,
+    /// Apart, for whoever made the call.
+    Apart,
+}
+
 /// One instance's way to its plugin's counters: the shared map is locked only for a name that is new to the instance.
 pub(super) struct InstanceCounters {
     shared: Arc<PluginCounters>,
     known: HashMap<String, Arc<AtomicU64>>,
+    counting: Counting,
+    /// Of the running call.
+    apart: BTreeMap<String, u64>,
 }
 
 impl InstanceCounters {
@@ -70,10 +82,27 @@ impl InstanceCounters {
         InstanceCounters {
             shared,
             known: HashMap::new(),
+            // No event passes while an instance is made.
+            counting: Counting::Apart,
+            apart: BTreeMap::new(),
         }
     }
 
+    pub(super) fn begin(&mut self, counting: Counting) {
+        self.counting = counting;
+        self.apart.clear();
+    }
+
+    /// What was counted apart since the beginning.
+    pub(super) fn end(&mut self) -> BTreeMap<String, u64> {
+        self.counting = Counting::Apart;
+        std::mem::take(&mut self.apart)
+    }
+
     pub(super) fn add(&mut self, name: String, amount: u64) -> Result<(), CounterRefused> {
+        if self.counting == Counting::Apart {
+            return self.add_apart(name, amount);
+        }
         if let Some(counter) = self.known.get(&name) {
             counter.fetch_add(amount, Ordering::Relaxed);
             return Ok(());
@@ -81,6 +110,21 @@ impl InstanceCounters {
         let counter = self.shared.find_or_make(&name)?;
         counter.fetch_add(amount, Ordering::Relaxed);
         self.known.insert(name, counter);
+        Ok(())
+    }
+
+    fn add_apart(&mut self, name: String, amount: u64) -> Result<(), CounterRefused> {
+        if let Some(counter) = self.apart.get_mut(&name) {
+            *counter = counter.saturating_add(amount);
+            return Ok(());
+        }
+        if !is_counter_name(&name) {
+            return Err(CounterRefused::Name);
+        }
+        if self.apart.len() >= limits::PLUGIN_COUNTERS {
+            return Err(CounterRefused::TooMany);
+        }
+        self.apart.insert(name, amount);
         Ok(())
     }
 }
@@ -97,7 +141,7 @@ fn is_counter_name(name: &str) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use super::{CounterRefused, InstanceCounters, PluginCounters};
+    use super::{CounterRefused, Counting, InstanceCounters, PluginCounters};
     use crate::limits;
 
     #[test]
@@ -105,15 +149,43 @@ mod tests {
         let shared = Arc::new(PluginCounters::default());
         for amount in [2, 3] {
             let mut instance = InstanceCounters::new(Arc::clone(&shared));
+            instance.begin(Counting::Shared);
             instance.add("calls".to_owned(), amount).expect("a plain name");
+            assert!(instance.end().is_empty());
+        }
+        assert_eq!(shared.read(), [("calls".into(), 5)]);
+    }
+
+    #[test]
+    fn what_no_event_counts_is_kept_apart() {
+        let shared = Arc::new(PluginCounters::default());
+        let mut instance = InstanceCounters::new(Arc::clone(&shared));
+        // As `configure` does.
+        instance.add("calls".to_owned(), 1).expect("a plain name");
+        for (counting, apart) in [
+            (Counting::Apart, Some(5)),
+            (Counting::Shared, None),
+            (Counting::Apart, Some(5)),
+        ] {
+            instance.begin(counting);
+            for amount in [2, 3] {
+                instance.add("calls".to_owned(), amount).expect("a plain name");
+            }
+            assert_eq!(instance.end().get("calls").copied(), apart, "{counting:?}");
         }
         assert_eq!(shared.read(), [("calls".into(), 5)]);
     }
 
     #[test]
     fn names_are_bounded() {
-        let shared = Arc::new(PluginCounters::default());
-        let mut instance = InstanceCounters::new(Arc::clone(&shared));
+        for counting in [Counting::Shared, Counting::Apart] {
+            names_are_bounded_where(counting);
+        }
+    }
+
+    fn names_are_bounded_where(counting: Counting) {
+        let mut instance = InstanceCounters::new(Arc::default());
+        instance.begin(counting);
         for number in 0..limits::PLUGIN_COUNTERS {
             instance
                 .add(format!("counter_{number}"), 1)

@@ -171,3 +171,105 @@ impl TickReader {
         self.0.ticks.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::{Config, Engine, Instance, Module, Store, WasmParams, WasmResults};
+
+    use super::compile_config;
+
+    /// What the module's function `f` gives, in an engine of the gateway's settings but for `change`.
+    fn run_changed<P: WasmParams, R: WasmResults>(
+        change: impl Fn(&mut Config),
+        module: &str,
+        arguments: P,
+    ) -> wasmtime::Result<R> {
+        let mut config = compile_config();
+        change(&mut config);
+        let engine = Engine::new(&config)?;
+        let module = Module::new(&engine, wat::parse_str(module).expect("the text is well-formed"))?;
+        let mut store = Store::new(&engine, ());
+        store.set_epoch_deadline(1);
+        let instance = Instance::new(&mut store, &module, &[])?;
+        let function = instance.get_typed_func::<P, R>(&mut store, "f")?;
+        function.call(&mut store, arguments)
+    }
+
+    fn run<P: WasmParams, R: WasmResults>(module: &str, arguments: P) -> R {
+        run_changed(|_| {}, module, arguments).expect("it runs")
+    }
+
+    const CANONICAL_64: u64 = 0x7ff8_0000_0000_0000;
+    const CANONICAL_32: u32 = 0x7fc0_0000;
+
+    /// Processors give no-numbers of different signs, and carry different payloads on.
+    #[test]
+    fn a_result_that_is_no_number_has_the_same_bits_everywhere() {
+        const OF_64: &str = r#"(module (func (export "f") (param i64 i64) (result i64)
+            (i64.reinterpret_f64 (f64.OPERATION
+                (f64.reinterpret_i64 (local.get 0)) (f64.reinterpret_i64 (local.get 1))))))"#;
+        const OF_32: &str = r#"(module (func (export "f") (param i32 i32) (result i32)
+            (i32.reinterpret_f32 (f32.OPERATION
+                (f32.reinterpret_i32 (local.get 0)) (f32.reinterpret_i32 (local.get 1))))))"#;
+        let with_payload = 0x7ff8_0000_dead_beef_u64;
+        for (operation, one, two) in [
+            ("div", 0.0_f64.to_bits(), 0.0_f64.to_bits()),
+            ("sub", f64::INFINITY.to_bits(), f64::INFINITY.to_bits()),
+            ("add", with_payload, 1.0_f64.to_bits()),
+            ("mul", 1.0_f64.to_bits(), with_payload | 1 << 63),
+        ] {
+            let module = OF_64.replace("OPERATION", operation);
+            let bits: u64 = run(&module, (one, two));
+            assert_eq!(bits, CANONICAL_64, "{operation}: {bits:x}");
+        }
+        for (operation, one, two) in [
+            ("div", 0.0_f32.to_bits(), 0.0_f32.to_bits()),
+            ("add", 0x7fc0_beef, 1.0_f32.to_bits()),
+        ] {
+            let module = OF_32.replace("OPERATION", operation);
+            let bits: u32 = run(&module, (one, two));
+            assert_eq!(bits, CANONICAL_32, "{operation}: {bits:x}");
+        }
+        // That this tells anything: without the setting the payload stays.
+        let carried: u64 = run_changed(
+            |config| {
+                config.cranelift_nan_canonicalization(false);
+            },
+            &OF_64.replace("OPERATION", "add"),
+            (with_payload, 1.0_f64.to_bits()),
+        )
+        .expect("it runs");
+        assert_eq!(carried, with_payload);
+    }
+
+    /// The instructions that may differ between processors are held to one of the results that they may have.
+    #[test]
+    fn relaxed_instructions_give_the_same_everywhere() {
+        let lane = |expression: &str| {
+            format!(
+                r#"(module (func (export "f") (param f32 i32) (result i32) (i32x4.extract_lane 0 {expression})))"#
+            )
+        };
+        let truncated = lane("(i32x4.relaxed_trunc_f32x4_s (f32x4.splat (local.get 0)))");
+        for (number, expected) in [(3e9_f32, i32::MAX), (-3e9, i32::MIN), (f32::NAN, 0), (1.5, 1)] {
+            let lane: i32 = run(&truncated, (number, 0));
+            assert_eq!(lane, expected, "{number}");
+        }
+        let swizzled =
+            lane("(i8x16.relaxed_swizzle (i8x16.splat (i32.const 7)) (i8x16.splat (local.get 1)))");
+        for (index, expected) in [(3, 0x0707_0707), (16, 0), (0x8f, 0)] {
+            let lane: i32 = run(&swizzled, (0.0_f32, index));
+            assert_eq!(lane, expected, "{index}");
+        }
+    }
+
+    #[test]
+    fn memories_are_not_shared() {
+        let shared = r#"(module (memory 1 1 shared) (func (export "f") (result i32) (i32.const 1)))"#;
+        let refused = run_changed::<(), i32>(|_| {}, shared, ());
+        assert!(refused.is_err(), "{refused:?}");
+        let alone = shared.replace(" shared", "");
+        let taken: i32 = run(&alone, ());
+        assert_eq!(taken, 1);
+    }
+}

@@ -28,6 +28,8 @@ pub(super) enum Fault {
     Outputs(u32),
     #[error("gave outputs of more than {0} for one event")]
     OutputBytes(ByteSize),
+    #[error("gave an output more than {0} headers")]
+    Headers(usize),
 }
 
 /// What kind of failure ended a call: few, so that each can be counted.
@@ -40,6 +42,8 @@ pub(super) enum Cause {
     Trap,
     /// The plugin says itself that it is at fault.
     Broken,
+    /// It sends to what is no destination of its route.
+    Destination,
     /// No instance could be made.
     Start,
     /// It was not called: it had wasted too much time.
@@ -47,12 +51,13 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    pub(super) const ALL: [Cause; 7] = [
+    pub(super) const ALL: [Cause; 8] = [
         Cause::Time,
         Cause::Memory,
         Cause::Limit,
         Cause::Trap,
         Cause::Broken,
+        Cause::Destination,
         Cause::Start,
         Cause::Held,
     ];
@@ -64,6 +69,7 @@ impl Cause {
             Cause::Limit => "limit",
             Cause::Trap => "trap",
             Cause::Broken => "broken",
+            Cause::Destination => "destination",
             Cause::Start => "start",
             Cause::Held => "held",
         }

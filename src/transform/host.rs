@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) lookups: Lookups,
     /// Room for the pointers of one edit, used again and again.
     pub(super) pointers: String,
+    /// Calls of the contract's functions since the instance was made, a handle's end included.
+    pub(super) host_calls: u64,
 }
 
 /// One change whose pointers stand in a text beside it.

@@ -1,6 +1,6 @@
 //! One instance of a plugin: made, configured, called, and thrown away after a fault.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, UpdateDeadline};
@@ -9,7 +9,7 @@ use super::{
     PluginFailure,
     bindings::{self, PluginPre, headworks::plugin::types},
     clock::{CallClock, FIRST_LOOK_TICKS},
-    counters::{InstanceCounters, PluginCounters},
+    counters::{Counting, InstanceCounters, PluginCounters},
     documents::Documents,
     engine::Ticker,
     fault::{self, Cause, Fault},
@@ -55,6 +55,8 @@ pub(super) struct Call {
     pub(super) cause: Cause,
     pub(super) spent: Duration,
     pub(super) memory_bytes: usize,
+    /// What was counted apart from the plugin's counters.
+    pub(super) counters: BTreeMap<String, u64>,
     /// The instance may be called again.
     pub(super) reusable: bool,
 }
@@ -75,6 +77,7 @@ impl Instance {
             counters: InstanceCounters::new(Arc::clone(counters)),
             lookups: Lookups::default(),
             pointers: String::new(),
+            host_calls: 0,
         };
         let mut store = Store::new(&surroundings.engine, state);
         store.limiter(|state| &mut state.memory);
@@ -109,21 +112,28 @@ impl Instance {
         }
     }
 
+    /// Calls of the host since it was made.
+    pub(super) fn host_calls(&self) -> u64 {
+        self.store.data().host_calls
+    }
+
     pub(super) fn take_log(&mut self) -> Vec<LogLine> {
         self.store.data_mut().log.take()
     }
 
-    /// Calls `transform`; `tables` are absent where the plugin looks nothing up.
+    /// Calls `transform`; `tables` are absent where the plugin looks nothing up. What it counts goes to `counting`.
     pub(super) fn transform(
         &mut self,
         surroundings: &Surroundings,
         event: &Validated,
         tables: Option<&Arc<TableSet>>,
+        counting: Counting,
     ) -> Call {
         let limits = &surroundings.limits;
         let time = Duration::from_millis(limits.plugin_time_ms.into());
         begin(&mut self.store, &surroundings.ticker, time);
         self.calls += 1;
+        self.store.data_mut().counters.begin(counting);
         if let Some(tables) = tables {
             self.store.data_mut().lookups.start(tables);
         }
@@ -162,6 +172,7 @@ impl Instance {
             cause,
             spent: state.clock.spent(),
             memory_bytes,
+            counters: state.counters.end(),
             reusable: sound && roomy && self.calls < limits::PLUGIN_CALLS_PER_INSTANCE,
         }
     }
@@ -236,6 +247,9 @@ fn collect(
         .map(|output| {
             let texts = [&output.destination, &output.topic, &output.key];
             spend(texts.into_iter().flatten().map(String::len).sum())?;
+            if output.headers.len() > limits::PLUGIN_HEADERS {
+                return Err(Fault::Headers(limits::PLUGIN_HEADERS));
+            }
             spend(
                 output
                     .headers

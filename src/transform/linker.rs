@@ -32,6 +32,13 @@ enum GuestEdit {
     Move((WasmStr, WasmStr)),
 }
 
+/// What every function of the contract begins with.
+fn called<'s>(store: &'s mut Store<'_>) -> &'s mut State {
+    let state = store.data_mut();
+    state.host_calls = state.host_calls.wrapping_add(1);
+    state
+}
+
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     for (types, host) in TYPES.into_iter().zip(HOST) {
@@ -47,25 +54,26 @@ fn link_types(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
         "document",
         ResourceType::host::<HostDocument>(),
         |mut store: Store<'_>, handle| {
-            store.data_mut().drop_document(&Resource::new_own(handle));
+            called(&mut store).drop_document(&Resource::new_own(handle));
             Ok(())
         },
     )?;
     types.func_wrap(
         "[static]document.from-json",
-        |mut store: Store<'_>, (json,): (String,)| Ok((store.data_mut().parse(json)?,)),
+        |mut store: Store<'_>, (json,): (String,)| Ok((called(&mut store).parse(json)?,)),
     )?;
     types.func_wrap(
         "[method]document.to-json",
-        |mut store: Store<'_>, (document,): (Handle,)| Ok((store.data_mut().text(&document)?,)),
+        |mut store: Store<'_>, (document,): (Handle,)| Ok((called(&mut store).text(&document)?,)),
     )?;
     types.func_wrap(
         "[method]document.copy",
-        |mut store: Store<'_>, (document,): (Handle,)| Ok((store.data_mut().copy(&document)?,)),
+        |mut store: Store<'_>, (document,): (Handle,)| Ok((called(&mut store).copy(&document)?,)),
     )?;
     types.func_wrap(
         "[method]document.get",
-        |store: Store<'_>, (document, pointer): (Handle, WasmStr)| {
+        |mut store: Store<'_>, (document, pointer): (Handle, WasmStr)| {
+            called(&mut store);
             let pointer = pointer.to_str(&store)?;
             Ok((store.data().get(&document, &pointer)?,))
         },
@@ -75,19 +83,19 @@ fn link_types(types: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     types.func_wrap(
         "[method]document.set",
         |mut store: Store<'_>, (document, pointer, value): (Handle, String, types::Value)| {
-            Ok((store.data_mut().set(&document, &pointer, value)?,))
+            Ok((called(&mut store).set(&document, &pointer, value)?,))
         },
     )?;
     types.func_wrap(
         "[method]document.remove",
         |mut store: Store<'_>, (document, pointer): (Handle, String)| {
-            Ok((store.data_mut().remove(&document, &pointer)?,))
+            Ok((called(&mut store).remove(&document, &pointer)?,))
         },
     )?;
     types.func_wrap(
         "[method]document.move",
         |mut store: Store<'_>, (document, source, target): (Handle, String, String)| {
-            Ok((store.data_mut().move_value(&document, &source, &target)?,))
+            Ok((called(&mut store).move_value(&document, &source, &target)?,))
         },
     )
 }
@@ -96,21 +104,21 @@ fn link_host(functions: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> 
     functions.func_wrap(
         "log",
         |mut store: Store<'_>, (level, message): (host::Level, String)| {
-            store.data_mut().write_log(level, &message);
+            called(&mut store).write_log(level, &message);
             Ok(())
         },
     )?;
     functions.func_wrap(
         "count",
         |mut store: Store<'_>, (counter, amount): (String, u64)| {
-            store.data_mut().count(counter, amount);
+            called(&mut store).count(counter, amount);
             Ok(())
         },
     )
 }
 
 fn lookup(mut store: Store<'_>, (table, key): (WasmStr, WasmStr)) -> wasmtime::Result<(Option<Handle>,)> {
-    store.data_mut().clock.check()?;
+    called(&mut store).clock.check()?;
     store.data_mut().lookups.begin()?;
     let table = table.to_str(&store)?;
     let key = key.to_str(&store)?;
@@ -127,6 +135,7 @@ fn get_all(
     mut store: Store<'_>,
     (document, pointers): (Handle, Vec<WasmStr>),
 ) -> wasmtime::Result<(Vec<Option<types::Value>>,)> {
+    called(&mut store);
     let mut values = Vec::with_capacity(pointers.len());
     for pointer in &pointers {
         store.data_mut().clock.check()?;
@@ -141,6 +150,7 @@ fn apply(
     mut store: Store<'_>,
     (document, edits): (Handle, Vec<GuestEdit>),
 ) -> wasmtime::Result<(Result<(), String>,)> {
+    called(&mut store);
     let made = State::apply(
         &mut store,
         |store| store.data_mut(),

@@ -33,7 +33,12 @@ pub use self::{
     log::{LogLevel, LogLine},
     prepared::{Prepared, Purpose, Trial, TrialInstance},
 };
-use crate::{event::PluginName, limits::Limits, problem::Problem, registry::model::Digest};
+use crate::{
+    event::PluginName,
+    limits::Limits,
+    problem::Problem,
+    registry::model::{Digest, Isolation, Sdk},
+};
 
 #[derive(Clone, Debug)]
 pub struct TransformSettings {
@@ -53,6 +58,44 @@ pub struct ComponentFacts {
     pub imports: Vec<String>,
     /// What it was written in, where its tools wrote that down.
     pub language: Option<&'static str>,
+    /// The SDK that it was written with, where `plugin build` noted it.
+    pub sdk: Option<Sdk>,
+}
+
+/// A plugin version with what a route gives it: what makes two preparations the same.
+// No `Debug`: configurations hold salts and keys.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PluginUse {
+    pub plugin: PluginName,
+    pub version: u32,
+    pub digest: Digest,
+    /// JSON text.
+    config: Box<str>,
+    pub isolation: Isolation,
+}
+
+impl PluginUse {
+    /// Without a configuration the plugin is given `{}`.
+    pub fn new(
+        plugin: PluginName,
+        version: u32,
+        digest: Digest,
+        config: Option<&serde_json::Value>,
+        isolation: Isolation,
+    ) -> PluginUse {
+        PluginUse {
+            plugin,
+            version,
+            digest,
+            config: config.map_or_else(|| "{}".to_owned(), ToString::to_string).into(),
+            isolation,
+        }
+    }
+
+    /// `NAME@VERSION`.
+    pub fn label(&self) -> String {
+        format!("{}@{}", self.plugin, self.version)
+    }
 }
 
 /// Why a plugin gave no outputs.
@@ -68,6 +111,15 @@ pub enum PluginFailure {
     Trapped(String),
     /// It was not called: too much time went into calls that failed.
     Held(String),
+}
+
+impl PluginFailure {
+    /// An output goes to what is no destination of the route.
+    pub fn misaddressed(destination: &str, route: &str) -> PluginFailure {
+        PluginFailure::Failed(format!(
+            "the plugin sends to {destination:?}, which is no destination of the route {route}"
+        ))
+    }
 }
 
 /// How often a component became native code since the start, by where that came from.
@@ -94,8 +146,9 @@ pub struct Transformer {
 
 impl Transformer {
     pub fn new(settings: TransformSettings) -> Result<Arc<Transformer>, Problem> {
-        let core = Core::new(settings)?;
-        Ok(Arc::new(Transformer { core: Arc::new(core) }))
+        let core = Arc::new(Core::new(settings)?);
+        Core::keep_tidy(&core)?;
+        Ok(Arc::new(Transformer { core }))
     }
 
     /// Checks and compiles an upload (in a child process), keeps the compiled form, and makes one instance to see
@@ -114,7 +167,35 @@ impl Transformer {
         component: Bytes,
         config: Option<&serde_json::Value>,
     ) -> Result<Arc<Prepared>, Problem> {
-        self.core.prepare(plugin, version, component, config).await
+        let digest = Digest::of(&component);
+        let of = PluginUse::new(plugin.clone(), version, digest, config, Isolation::default());
+        self.core.prepare(&of, component).await
+    }
+
+    /// As [`Transformer::prepare`]; `component` must be the one that `of` names.
+    pub async fn prepare_use(&self, of: &PluginUse, component: Bytes) -> Result<Arc<Prepared>, Problem> {
+        self.core.prepare(of, component).await
+    }
+
+    /// As [`Transformer::prepare_use`], without the component, where a compiled form of it is on this node.
+    pub async fn prepare_kept(&self, of: &PluginUse) -> Result<Option<Arc<Prepared>>, Problem> {
+        self.core.prepare_kept(of).await
+    }
+
+    /// Whether the component with this digest needs no compiling on this node.
+    pub fn has_compiled(&self, digest: &Digest) -> bool {
+        self.core.has_compiled(digest)
+    }
+
+    /// Compiles a component that may be needed later, in a child process, and keeps the compiled form.
+    pub async fn compile_ahead(&self, component: Bytes) -> Result<(), Problem> {
+        self.core.compile_ahead(component).await
+    }
+
+    /// Frees the instances that had no call since this was called before; gives how many. It is called by itself every
+    /// [`PLUGIN_IDLE_S`](crate::limits::PLUGIN_IDLE_S).
+    pub fn release_unused(&self) -> usize {
+        self.core.release_unused()
     }
 
     /// How a version fares on this node; none where it never ran here.

@@ -1,9 +1,10 @@
 //! A plugin version with one route's configuration, and the instances that wait for its next call.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -12,12 +13,12 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    PluginFailure,
+    PluginFailure, PluginUse,
     account::{PluginHealth, VersionAccount},
     bindings::PluginPre,
     clock::thread_cpu_time,
     core::Core,
-    counters::PluginCounters,
+    counters::{Counting, PluginCounters},
     fault::Cause,
     host::State,
     instance::{Call, Instance, StartError},
@@ -28,6 +29,7 @@ use crate::{
     event::{Output, Validated},
     lookup::TableSet,
     problem::{Code, Problem},
+    registry::model::Isolation,
 };
 
 /// A component, loaded: native code with its imports linked.
@@ -45,6 +47,7 @@ pub struct Prepared {
     loaded: Arc<Loaded>,
     books: Books,
     core: Arc<Core>,
+    isolation: Isolation,
     slots: Box<[Slot]>,
 }
 
@@ -62,13 +65,17 @@ struct Slot {
     instance: Mutex<Option<Box<Instance>>>,
     /// Of the instance that waits.
     memory_bytes: AtomicUsize,
+    /// There was a call since somebody looked for instances that none needs.
+    is_used: AtomicBool,
 }
 
 /// For whom a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// An event passes: the call counts for the version's health.
+    /// An event passes: the call counts for the version's health, and what the plugin counts for its counters.
     Live,
+    /// It passes, and what becomes of it here is only compared.
+    Shadow,
     /// It passed before, or never will.
     Again,
 }
@@ -78,12 +85,16 @@ pub enum Purpose {
 pub struct Trial {
     pub result: Result<Vec<Output>, PluginFailure>,
     pub log: Vec<LogLine>,
+    /// What the plugin counted in the call, by counter.
+    pub counters: BTreeMap<String, u64>,
+    /// Functions of the contract that it called, a handle's end included.
+    pub host_calls: u64,
     pub memory_bytes: usize,
     /// Of the call, not of the making of its instance.
     pub elapsed: Duration,
 }
 
-/// An instance that goes from trial to trial.
+/// An instance that goes from trial to trial, unless each event is to have its own.
 #[derive(Default)]
 pub struct TrialInstance(Option<Box<Instance>>);
 
@@ -92,21 +103,27 @@ impl Prepared {
     pub(super) fn new(
         core: Arc<Core>,
         label: Arc<str>,
-        config: Box<str>,
+        of: &PluginUse,
         loaded: Arc<Loaded>,
         books: Books,
     ) -> Result<Prepared, Problem> {
+        let isolation = of.isolation;
         let prepared = Prepared {
             label,
-            config,
+            config: of.config.clone(),
             loaded,
             books,
             core,
+            isolation,
             slots: (0..slots()).map(|_| Slot::default()).collect(),
         };
         let first = prepared.start().map_err(|error| prepared.refuse(error))?;
-        *prepared.slot(0).instance.lock() = Some(first);
-        prepared.books.account.made_instance(0);
+        if isolation == Isolation::Shared {
+            prepared.books.account.made_instance(0);
+            let slot = prepared.slot(0);
+            slot.is_used.store(true, Ordering::Relaxed);
+            *slot.instance.lock() = Some(first);
+        }
         Ok(prepared)
     }
 
@@ -151,14 +168,50 @@ impl Prepared {
         }
         let tables = self.loaded.looks_up.then_some(tables);
         let first = thread_index();
+        if self.isolation == Isolation::Event {
+            return self.transform_in(first, &mut None, event, purpose, tables);
+        }
         let slots = self.slots.len();
         for offset in 0..slots {
             if let Some(mut held) = self.slot(first + offset).instance.try_lock() {
+                if held.is_none() {
+                    *held = self.take_waiting();
+                }
                 return self.transform_in(first + offset, &mut held, event, purpose, tables);
             }
         }
         // More threads than slots call at once: this call's instance lives for it alone.
         self.transform_in(first, &mut None, event, purpose, tables)
+    }
+
+    /// An instance that waits for another worker's call. Workers that seldom call at once share one: with a thousand
+    /// plugins, one for each worker would be more than there is room for.
+    fn take_waiting(&self) -> Option<Box<Instance>> {
+        self.slots.iter().find_map(|slot| {
+            let taken = slot.instance.try_lock()?.take()?;
+            slot.memory_bytes.store(0, Ordering::Relaxed);
+            Some(taken)
+        })
+    }
+
+    /// What the call gave for an event goes to a destination that the event's route does not have: the version is at fault
+    /// as if it had failed, and gave nothing.
+    #[cold]
+    pub fn misaddressed(
+        &self,
+        purpose: Purpose,
+        event: &Validated,
+        destination: &str,
+        route: &str,
+    ) -> PluginFailure {
+        let failure = PluginFailure::misaddressed(destination, route);
+        if purpose == Purpose::Live {
+            self.books
+                .account
+                .failed(thread_index(), &failure, Cause::Destination);
+            self.keep_failure(event, &failure);
+        }
+        failure
     }
 
     /// Runs the plugin in an instance of its own, without any table, and tells all about it.
@@ -169,7 +222,8 @@ impl Prepared {
     /// Runs the plugin in the instance that the calls before left, or in a new one, and tells all about it.
     pub fn try_in(&self, held: &mut TrialInstance, event: &Validated, tables: &Arc<TableSet>) -> Trial {
         let mut log = Vec::new();
-        let instance = match held.0.take() {
+        let left = held.0.take().filter(|_| self.isolation == Isolation::Shared);
+        let instance = match left {
             Some(instance) => Ok(instance),
             None => self.start().map(|mut instance| {
                 log = instance.take_log();
@@ -182,22 +236,28 @@ impl Prepared {
                 return Trial {
                     result: Err(start_failure(error)),
                     log,
+                    counters: BTreeMap::new(),
+                    host_calls: 0,
                     memory_bytes: 0,
                     elapsed: Duration::ZERO,
                 };
             }
         };
+        let before = instance.host_calls();
         let begun = Instant::now();
         let tables = self.loaded.looks_up.then_some(tables);
-        let call = instance.transform(&self.core.surroundings, event, tables);
+        let call = instance.transform(&self.core.surroundings, event, tables, Counting::Apart);
         let elapsed = begun.elapsed();
         log.extend(call.log);
+        let host_calls = instance.host_calls().wrapping_sub(before);
         if call.reusable {
             held.0 = Some(instance);
         }
         Trial {
             result: call.result,
             log,
+            counters: call.counters,
+            host_calls,
             memory_bytes: call.memory_bytes,
             elapsed,
         }
@@ -223,6 +283,20 @@ impl Prepared {
                 *held = None;
             }
         }
+    }
+
+    /// Frees the instances that wait, and had no call since this was called before; gives how many.
+    pub(super) fn release_unused(&self) -> usize {
+        let is_freed = |slot: &&Slot| {
+            let is_used = slot.is_used.swap(false, Ordering::Relaxed);
+            let held = (!is_used).then(|| slot.instance.try_lock()).flatten();
+            let freed = held.and_then(|mut held| held.take());
+            if freed.is_some() {
+                slot.memory_bytes.store(0, Ordering::Relaxed);
+            }
+            freed.is_some()
+        };
+        self.slots.iter().filter(is_freed).count()
     }
 
     fn slot(&self, index: usize) -> &Slot {
@@ -255,24 +329,33 @@ impl Prepared {
             return;
         }
         let (plugin, allowed_ms) = (&*self.label, waste.allowed().as_millis());
-        if purpose == Purpose::Again {
-            tracing::warn!(
+        match purpose {
+            Purpose::Again => tracing::warn!(
                 plugin,
                 partner = partner.as_str(),
                 allowed_ms,
                 "this partner's replayed events wait on without a call, but for one now and then: the plugin spent too much \
                  time in calls that failed"
-            );
-        } else {
-            tracing::warn!(
+            ),
+            Purpose::Shadow => tracing::warn!(
                 plugin,
                 partner = partner.as_str(),
                 allowed_ms,
-                "a plugin spends too much time in calls that fail: this partner's events are kept without a call, but for \
-                 one now and then"
-            );
-            let text = "fails at too great a cost: events are kept without a call, but for one now and then";
-            self.keep_line(event, LogLevel::Error, text.to_owned());
+                "a shadow version spends too much time in calls that fail: it is given one of this partner's events now and \
+                 then"
+            ),
+            Purpose::Live => {
+                tracing::warn!(
+                    plugin,
+                    partner = partner.as_str(),
+                    allowed_ms,
+                    "a plugin spends too much time in calls that fail: this partner's events are kept without a call, but \
+                     for one now and then"
+                );
+                let text =
+                    "fails at too great a cost: events are kept without a call, but for one now and then";
+                self.keep_line(event, LogLevel::Error, text.to_owned());
+            }
         }
     }
 
@@ -291,9 +374,16 @@ impl Prepared {
         let instance = match held.take() {
             Some(instance) => Ok(instance),
             None => {
-                account.made_instance(index);
+                if is_live {
+                    account.made_instance(index);
+                }
                 self.start()
             }
+        };
+        let counting = if is_live {
+            Counting::Shared
+        } else {
+            Counting::Apart
         };
         let (result, cause) = match instance {
             Ok(mut instance) => {
@@ -303,8 +393,9 @@ impl Prepared {
                     cause,
                     spent,
                     memory_bytes,
+                    counters: _,
                     reusable,
-                } = instance.transform(&self.core.surroundings, event, tables);
+                } = instance.transform(&self.core.surroundings, event, tables, counting);
                 if let Some(begun) = begun {
                     account.timed(index, begun.elapsed(), memory_bytes);
                 }
@@ -314,9 +405,9 @@ impl Prepared {
                 if reusable {
                     *held = Some(instance);
                 }
-                self.slot(index)
-                    .memory_bytes
-                    .store(memory_bytes, Ordering::Relaxed);
+                let slot = self.slot(index);
+                slot.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+                slot.is_used.store(true, Ordering::Relaxed);
                 self.write_log(event, &log);
                 (result, cause)
             }
@@ -325,14 +416,15 @@ impl Prepared {
                 (Err(start_failure(error)), Cause::Start)
             }
         };
-        if is_live {
-            match &result {
-                Ok(outputs) => account.succeeded(index, outputs.len()),
-                Err(failure) => {
+        match &result {
+            Ok(outputs) if is_live => account.succeeded(index, outputs.len()),
+            Err(failure) if purpose != Purpose::Again => {
+                if is_live {
                     account.failed(index, failure, cause);
-                    self.keep_failure(event, failure);
                 }
+                self.keep_failure(event, failure);
             }
+            _ => {}
         }
         result
     }

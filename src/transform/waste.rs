@@ -21,6 +21,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// What one plugin version owes.
 pub(super) struct Waste {
     live: Ledger,
+    /// Apart: what a shadow did delivered nothing, and must not keep the version from events once it is active.
+    shadow: Ledger,
     /// Apart: a replay of what failed must not keep the plugin from what passes meanwhile.
     again: Ledger,
     /// What the last instance took to be made.
@@ -115,6 +117,7 @@ impl Waste {
     pub(super) fn new(plugin_time_ms: u32) -> Waste {
         Waste {
             live: Ledger::new(),
+            shadow: Ledger::new(),
             again: Ledger::new(),
             start_us: AtomicU64::new(0),
             allowed: Duration::from_millis(plugin_time_ms.into()) * PLUGIN_WASTE_LIMITS,
@@ -124,6 +127,7 @@ impl Waste {
     fn ledger(&self, purpose: Purpose) -> &Ledger {
         match purpose {
             Purpose::Live => &self.live,
+            Purpose::Shadow => &self.shadow,
             Purpose::Again => &self.again,
         }
     }
@@ -264,6 +268,20 @@ mod tests {
             !other.is_over_at(Purpose::Again, &bad, now),
             "a mended plugin's events go out"
         );
+    }
+
+    #[test]
+    fn a_shadow_owes_for_itself() {
+        let waste = Waste::new(10);
+        let bad = partner("b");
+        let now = Instant::now();
+        waste.overcharge(Purpose::Shadow, &bad, now);
+        for purpose in [Purpose::Live, Purpose::Again] {
+            assert!(!waste.is_over_at(purpose, &bad, now), "{purpose:?}");
+        }
+        let other = Waste::new(10);
+        other.overcharge(Purpose::Live, &bad, now);
+        assert!(!other.is_over_at(Purpose::Shadow, &bad, now));
     }
 
     #[test]

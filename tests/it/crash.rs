@@ -1,4 +1,5 @@
-//! What was answered 202 is in every destination, however often the process is killed.
+//! What was answered 202 is in every destination, however often the process is killed: in the order of its key, and
+//! hardly ever twice.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,6 +20,8 @@ use crate::harness::{
 const SENDERS: u64 = 6;
 const DESTINATIONS: [&str; 2] = ["files", "events"];
 const TOPIC: &str = "crash";
+/// Of each sender: who sends one request after the other has an order for each.
+const KEYS: u64 = 3;
 
 /// How much of it: 22 kills, or with `HEADWORKS_TEST_LONG` more than 200 and a million events.
 struct Size {
@@ -49,30 +52,50 @@ fn size() -> Size {
 /// Issues ids, and keeps each that was answered 202 as a debt.
 #[derive(Default)]
 struct Oracle {
-    next: AtomicU64,
+    /// How many each sender has had.
+    next: [AtomicU64; SENDERS as usize],
     owed: Mutex<HashSet<u64>>,
+}
+
+impl Oracle {
+    /// A sender's next ones. From an id both the sender and the place in its order can be read.
+    fn issue(&self, sender: u64, count: u64) -> Vec<u64> {
+        let first = self.next[sender as usize].fetch_add(count, Ordering::Relaxed);
+        (first..first + count)
+            .map(|number| number * SENDERS + sender)
+            .collect()
+    }
+}
+
+fn key(id: u64) -> String {
+    format!("{}-{}", id % SENDERS, id / SENDERS % KEYS)
 }
 
 /// The data is derived from the id, so that what arrives can be compared.
 fn data(id: u64) -> Value {
-    json!({"number": id, "text": format!("event {id} \u{1f4e6}"), "padding": "x".repeat((id % size().padding_max) as usize)})
+    json!({
+        "number": id, "key": key(id), "text": format!("event {id} \u{1f4e6}"),
+        "padding": "x".repeat((id % size().padding_max) as usize)
+    })
 }
 
-async fn send_until_refused(oracle: Arc<Oracle>, client: reqwest::Client, url: String, key: String) {
-    let events_per_request = size().events_per_request;
+async fn send_until_refused(
+    oracle: Arc<Oracle>,
+    sender: u64,
+    client: reqwest::Client,
+    url: String,
+    key: String,
+) {
     loop {
-        let first = oracle.next.fetch_add(events_per_request, Ordering::Relaxed);
-        let events: Vec<Value> = (first..first + events_per_request)
-            .map(|id| json!({"id": id.to_string(), "type": "crash.test", "data": data(id)}))
+        let ids = oracle.issue(sender, size().events_per_request);
+        let events: Vec<Value> = ids
+            .iter()
+            .map(|id| json!({"id": id.to_string(), "type": "crash.test", "data": data(*id)}))
             .collect();
         let sent = client.post(&url).bearer_auth(&key).json(&events).send().await;
         match sent {
             Ok(answer) if answer.status() == 202 => {
-                oracle
-                    .owed
-                    .lock()
-                    .expect("no sender panics")
-                    .extend(first..first + events_per_request);
+                oracle.owed.lock().expect("no sender panics").extend(ids);
             }
             Ok(answer) if answer.status() == 503 => {}
             Ok(answer) => panic!("{}: {:?}", answer.status(), answer.text().await),
@@ -100,8 +123,8 @@ async fn what_was_answered_202_survives_kills() {
         )
         .await;
     let to = json!([
-        {"destination": "files", "topic": TOPIC, "key": "/number"},
-        {"destination": "events", "topic": topic, "key": "/number"},
+        {"destination": "files", "topic": TOPIC, "key": "/key"},
+        {"destination": "events", "topic": topic, "key": "/key"},
     ]);
     gateway
         .put(
@@ -120,10 +143,11 @@ async fn what_was_answered_202_survives_kills() {
     for kill in 0..kills {
         let before = oracle.owed.lock().expect("no sender panics").len();
         let senders: Vec<_> = (0..SENDERS)
-            .map(|_| {
+            .map(|sender| {
                 let client = reqwest::Client::new();
                 tokio::spawn(send_until_refused(
                     Arc::clone(&oracle),
+                    sender,
                     client,
                     url.clone(),
                     key.clone(),
@@ -152,29 +176,27 @@ async fn what_was_answered_202_survives_kills() {
         owed.len()
     );
     let in_files = eventually("every acknowledged event is in the files", async || {
-        let found = by_id(
-            gateway
-                .records(TOPIC)
-                .into_iter()
-                .map(|line| (line["id"].clone(), line["data"].clone())),
-        );
-        owed.iter().all(|id| found.contains_key(id)).then_some(found)
+        let records = gateway.records(TOPIC).into_iter();
+        let found = Arrived::of(records.map(|mut record| (record["id"].take(), record["data"].take())));
+        owed.iter().all(|id| found.holds(*id)).then_some(found)
     })
     .await;
-    let mut in_kafka = HashMap::new();
-    eventually("every acknowledged event is in Kafka", async || {
-        for message in broker.consume_all(&topic).await {
-            let id = Value::from(message.headers["ce_id"].as_str());
-            in_kafka.extend(by_id([(
-                id,
-                serde_json::from_slice(&message.value).expect("a value is JSON"),
-            )]));
-        }
-        owed.iter().all(|id| in_kafka.contains_key(id)).then_some(())
+    let in_kafka = eventually("every acknowledged event is in Kafka", async || {
+        let messages = broker.consume_all(&topic).await.into_iter();
+        let found = Arrived::of(messages.map(|message| {
+            let data = serde_json::from_slice(&message.value).expect("a value is JSON");
+            (Value::from(message.headers["ce_id"].as_str()), data)
+        }));
+        owed.iter().all(|id| found.holds(*id)).then_some(found)
     })
     .await;
-    for (id, found) in in_files.iter().chain(&in_kafka) {
-        assert_eq!(*found, data(*id), "what arrives is what was sent");
+    // What a kill may double is what was on its way then.
+    let on_way_max = kills * SENDERS * size().events_per_request;
+    for (destination, arrived) in [("files", &in_files), ("Kafka", &in_kafka)] {
+        arrived.assert_ordered(destination);
+        let doubled = arrived.ids.len() - arrived.known.len();
+        println!("{destination}: {} events, {doubled} doubled", arrived.known.len());
+        assert!(doubled as u64 <= on_way_max, "{destination}: {doubled} doubled");
     }
     assert!(gateway.quarantine().await.is_empty());
     assert_all_arrived(&gateway, &key).await;
@@ -227,15 +249,42 @@ async fn assert_all_arrived(gateway: &Gateway, key: &str) {
     assert_eq!(answered as u64, REQUESTS);
 }
 
-fn by_id(records: impl IntoIterator<Item = (Value, Value)>) -> HashMap<u64, Value> {
-    records
-        .into_iter()
-        .map(|(id, data)| {
-            let id = id
-                .as_str()
-                .and_then(|id| id.parse().ok())
-                .expect("ids are numbers here");
-            (id, data)
-        })
-        .collect()
+/// What stands in a destination.
+struct Arrived {
+    /// In their order there, those that came twice too.
+    ids: Vec<u64>,
+    known: HashSet<u64>,
+}
+
+impl Arrived {
+    fn of(records: impl Iterator<Item = (Value, Value)>) -> Arrived {
+        let ids: Vec<u64> = records
+            .map(|(id, found)| {
+                let id = id.as_str().and_then(|id| id.parse().ok());
+                let id = id.expect("ids are numbers here");
+                assert_eq!(found, data(id), "what arrives is what was sent");
+                id
+            })
+            .collect();
+        let known = ids.iter().copied().collect();
+        Arrived { ids, known }
+    }
+
+    fn holds(&self, id: u64) -> bool {
+        self.known.contains(&id)
+    }
+
+    /// Each key's events came in the order in which they were sent; of one that came twice the first counts.
+    fn assert_ordered(&self, destination: &str) {
+        let mut last: HashMap<String, u64> = HashMap::new();
+        let mut seen = HashSet::new();
+        for id in self.ids.iter().filter(|id| seen.insert(**id)) {
+            let before = last.insert(key(*id), *id);
+            assert!(
+                before.is_none_or(|before| before < *id),
+                "{destination}: {id} came after {before:?} of the same key"
+            );
+        }
+        assert_eq!(last.len() as u64, SENDERS * KEYS, "{destination}");
+    }
 }

@@ -6,13 +6,19 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
-use crate::harness::{
-    gateway::{Gateway, Options, eventually},
-    long,
+use crate::{
+    faults::{Oracle, numbers, send, set_up},
+    harness::{
+        gateway::{Gateway, Options, eventually},
+        kafka::Broker,
+        long,
+    },
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,4 +127,59 @@ async fn readiness_says_no_while_requests_are_still_taken() {
         (gateway.records("steady").len() == 1).then_some(())
     })
     .await;
+}
+
+/// A broker that stands still must not keep the gateway from leaving, nor take anything with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_leaves_in_time_though_its_broker_stands_still() {
+    const TIMEOUT: Duration = Duration::from_secs(6);
+    let broker = spawn_blocking(Broker::start).await.expect("started");
+    broker.create_topic("stopped", 1).await;
+    let timeout = format!("HEADWORKS__SERVER__SHUTDOWN_TIMEOUT_S={}", TIMEOUT.as_secs());
+    let mut gateway = Gateway::start_with(Options {
+        kafka: Some(broker.bootstrap().to_owned()),
+        wrapper: vec!["env".to_owned(), timeout],
+        ..Options::default()
+    })
+    .await;
+    let to = json!([{"destination": "events", "topic": "stopped"}]);
+    let key = set_up(&mut gateway, to).await;
+    let oracle = Arc::new(Oracle::default());
+    // Told to stop while what it sent is not acknowledged, and while it looks for the broker.
+    for is_spooling in [false, true] {
+        let accepted = oracle.accepted();
+        let senders: Vec<_> = (0..4).map(|_| send(&gateway, &key, &oracle, 200, true)).collect();
+        let more = async |than: usize| {
+            eventually("events are accepted", async || {
+                (oracle.accepted() > than + 50).then_some(())
+            })
+            .await;
+        };
+        more(accepted).await;
+        broker.pause();
+        if is_spooling {
+            more(oracle.accepted()).await;
+        }
+        let begun = Instant::now();
+        gateway.signal_to_stop();
+        assert!(gateway.ended().await.success(), "{}", gateway.log());
+        let took = begun.elapsed();
+        // Beyond the time itself only the end of the process.
+        assert!(took < TIMEOUT + Duration::from_secs(1), "it took {took:?}");
+        for sender in senders {
+            sender.await.expect("only answers of the contract");
+        }
+        broker.go_on();
+        gateway.start_again().await;
+        let owed = oracle.owed();
+        eventually("all that was acknowledged is in Kafka", async || {
+            let messages = broker.consume_all("stopped").await;
+            let values = messages.into_iter().map(|message| {
+                let value: Value = serde_json::from_slice(&message.value).expect("a value is JSON");
+                value
+            });
+            owed.is_subset(&numbers(values)).then_some(())
+        })
+        .await;
+    }
 }

@@ -122,10 +122,19 @@ impl Destination for FileDestination {
             &self.name,
             &self.counters,
             &record,
+            ticket.place().as_deref(),
             |delivery: Delivery| {
                 ticket.complete(delivery);
             },
         );
+    }
+
+    fn needs_spool(&self) -> bool {
+        true
+    }
+
+    fn count_no_place(&self, records: u64) {
+        self.counters.count_no_place(records);
     }
 
     fn counts(&self) -> Counts {

@@ -118,15 +118,19 @@ impl Control {
 
     /// Takes everything back from a producer: what it has not delivered goes to the spool, before all that comes.
     async fn retire(&self, link: Arc<Link>, cause: &str) {
+        self.take_back(&link, cause).await;
+        drop_blocking(link).await;
+    }
+
+    async fn take_back(&self, link: &Arc<Link>, cause: &str) {
         self.core.state.set(DestinationState::Spooling);
         self.core.hold();
-        collect(&link).await;
+        collect(link).await;
         let failed = link.shared.take_failed();
         tracing::info!(
             destination = %self.core.name, cause, records = failed.len(), "records go to the spool",
         );
         self.core.turn_to_spool(failed);
-        drop_blocking(link).await;
     }
 
     /// Until records go directly again; None when it is to stop.
@@ -135,7 +139,12 @@ impl Control {
             if !self.pause().await {
                 return None;
             }
-            let link = match self.reach().await {
+            let mut stop = self.stop.clone();
+            let reached = tokio::select! {
+                reached = self.reach() => reached,
+                () = stopped(&mut stop) => return None,
+            };
+            let link = match reached {
                 Ok(link) => link,
                 Err(cause) => {
                     tracing::debug!(destination = %self.core.name, cause, "the brokers do not answer");
@@ -241,7 +250,7 @@ impl Control {
                 let _ = drain.commit().await;
                 return Ended::Failed("the brokers failed again".to_owned());
             }
-            if drain.hand_over(!keeping.is_empty()) {
+            if drain.hand_over(!keeping.is_empty(), Instant::now()) {
                 // A reader that waits for more would wait for ever.
                 return Ended::Drained;
             }
@@ -251,15 +260,26 @@ impl Control {
     /// Brings what is in flight to its end: delivered by the deadline, or in the spool.
     async fn finish(self, link: Arc<Link>) {
         let deadline = self.stop.borrow().unwrap_or_else(Instant::now);
-        while !link.shared.is_idle() && !link.shared.is_broken() && Instant::now() < deadline {
+        let mut ticked = Instant::now();
+        while !link.shared.is_idle()
+            && !link.shared.is_broken()
+            && !link.shared.is_overdue(DIRECT_TIMEOUT)
+            && Instant::now() < deadline
+        {
             link.send_waiting();
             sleep(Duration::from_millis(2)).await;
+            if ticked.elapsed() >= TICK {
+                link.shared.tick();
+                ticked = Instant::now();
+            }
         }
-        self.retire(link, "shutdown").await;
+        self.take_back(&link, "shutdown").await;
         self.close().await;
+        // Last: it may take a second, and nobody waits for it.
+        drop_blocking(link).await;
     }
 
-    async fn close(self) {
+    async fn close(&self) {
         self.core.close_gate();
         self.core.spool.close().await;
     }

@@ -102,8 +102,12 @@ impl Drain {
             if in_flight >= window_records || (in_flight > 0 && bytes >= WINDOW_BYTES) {
                 break;
             }
-            let record = codec::decode(&entry.payload)
-                .map_err(|error| format!("entry {} of the spool: {error}", entry.sequence))?;
+            let record = match codec::decode(&entry.payload) {
+                Ok(record) => record,
+                // What went before comes to its end first: else each attempt would send it once more.
+                Err(_) if in_flight > 0 => break,
+                Err(error) => return Err(format!("entry {} of the spool: {error}", entry.sequence)),
+            };
             let sequence = entry.sequence;
             match message::check(&record, self.core.options.message_bytes_max) {
                 Err(detail) => self.link.refuse_unsent(sequence, record, detail),
@@ -145,12 +149,12 @@ impl Drain {
     /// Near the end of the spool new records wait in memory until the last spooled one is acknowledged; then they,
     /// and all later ones, go directly. True when that has come about. `undecided`: a refused record waits for another
     /// place, which may take long.
-    pub(super) fn hand_over(&mut self, undecided: bool) -> bool {
+    pub(super) fn hand_over(&mut self, undecided: bool, now: Instant) -> bool {
         let left = self.core.spool.pending().entries;
         match self.held_since {
-            None if !undecided && left <= HANDOVER_RECORDS && Instant::now() >= self.hold_after => {
+            None if !undecided && left <= HANDOVER_RECORDS && now >= self.hold_after => {
                 self.core.hold();
-                self.held_since = Some(Instant::now());
+                self.held_since = Some(now);
                 // What is being appended comes to the reader with the next turn.
                 self.core.wake.notify_one();
             }
@@ -162,11 +166,11 @@ impl Drain {
                     self.core.turn_to_direct(&self.link);
                     return true;
                 }
-                if since.elapsed() > HANDOVER_TIMEOUT {
+                if now.saturating_duration_since(since) > HANDOVER_TIMEOUT {
                     // Something takes its time: no sender should wait for it.
                     self.core.turn_to_spool(Vec::new());
                     self.held_since = None;
-                    self.hold_after = Instant::now() + self.hold_pause;
+                    self.hold_after = now + self.hold_pause;
                     self.hold_pause = (self.hold_pause * 2).min(HANDOVER_PAUSE_MAX);
                 }
             }

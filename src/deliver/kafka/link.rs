@@ -72,9 +72,9 @@ pub(super) struct Refusal {
 
 /// Why a record could not be handed to the producer.
 pub(super) enum SendError {
-    Refused(Ticket, String),
+    Refused(Box<Record>, Ticket, String),
     /// The queue is full, or the producer is broken.
-    Later(Record, Ticket),
+    Later(Box<(Record, Ticket)>),
 }
 
 /// The same for a record from the spool.
@@ -155,7 +155,7 @@ impl Link {
             ticket,
         }) {
             shared.broken.store(true, Ordering::Release);
-            return Err(SendError::Later(refused.record, refused.ticket));
+            return Err(SendError::Later(Box::new((refused.record, refused.ticket))));
         }
         shared.watch_for_room(&flights);
         Ok(())
@@ -165,12 +165,14 @@ impl Link {
         match self.produce(record, Errand::Direct { order, ticket }) {
             Ok(()) => Ok(()),
             Err((code, parcel)) => match parcel.errand {
-                Errand::Direct { ticket, .. } if is_refusal(code) => {
-                    Err(SendError::Refused(ticket, code.to_string()))
-                }
+                Errand::Direct { ticket, .. } if is_refusal(code) => Err(SendError::Refused(
+                    Box::new(parcel.record),
+                    ticket,
+                    code.to_string(),
+                )),
                 Errand::Direct { ticket, .. } => {
                     self.shared.broken.store(true, Ordering::Release);
-                    Err(SendError::Later(parcel.record, ticket))
+                    Err(SendError::Later(Box::new((parcel.record, ticket))))
                 }
                 Errand::Drained { .. } => Ok(()),
             },
@@ -191,8 +193,10 @@ impl Link {
                 let order = next.order;
                 match self.send_now(order, next.record, next.ticket) {
                     Ok(()) => {}
-                    Err(SendError::Refused(ticket, detail)) => shared.refuse_direct(ticket, detail),
-                    Err(SendError::Later(record, ticket)) => return shared.fail(order, record, ticket),
+                    Err(SendError::Refused(record, ticket, detail)) => {
+                        shared.refuse_direct(record, ticket, detail);
+                    }
+                    Err(SendError::Later(parked)) => return shared.fail(order, parked.0, parked.1),
                 }
             }
         }
@@ -259,6 +263,20 @@ impl Link {
         })
     }
 
+    /// As where librdkafka has lost track of what the broker holds.
+    #[cfg(test)]
+    pub(super) fn fail_fatally(&self) {
+        use rdkafka::{bindings::rd_kafka_test_fatal_error, types::RDKafkaRespErr};
+        let (error, reason) = (
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+            c"a test",
+        );
+        // SAFETY: the client lives as long as `self`, and librdkafka copies the reason.
+        let raised =
+            unsafe { rd_kafka_test_fatal_error(self.producer.client().native_ptr(), error, reason.as_ptr()) };
+        assert_eq!(raised, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
+    }
+
     /// Makes librdkafka report everything that it still has as failed; blocks for a moment.
     pub(super) fn purge(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
@@ -315,11 +333,12 @@ impl LinkShared {
         self.mark_broken();
     }
 
-    fn refuse_direct(&self, ticket: Ticket, detail: String) {
+    fn refuse_direct(&self, record: Box<Record>, ticket: Ticket, detail: String) {
         count(&self.counters.refused, 1);
         ticket.complete(Delivery::Refused {
             destination: self.destination.clone(),
             detail,
+            record,
         });
     }
 
@@ -384,7 +403,7 @@ impl LinkShared {
             }
             (Errand::Direct { order, ticket }, Err(code)) => {
                 if is_refusal(code) && code != RDKafkaErrorCode::MessageSizeTooLarge {
-                    self.refuse_direct(ticket, code.to_string());
+                    self.refuse_direct(Box::new(parcel.record), ticket, code.to_string());
                 } else {
                     self.fail(order, parcel.record, ticket);
                 }

@@ -39,8 +39,8 @@ use self::{
     options::Options,
 };
 use super::{
-    Counters, Counts, Delivery, Destination, DestinationState, RefusedHandler, Ticket, count, spool_record,
-    state::SharedState, window,
+    Counters, Counts, Delivery, Destination, DestinationState, RefusedHandler, Ticket, count, last_calls,
+    spool_record, state::SharedState, window,
 };
 use crate::{
     config::Secret,
@@ -52,8 +52,6 @@ use crate::{
 const DIRECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Held in memory while the gate turns; beyond it there is no place.
 const HELD_BYTES_MAX: usize = 64 << 20;
-/// What the task may overrun the deadline of a shutdown by, to bring what is in flight to the spool.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 pub(super) struct KafkaDestination {
     core: Arc<Core>,
@@ -160,6 +158,10 @@ impl Destination for KafkaDestination {
         self.core.send(record, ticket);
     }
 
+    fn count_no_place(&self, records: u64) {
+        self.core.counters.count_no_place(records);
+    }
+
     fn counts(&self) -> Counts {
         self.core.counters.read(&self.core.spool)
     }
@@ -178,15 +180,16 @@ impl Destination for KafkaDestination {
 
     fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            self.stop.send_replace(Some(deadline));
+            let (settle, end) = last_calls(deadline);
+            self.stop.send_replace(Some(settle));
             let control = self.control.lock().take();
             if let Some(mut control) = control
-                && tokio::time::timeout_at((deadline + SHUTDOWN_GRACE).into(), &mut control)
-                    .await
-                    .is_err()
+                && tokio::time::timeout_at(end.into(), &mut control).await.is_err()
             {
                 tracing::error!(destination = %self.core.name, "the destination did not come to rest");
                 control.abort();
+                // What the abort makes of it does not matter: whoever waited is told that there was no place.
+                let _ = control.await;
             }
         })
     }
@@ -204,33 +207,37 @@ impl Core {
     fn send(&self, record: Record, ticket: Ticket) {
         count(&self.counters.accepted, 1);
         if let Err(detail) = message::check(&record, self.options.message_bytes_max) {
-            return self.refuse(ticket, detail);
+            return self.refuse(Box::new(record), ticket, detail);
         }
         let mut gate = self.gate.lock();
         match &mut *gate {
             Gate::Direct(link) => {
                 // A record that fails makes all later ones wait behind it.
                 let sent = if link.shared.is_broken() {
-                    Err(SendError::Later(record, ticket))
+                    Err(SendError::Later(Box::new((record, ticket))))
                 } else {
                     link.send(self.order.fetch_add(1, Ordering::Relaxed), record, ticket)
                 };
                 match sent {
                     Ok(()) => {}
-                    Err(SendError::Refused(ticket, detail)) => {
+                    Err(SendError::Refused(record, ticket, detail)) => {
                         drop(gate);
-                        self.refuse(ticket, detail);
+                        self.refuse(record, ticket, detail);
                     }
-                    Err(SendError::Later(record, ticket)) => {
+                    Err(SendError::Later(parked)) => {
+                        self.state.set(DestinationState::Spooling);
                         *gate = Gate::Holding {
-                            bytes: record.value.len(),
-                            held: vec![(record, ticket)],
+                            bytes: parked.0.value.len(),
+                            held: vec![*parked],
                         };
                         self.wake.notify_one();
                     }
                 }
             }
-            Gate::Holding { bytes, .. } if *bytes + record.value.len() > HELD_BYTES_MAX => {
+            // What has a place in the spool may wait for it here.
+            Gate::Holding { bytes, .. }
+                if *bytes + record.value.len() > HELD_BYTES_MAX && ticket.place().is_none() =>
+            {
                 drop(gate);
                 self.no_place(ticket, "too much waits for the broker");
             }
@@ -246,11 +253,12 @@ impl Core {
         }
     }
 
-    fn refuse(&self, ticket: Ticket, detail: String) {
+    fn refuse(&self, record: Box<Record>, ticket: Ticket, detail: String) {
         count(&self.counters.refused, 1);
         ticket.complete(Delivery::Refused {
             destination: self.name.clone(),
             detail,
+            record,
         });
     }
 
@@ -266,10 +274,19 @@ impl Core {
     fn append(&self, record: &Record, ticket: Ticket) {
         let appending = Arc::clone(&self.appending);
         appending.fetch_add(1, Ordering::AcqRel);
-        spool_record(&self.spool, &self.name, &self.counters, record, move |delivery| {
+        let (spool, place) = (&self.spool, ticket.place());
+        let settled = move |delivery| {
             appending.fetch_sub(1, Ordering::AcqRel);
             ticket.complete(delivery);
-        });
+        };
+        spool_record(
+            spool,
+            &self.name,
+            &self.counters,
+            record,
+            place.as_deref(),
+            settled,
+        );
     }
 
     /// From now on records wait in memory, unless they do so already.
@@ -309,9 +326,10 @@ impl Core {
         while let Some((record, ticket)) = left.next() {
             match link.send(self.order.fetch_add(1, Ordering::Relaxed), record, ticket) {
                 Ok(()) => {}
-                Err(SendError::Refused(ticket, detail)) => self.refuse(ticket, detail),
-                Err(SendError::Later(record, ticket)) => {
-                    let held: Vec<_> = std::iter::once((record, ticket)).chain(left).collect();
+                Err(SendError::Refused(record, ticket, detail)) => self.refuse(record, ticket, detail),
+                Err(SendError::Later(parked)) => {
+                    self.state.set(DestinationState::Spooling);
+                    let held: Vec<_> = std::iter::once(*parked).chain(left).collect();
                     let bytes = held.iter().map(|(record, _)| record.value.len()).sum();
                     *gate = Gate::Holding { held, bytes };
                     self.wake.notify_one();

@@ -1,3 +1,5 @@
+mod turns;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{sleep, sleep_until, timeout},
+    time::{sleep, sleep_until, timeout, timeout_at},
 };
 
 use super::{
@@ -31,7 +31,8 @@ use crate::{
 const DIRECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Calls at the same time.
 const CALLS_MAX: usize = 8;
-/// Of the spool, in memory at once.
+/// Of the spool, in memory at once. A shard that takes nothing holds up the others once its records fill this: the
+/// cursor cannot pass them, and what was sent beyond would have to be remembered, or sent again after a crash.
 const WINDOW_RECORDS: usize = 5000;
 const WINDOW_BYTES: usize = 16 << 20;
 const READ_BYTES: usize = 2 << 20;
@@ -289,7 +290,7 @@ impl Control {
     fn refuse(&mut self, item: Item, detail: &str) {
         self.core.forget(&item);
         match item.origin {
-            Origin::Direct(ticket) => self.core.refuse(ticket, detail.to_owned()),
+            Origin::Direct(ticket) => self.core.refuse(item.record, ticket, detail.to_owned()),
             Origin::Spooled(sequence) => {
                 let (core, refused, detail) = (
                     Arc::clone(&self.core),
@@ -317,9 +318,12 @@ impl Control {
         self.core.turn_to_spool(waiting);
     }
 
-    /// Every call has an end: they time out.
+    /// Every call has an end: they time out. At a shutdown there is no time for that: what a call holds then is in the
+    /// spool still, or has no place.
     async fn end_calls(&mut self) {
-        while let Some(ended) = self.calls.join_next().await {
+        let never = Instant::now() + CALL_TIMEOUT * 4;
+        let deadline = self.stop.borrow().unwrap_or(never);
+        while let Ok(Some(ended)) = timeout_at(deadline.into(), self.calls.join_next()).await {
             self.settle(ended.ok());
         }
     }

@@ -20,7 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures::future::BoxFuture;
@@ -36,8 +36,8 @@ use self::{
     queue::{Item, Origin},
 };
 use super::{
-    Counters, Counts, Delivery, Destination, DestinationState, RefusedHandler, Ticket, count, spool_record,
-    state::SharedState,
+    Counters, Counts, Delivery, Destination, DestinationState, RefusedHandler, Ticket, count, last_calls,
+    spool_record, state::SharedState,
 };
 use crate::{
     config::KinesisSettings,
@@ -49,8 +49,6 @@ use crate::{
 const QUEUE_BYTES_MAX: usize = 32 << 20;
 /// … and beyond this, while it turns, there is no place.
 const HELD_BYTES_MAX: usize = 2 * QUEUE_BYTES_MAX;
-/// What the task may overrun the deadline of a shutdown by, to bring what is in flight to the spool.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 pub(super) struct KinesisDestination {
     core: Arc<Core>,
@@ -132,6 +130,10 @@ impl Destination for KinesisDestination {
         self.core.send(record, ticket);
     }
 
+    fn count_no_place(&self, records: u64) {
+        self.core.counters.count_no_place(records);
+    }
+
     fn counts(&self) -> Counts {
         self.core.counters.read(&self.core.spool)
     }
@@ -150,15 +152,16 @@ impl Destination for KinesisDestination {
 
     fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            self.stop.send_replace(Some(deadline));
+            let (settle, end) = last_calls(deadline);
+            self.stop.send_replace(Some(settle));
             let control = self.control.lock().take();
             if let Some(mut control) = control
-                && tokio::time::timeout_at((deadline + SHUTDOWN_GRACE).into(), &mut control)
-                    .await
-                    .is_err()
+                && tokio::time::timeout_at(end.into(), &mut control).await.is_err()
             {
                 tracing::error!(destination = %self.core.name, "the destination did not come to rest");
                 control.abort();
+                // What the abort makes of it does not matter: whoever waited is told that there was no place.
+                let _ = control.await;
             }
         })
     }
@@ -177,13 +180,15 @@ impl Core {
         count(&self.counters.accepted, 1);
         let message = Message::new(&record);
         if let Err(detail) = message.check(self.settings.record_bytes) {
-            return self.refuse(ticket, detail);
+            return self.refuse(record, ticket, detail);
         }
         let mut gate = self.gate.lock();
         match &mut *gate {
             Gate::Queueing(items) => {
                 let bytes = message.bytes();
-                if self.queued_bytes.load(Ordering::Relaxed) + bytes > HELD_BYTES_MAX {
+                let is_too_much = self.queued_bytes.load(Ordering::Relaxed) + bytes > HELD_BYTES_MAX;
+                // What has a place in the spool may wait for it here.
+                if is_too_much && ticket.place().is_none() {
                     drop(gate);
                     return self.no_place(ticket, "too much waits for Kinesis");
                 }
@@ -207,11 +212,12 @@ impl Core {
         }
     }
 
-    fn refuse(&self, ticket: Ticket, detail: String) {
+    fn refuse(&self, record: Record, ticket: Ticket, detail: String) {
         count(&self.counters.refused, 1);
         ticket.complete(Delivery::Refused {
             destination: self.name.clone(),
             detail,
+            record: Box::new(record),
         });
     }
 
@@ -227,10 +233,19 @@ impl Core {
     fn append(&self, record: &Record, ticket: Ticket) {
         let appending = Arc::clone(&self.appending);
         appending.fetch_add(1, Ordering::AcqRel);
-        spool_record(&self.spool, &self.name, &self.counters, record, move |delivery| {
+        let (spool, place) = (&self.spool, ticket.place());
+        let settled = move |delivery| {
             appending.fetch_sub(1, Ordering::AcqRel);
             ticket.complete(delivery);
-        });
+        };
+        spool_record(
+            spool,
+            &self.name,
+            &self.counters,
+            record,
+            place.as_deref(),
+            settled,
+        );
     }
 
     /// What has come in since the last time.

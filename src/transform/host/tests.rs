@@ -1,15 +1,19 @@
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 use bytes::Bytes;
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
 use wasmtime::component::Resource;
 
-use super::{Change, MemoryCap, State, from_guest, host, types};
+use super::{Change, MemoryCap, State, from_guest, host, to_guest, types};
 use crate::{
-    json::Document,
+    json::{Document, Edit as PlainEdit, tests::edit_properties::edit_case},
     limits::{ByteSize, Limits},
     transform::{
         clock::CallClock,
-        counters::{InstanceCounters, PluginCounters},
+        counters::{Counting, InstanceCounters, PluginCounters},
         documents::{Documents, HostDocument},
         engine::{Ticker, engine},
         fault::Fault,
@@ -41,8 +45,10 @@ fn host(data: &'static str) -> Host {
         counters: InstanceCounters::new(Arc::clone(&counters)),
         lookups: Lookups::default(),
         pointers: String::new(),
+        host_calls: 0,
     };
     state.clock.start(std::time::Duration::from_secs(10));
+    state.counters.begin(Counting::Shared);
     let document = Document::parse(Bytes::from_static(data.as_bytes()), 64).expect("it is JSON");
     let data = state.documents.insert_event(&document).expect("it fits").rep();
     Host {
@@ -173,6 +179,58 @@ fn apply_makes_all_edits_or_none() {
     );
     assert!(matches!(apply(&mut host, &edits[..3]), Ok(Ok(()))));
     assert_eq!(host.state.text(&data).ok().as_deref(), Some(r#"{"a": 1}"#));
+}
+
+fn to_guest_edit(edit: PlainEdit) -> Edit {
+    match edit {
+        PlainEdit::Set(pointer, value) => Edit::Set((pointer, to_guest(value))),
+        PlainEdit::Remove(pointer) => Edit::Remove(pointer),
+        PlainEdit::Move(source, target) => Edit::Move((source, target)),
+    }
+}
+
+/// Whatever a guest's edits are, what stands there afterwards is what the same edits give on a plain tree, or what stood
+/// there before.
+#[test]
+fn edits_of_a_call_are_made_as_on_a_tree_or_not_at_all() {
+    let host = RefCell::new(host("{}"));
+    let mut runner = TestRunner::new(Config::with_source_file(file!()));
+    let tried = runner.run(&edit_case(), |case| {
+        let host = &mut *host.borrow_mut();
+        host.state.clock.start(std::time::Duration::from_secs(10));
+        host.state.documents.begin();
+        let document = Document::parse(Bytes::from(case.text), 64).expect("it is JSON");
+        host.data = host
+            .state
+            .documents
+            .insert_event(&document)
+            .expect("it fits")
+            .rep();
+        for (edit, is_done) in case.first {
+            let made = apply(host, &[to_guest_edit(edit)]).expect("no limit is met");
+            prop_assert_eq!(made.is_ok(), is_done);
+        }
+        let edits: Vec<Edit> = case.edits.into_iter().map(to_guest_edit).collect();
+        let made = apply(host, &edits).expect("no limit is met");
+        prop_assert_eq!(made.is_err(), case.is_refused);
+        let data = host.data();
+        let written = host.state.text(&data).expect("it is there");
+        prop_assert_eq!(written.as_bytes(), &case.written);
+        let bound = host
+            .state
+            .documents
+            .get(&host.data())
+            .expect("it is there")
+            .text_bytes_bound;
+        prop_assert!(
+            written.len() <= bound,
+            "{} bytes, and at most {} were promised",
+            written.len(),
+            bound
+        );
+        Ok(())
+    });
+    tried.expect("as on a tree");
 }
 
 #[test]

@@ -1,0 +1,325 @@
+//! The plugin versions that routes run on this node: made ready beside the traffic and beside the registry, and tried
+//! again where that fails. Until a version is ready the one before it runs on.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
+
+use crate::{
+    problem::{Code, Problem},
+    registry::{
+        Registry,
+        model::{Digest, State},
+    },
+    transform::{PluginUse, Prepared, Transformer},
+};
+
+/// How long a change waits for what it needs; what takes longer, as compiling does, comes into force after it.
+const GRACE: Duration = Duration::from_secs(1);
+/// At the start nobody waits for anything else.
+const GRACE_AT_START: Duration = Duration::from_secs(60);
+/// How long a version is kept that was tried for a change that is about to be made.
+const TRIED_KEPT: Duration = Duration::from_secs(30);
+/// After the first failure; twice as long after each further one …
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// … up to this.
+const RETRY_LAST: Duration = Duration::from_secs(30);
+/// The same where the version itself was refused: it may be a limit that a busy machine ran into, and trying it costs.
+const REFUSED_FIRST: Duration = Duration::from_secs(10);
+const REFUSED_LAST: Duration = Duration::from_secs(600);
+
+/// Makes plugin versions ready, and holds those that routes want.
+pub struct Preparations {
+    registry: Registry,
+    transformer: Arc<Transformer>,
+    inner: Mutex<Inner>,
+    /// Changes whenever making one ready has ended, well or not.
+    ended: watch::Sender<()>,
+    /// What may be needed later must not keep what is needed now from both compilers.
+    ahead: Semaphore,
+    has_begun: AtomicBool,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// What the routes of the newest state run.
+    wanted: HashSet<PluginUse>,
+    ready: HashMap<PluginUse, Arc<Prepared>>,
+    /// Of those, what has not been in force yet.
+    fresh: HashSet<PluginUse>,
+    /// Made ready for a change that is about to be made.
+    tried: HashMap<PluginUse, (Instant, Arc<Prepared>)>,
+    preparing: HashSet<PluginUse>,
+    /// Why the last attempt failed.
+    faults: HashMap<PluginUse, Arc<str>>,
+}
+
+struct Fault {
+    /// For whoever is told that the version does not run.
+    shown: String,
+    /// For the log, beside it.
+    cause: Option<String>,
+    /// It is the version that is refused, and not something around it that failed.
+    is_refusal: bool,
+}
+
+impl Preparations {
+    pub fn new(registry: Registry, transformer: Arc<Transformer>) -> Arc<Preparations> {
+        Arc::new(Preparations {
+            registry,
+            transformer,
+            inner: Mutex::default(),
+            ended: watch::Sender::new(()),
+            ahead: Semaphore::new(1),
+            has_begun: AtomicBool::new(false),
+        })
+    }
+
+    /// Makes a version ready for a change that is about to be made, which then waits for nothing. `component` is the one
+    /// that `of` names.
+    ///
+    /// # Errors
+    ///
+    /// Why the version cannot run.
+    pub async fn try_out(self: &Arc<Self>, of: PluginUse, component: Bytes) -> Result<(), Problem> {
+        let prepared = self.transformer.prepare_use(&of, component).await?;
+        let at = Instant::now();
+        self.inner.lock().tried.insert(of.clone(), (at, prepared));
+        let this = Arc::downgrade(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(TRIED_KEPT).await;
+            let Some(this) = this.upgrade() else { return };
+            let mut inner = this.inner.lock();
+            // Unless it was tried again since.
+            if inner.tried.get(&of).is_some_and(|(tried, _)| *tried == at) {
+                inner.tried.remove(&of);
+            }
+        });
+        Ok(())
+    }
+
+    /// Makes ready what is wanted from now on, and waits a little for it; what takes longer comes into force later, by
+    /// applying the state again.
+    pub(super) async fn want(self: &Arc<Self>, wanted: HashSet<PluginUse>) {
+        let is_start = !self.has_begun.swap(true, Ordering::Relaxed);
+        let begun = self.begin(wanted);
+        let grace = if is_start { GRACE_AT_START } else { GRACE };
+        self.wait(&begun, Instant::now() + grace).await;
+    }
+
+    /// What is made ready from now on.
+    fn begin(self: &Arc<Self>, wanted: HashSet<PluginUse>) -> Vec<PluginUse> {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        inner.ready.retain(|of, _| wanted.contains(of));
+        inner.fresh.retain(|of| wanted.contains(of));
+        inner.faults.retain(|of, _| wanted.contains(of));
+        let mut begun = Vec::new();
+        for of in &wanted {
+            if inner.ready.contains_key(of) {
+                continue;
+            }
+            if let Some((_, prepared)) = inner.tried.get(of) {
+                inner.ready.insert(of.clone(), Arc::clone(prepared));
+            } else if inner.preparing.insert(of.clone()) {
+                tokio::spawn(Arc::clone(self).prepare(of.clone()));
+                begun.push(of.clone());
+            }
+        }
+        inner.wanted = wanted;
+        begun
+    }
+
+    async fn wait(&self, begun: &[PluginUse], until: Instant) {
+        let mut ended = self.ended.subscribe();
+        loop {
+            ended.borrow_and_update();
+            let is_pending = {
+                let inner = self.inner.lock();
+                let is_pending = |of| inner.preparing.contains(of) && !inner.faults.contains_key(of);
+                begun.iter().any(is_pending)
+            };
+            // The sender lives as long as this.
+            if !is_pending || tokio::time::timeout_at(until, ended.changed()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The version, or why it does not run on this node now.
+    pub(super) fn take(&self, of: &PluginUse) -> Result<Arc<Prepared>, Arc<str>> {
+        let mut inner = self.inner.lock();
+        if let Some(prepared) = inner.ready.get(of).map(Arc::clone) {
+            inner.fresh.remove(of);
+            return Ok(prepared);
+        }
+        let fault = inner.faults.get(of).map(Arc::clone);
+        Err(fault.unwrap_or_else(|| format!("{} is being prepared", of.label()).into()))
+    }
+
+    async fn prepare(self: Arc<Self>, of: PluginUse) {
+        let mut failures = 0;
+        loop {
+            let made = self.make(&of).await;
+            if self.gives_up(&of) {
+                return;
+            }
+            let fault = match made {
+                Ok(prepared) => {
+                    let mut inner = self.inner.lock();
+                    inner.preparing.remove(&of);
+                    inner.faults.remove(&of);
+                    inner.fresh.insert(of.clone());
+                    inner.ready.insert(of.clone(), prepared);
+                    break;
+                }
+                Err(fault) => fault,
+            };
+            let pause = pause(failures, fault.is_refusal);
+            failures += 1;
+            self.note(&of, fault);
+            self.ended.send_replace(());
+            tokio::time::sleep(pause).await;
+            if self.gives_up(&of) {
+                return;
+            }
+        }
+        self.ended.send_replace(());
+        // Whoever waited for it has taken it by then.
+        self.registry
+            .apply_again(|| self.inner.lock().fresh.contains(&of))
+            .await;
+    }
+
+    async fn make(&self, of: &PluginUse) -> Result<Arc<Prepared>, Fault> {
+        let cannot_run = |problem: Problem| Fault {
+            shown: format!("{} cannot run: {}", of.label(), problem.detail),
+            cause: None,
+            is_refusal: !matches!(problem.code, Code::Overloaded | Code::Internal),
+        };
+        // What is compiled already needs no store.
+        if let Some(prepared) = self.transformer.prepare_kept(of).await.map_err(cannot_run)? {
+            return Ok(prepared);
+        }
+        let component = self.registry.blob(of.digest).await.map_err(|error| Fault {
+            shown: format!("{} cannot be read from the store", of.label()),
+            cause: Some(error.to_string()),
+            is_refusal: false,
+        })?;
+        let made = self.transformer.prepare_use(of, component).await;
+        made.map_err(cannot_run)
+    }
+
+    fn note(&self, of: &PluginUse, fault: Fault) {
+        let mut inner = self.inner.lock();
+        if inner.faults.get(of).is_none_or(|known| **known != *fault.shown) {
+            tracing::error!(
+                plugin = %of.plugin,
+                version = of.version,
+                fault = fault.shown,
+                cause = fault.cause,
+                "a plugin cannot be made ready; it is tried again"
+            );
+        }
+        inner.faults.insert(of.clone(), fault.shown.into());
+    }
+
+    /// Whether no route wants it any more; then it is no longer made ready either.
+    fn gives_up(&self, of: &PluginUse) -> bool {
+        let mut inner = self.inner.lock();
+        let is_wanted = inner.wanted.contains(of);
+        if !is_wanted {
+            inner.preparing.remove(of);
+            drop(inner);
+            self.ended.send_replace(());
+        }
+        !is_wanted
+    }
+
+    /// Compiles, beside everything else, what was uploaded since `before`: when it is activated it is there.
+    pub(super) fn compile_ahead(self: &Arc<Self>, before: &State, after: &State) {
+        // At the start only what runs is needed.
+        if !self.has_begun.load(Ordering::Relaxed) {
+            return;
+        }
+        for (name, known) in &after.plugins {
+            let earlier = before.plugins.get(name);
+            let is_same = earlier.is_some_and(|earlier| Arc::ptr_eq(earlier, known));
+            let seen = earlier.map_or(0, |earlier| earlier.value.versions.len());
+            for version in known.value.versions.iter().skip(seen).filter(|_| !is_same) {
+                let (digest, label) = (version.digest, format!("{name}@{}", version.version));
+                // What was uploaded to this node was compiled for that.
+                if !self.transformer.has_compiled(&digest) {
+                    tokio::spawn(Arc::clone(self).compile(digest, label));
+                }
+            }
+        }
+    }
+
+    async fn compile(self: Arc<Self>, digest: Digest, label: String) {
+        let Ok(_turn) = self.ahead.acquire().await else {
+            return;
+        };
+        if self.transformer.has_compiled(&digest) {
+            return;
+        }
+        let compiled = match self.registry.blob(digest).await {
+            Ok(component) => self
+                .transformer
+                .compile_ahead(component)
+                .await
+                .map_err(|problem| problem.detail),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(cause) = compiled {
+            tracing::warn!(
+                plugin = label,
+                cause,
+                "a plugin could not be compiled ahead; it is when it is needed"
+            );
+        }
+    }
+}
+
+fn pause(failures: u32, is_refusal: bool) -> Duration {
+    let (first, last) = if is_refusal {
+        (REFUSED_FIRST, REFUSED_LAST)
+    } else {
+        (RETRY_FIRST, RETRY_LAST)
+    };
+    first.saturating_mul(1 << failures.min(16)).min(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{REFUSED_LAST, RETRY_LAST, pause};
+
+    #[test]
+    fn pauses_grow_up_to_their_bound() {
+        let pauses =
+            |is_refusal| [0, 1, 2, 3, 10, 1000].map(|failures| pause(failures, is_refusal).as_secs());
+        assert_eq!(
+            pauses(false),
+            [1, 2, 4, 8, RETRY_LAST.as_secs(), RETRY_LAST.as_secs()]
+        );
+        assert_eq!(
+            pauses(true),
+            [10, 20, 40, 80, REFUSED_LAST.as_secs(), REFUSED_LAST.as_secs()]
+        );
+        assert!(pause(u32::MAX, false) >= Duration::from_secs(1));
+    }
+}
