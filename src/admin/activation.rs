@@ -327,6 +327,7 @@ pub async fn roll_back(
     Names(name): Names<String>,
     precondition: Precondition,
 ) -> Answer {
+    try_previous(&admin, &name).await;
     change(&admin, &caller.name, &name, precondition, |name, plugin| {
         if plugin.previous.is_none() && plugin.shadow.is_none() {
             return Err(Problem::new(
@@ -340,6 +341,21 @@ pub async fn roll_back(
         }))
     })
     .await
+}
+
+/// Makes the version before ready, so that it runs when the rollback is answered. One that cannot be made ready is tried
+/// again after it, and readiness says so.
+async fn try_previous(admin: &AdminState, name: &str) {
+    let (state, Ok(plugin)) = (admin.registry.state(), name.parse::<PluginName>()) else {
+        return;
+    };
+    let known = state.plugins.get(&plugin).map(|known| &known.value);
+    let previous = known.and_then(|known| known.version(known.previous?));
+    if let Some(previous) = previous
+        && let Err(problem) = try_routes(admin, &state, &plugin, previous).await
+    {
+        tracing::warn!(%plugin, version = previous.version, %problem, "the version before is not ready yet");
+    }
 }
 
 /// Writes what `decide` makes of the plugin as it is then, and answers with the plugin.

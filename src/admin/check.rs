@@ -1,6 +1,6 @@
 //! `POST /v1/schemas/{type}/{since}/check`: what registering a schema would do.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{body::Body, extract::State as Extract};
 use bytes::Bytes;
@@ -15,7 +15,9 @@ use super::{
     body::Names,
     caller::{Caller, Publisher},
     compatibility::Comparison,
+    falls::{Falls, falls, fate, outlook},
     listing::Query,
+    recent::mask_of,
     registration::{DependentSchema, dependents, judge},
     review::{Findings, Pair, Plan, Whole, compare, find, unusable},
     schemas::propose,
@@ -26,13 +28,15 @@ use crate::{
     limits::{CHECKED_EVENTS, CHECKED_FAILURES, DEPTH_CEILING},
     problem::{Code, Problem, ProblemBody},
     quarantine::Filter,
-    recent::{RecentFilter, masked},
-    registry::model::{Compatibility, State},
-    validate::{Compiled, compatibility::changes},
+    recent::{Recent, RecentEvent, RecentFilter, masked},
+    registry::model::{Compatibility, SchemaKey, State},
+    validate::{Compiled, Outlook, compatibility::changes},
 };
 
 /// Items of quarantine that are tried; each is read from the store.
 const QUARANTINED_TRIED: usize = 200;
+/// Items of one app version that are looked at for those of the source that the schema is for.
+const QUARANTINED_LOOKED_AT: usize = 2000;
 /// The longest example, in bytes.
 const EXAMPLE_BYTES_MAX: usize = 16 << 10;
 
@@ -59,10 +63,12 @@ pub struct Checked {
     dependents: Vec<DependentSchema>,
     /// What differs from the version before it (or the text that it replaces).
     changes: Vec<Changed>,
+    /// App versions, seen lately, that would be checked by another schema than now, or by none.
+    falls: Vec<Falls>,
     /// Events that passed lately and that this schema would be asked about.
-    recent: Tried,
+    recent: TriedEvents,
     /// Events in quarantine that it would be asked about.
-    quarantined: Tried,
+    quarantined: TriedEvents,
 }
 
 /// A keyword that differs.
@@ -79,9 +85,11 @@ pub struct Changed {
 
 /// What became of events.
 #[derive(Default, Serialize, ToSchema)]
-pub struct Tried {
+pub struct TriedEvents {
     accepted: u64,
     refused: u64,
+    /// How many there are: of many, only some are tried. Of quarantine: whatever their source.
+    total: u64,
     /// The most frequent ones, at most 20.
     failures: Vec<Failure>,
 }
@@ -133,14 +141,23 @@ pub async fn check(
         Some(with) => vec![one_version(&admin, &state, &planned.whole, &with)?],
         None => planned.pairs,
     };
-    compare(&admin, pairs.iter(), &mut findings).await;
+    compare(&admin, &plan.schemas, pairs.iter(), &mut findings).await;
     let compatibility: Vec<Comparison> = pairs
         .iter()
         .filter_map(|pair| Some(Comparison::new(pair.with.clone(), findings.report(pair)?)))
         .collect();
-    let trial = Trial::new(&planned.whole, &state)?;
-    let recent = trial.recent(&admin);
-    let quarantined = trial.quarantined(&admin).await?;
+    let event_type = &proposal.key.event_type;
+    let trial = Trial {
+        before: outlook(&state, event_type, state.schemas.get(event_type)),
+        key: planned.whole.key.clone(),
+        outlook: outlook(&state, event_type, plan.schemas.get(event_type)),
+        mask: mask_of(&state, event_type).to_vec(),
+    };
+    let Tried {
+        falls,
+        recent,
+        quarantined,
+    } = trial.run(&admin, planned.whole).await?;
     json(
         StatusCode::OK,
         &Checked {
@@ -153,6 +170,7 @@ pub async fn check(
             compatibility,
             dependents,
             changes: changed(pairs.first()),
+            falls,
             recent,
             quarantined,
         },
@@ -194,110 +212,149 @@ fn changed(pair: Option<&Pair>) -> Vec<Changed> {
     rows.collect()
 }
 
-/// The new schema before events that it would be asked about.
+/// Which events the new schema would be asked about.
 struct Trial {
-    event_type: EventType,
-    source: Option<String>,
-    compiled: Compiled,
-    /// Versions for the same events, and whether each is the new one; ascending.
-    versions: Vec<(AppVersion, bool)>,
-    /// Sources that have schemas of their own: those for any source do not count for them.
-    own: Vec<String>,
+    /// Without the new schema.
+    before: Outlook,
+    key: SchemaKey,
+    /// With the new schema among the others.
+    outlook: Outlook,
     mask: Vec<String>,
+}
+
+/// What was found.
+struct Tried {
+    falls: Vec<Falls>,
+    recent: TriedEvents,
+    quarantined: TriedEvents,
+}
+
+/// Events' data, and how many there are.
+#[derive(Default)]
+struct Gathered {
+    data: Vec<Bytes>,
+    total: u64,
 }
 
 /// Failures by place and keyword: how many, and one example.
 type Failures = BTreeMap<(String, String), (u64, Bytes)>;
 
 impl Trial {
-    fn new(whole: &Whole, state: &State) -> Result<Trial, Problem> {
-        let key = &whole.key;
-        let compiled = Compiled::with(&whole.schema.text, &whole.texts).map_err(|cause| {
-            Problem::new(Code::SchemaInvalid, format!("the schema cannot be used: {cause}"))
-        })?;
-        let of_type = state.schemas.get(&key.event_type);
-        let known = || {
-            of_type
-                .iter()
-                .flat_map(|of_type| &of_type.schemas)
-                .map(|known| &known.value.0)
-        };
-        let new = AppVersion::parse(&key.since);
-        let mut versions: Vec<(AppVersion, bool)> = known()
-            .filter(|other| other.source == key.source)
-            .filter_map(|other| AppVersion::parse(&other.since))
-            .filter(|version| Some(version) != new.as_ref())
-            .map(|version| (version, false))
-            .chain(new.clone().map(|version| (version, true)))
-            .collect();
-        versions.sort_by(|one, two| one.0.cmp(&two.0));
-        let entry = state.types.get(&key.event_type);
-        Ok(Trial {
-            event_type: key.event_type.clone(),
-            source: key.source.clone(),
-            compiled,
-            versions,
-            own: known().filter_map(|other| other.source.clone()).collect(),
-            mask: entry.map(|entry| entry.value.mask.clone()).unwrap_or_default(),
+    /// Tries what passed lately and what waits. Compiling and trying take longer than a thread that serves others may be
+    /// held.
+    async fn run(self, admin: &AdminState, whole: Whole) -> Result<Tried, Problem> {
+        let waiting = self.quarantined(admin).await?;
+        let recent = Arc::clone(&admin.recent);
+        let tried = tokio::task::spawn_blocking(move || {
+            let compiled = Compiled::with(&whole.schema.text, &whole.texts).map_err(|cause| {
+                Problem::new(Code::SchemaInvalid, format!("the schema cannot be used: {cause}"))
+            })?;
+            Ok::<_, Problem>(Tried {
+                falls: falls(&recent, &self.key.event_type, &self.before, &self.outlook),
+                recent: self.tried(&compiled, self.recent(&recent)),
+                quarantined: self.tried(&compiled, waiting),
+            })
+        });
+        tried.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the trial of a schema broke off");
+            Err(Problem::new(Code::Internal, "the schema could not be tried"))
         })
     }
 
     /// Whether an event would be checked by the new schema.
     fn concerns(&self, source: &str, app_version: Option<&str>) -> bool {
-        let for_source = match &self.source {
-            Some(wanted) => wanted == source,
-            None => !self.own.iter().any(|own| own == source),
-        };
-        let resolved = match app_version.and_then(AppVersion::parse) {
-            None => self.versions.last(),
-            Some(version) => self.versions.iter().rev().find(|(since, _)| *since <= version),
-        };
-        for_source && resolved.is_some_and(|(_, is_new)| *is_new)
+        fate(&self.outlook, source, app_version).is_ok_and(|key| *key == self.key)
     }
 
-    fn recent(&self, admin: &AdminState) -> Tried {
+    fn recent(&self, recent: &Recent) -> Gathered {
         let filter = RecentFilter {
-            event_type: Some(self.event_type.to_string()),
+            event_type: Some(self.key.event_type.to_string()),
+            source: self.key.source.clone(),
             ..RecentFilter::default()
         };
-        let events = admin.recent.events(&filter, None, CHECKED_EVENTS);
-        let concerned = events
-            .iter()
-            .filter(|event| self.concerns(&event.attributes.source, event.attributes.app_version.as_deref()));
-        self.tried(concerned.map(|event| event.data.clone()))
+        let concerned = |event: &RecentEvent| {
+            let attributes = &event.attributes;
+            self.concerns(&attributes.source, attributes.app_version.as_deref())
+        };
+        let events = recent.matching(&filter, concerned, usize::MAX);
+        Gathered {
+            total: events.len() as u64,
+            data: events
+                .iter()
+                .take(CHECKED_EVENTS)
+                .map(|event| event.data.clone())
+                .collect(),
+        }
     }
 
-    async fn quarantined(&self, admin: &AdminState) -> Result<Tried, Problem> {
-        let query = QuarantineQuery {
-            filter: Filter {
-                event_type: Some(self.event_type.to_string()),
-                ..Filter::default()
-            },
-            after: None,
-            limit: QUARANTINED_TRIED,
-        };
-        let (items, _) = (admin.actions.list_quarantine)(query).await?;
-        let mut data = Vec::new();
-        for item in items {
-            if !self.concerns(&item.source, item.app_version.as_deref()) {
+    /// What waits and would come to the new schema, app version by app version, the oldest first.
+    async fn quarantined(&self, admin: &AdminState) -> Result<Gathered, Problem> {
+        let mut gathered = Gathered::default();
+        // What waits is known by version alone at first; no source is empty, so none with schemas of its own is meant.
+        let source = self.key.source.as_deref().unwrap_or_default();
+        let versions = (admin.actions.quarantined_versions)(&self.key.event_type);
+        for (app_version, count) in versions {
+            if !self.concerns(source, app_version.as_deref()) {
                 continue;
             }
-            // It may have been replayed meanwhile.
-            if let Some(whole) = (admin.actions.get_quarantined)(item.id.to_string()).await? {
-                data.push(Bytes::from(whole.data.get().to_owned()));
-            }
+            gathered.total += count;
+            self.add_quarantined(admin, app_version, &mut gathered.data)
+                .await?;
         }
-        Ok(self.tried(data.into_iter()))
+        Ok(gathered)
     }
 
-    fn tried(&self, events: impl Iterator<Item = Bytes>) -> Tried {
-        let mut tried = Tried::default();
+    async fn add_quarantined(
+        &self,
+        admin: &AdminState,
+        app_version: Option<String>,
+        data: &mut Vec<Bytes>,
+    ) -> Result<(), Problem> {
+        let mut after = None;
+        let mut looked_at = 0;
+        while data.len() < QUARANTINED_TRIED && looked_at < QUARANTINED_LOOKED_AT {
+            let query = QuarantineQuery {
+                filter: Filter {
+                    event_type: Some(self.key.event_type.to_string()),
+                    // Empty: items without one.
+                    app_version: Some(app_version.clone().unwrap_or_default()),
+                    ..Filter::default()
+                },
+                after,
+                limit: QUARANTINED_TRIED,
+            };
+            let (items, next) = (admin.actions.list_quarantine)(query).await?;
+            looked_at += items.len();
+            for item in items {
+                if data.len() == QUARANTINED_TRIED
+                    || !self.concerns(&item.source, item.app_version.as_deref())
+                {
+                    continue;
+                }
+                // It may have been replayed meanwhile.
+                if let Some(whole) = (admin.actions.get_quarantined)(item.id.to_string()).await? {
+                    data.push(Bytes::from(whole.data.get().to_owned()));
+                }
+            }
+            let Some(next) = next else {
+                return Ok(());
+            };
+            after = Some(next);
+        }
+        Ok(())
+    }
+
+    fn tried(&self, compiled: &Compiled, gathered: Gathered) -> TriedEvents {
+        let mut tried = TriedEvents {
+            total: gathered.total,
+            ..TriedEvents::default()
+        };
         let mut failures = Failures::new();
-        for data in events {
+        for data in gathered.data {
             let Ok(document) = Document::parse(data.clone(), DEPTH_CEILING) else {
                 continue;
             };
-            let Some(violations) = self.compiled.violations(&document) else {
+            let Some(violations) = compiled.violations(&document) else {
                 tried.accepted += 1;
                 continue;
             };

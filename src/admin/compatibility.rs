@@ -4,12 +4,15 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::AdminState;
+use super::{AdminState, falls::fate, recent::mask_of};
 use crate::{
     event::EventType,
-    recent::RecentFilter,
-    registry::model::{Compatibility, State},
-    validate::compatibility::{Answer, Report, Verdict as Proved},
+    recent::{RecentEvent, RecentFilter, masked},
+    registry::model::{Compatibility, SchemaKey, State},
+    validate::{
+        Outlook,
+        compatibility::{Answer, Report, Verdict as Proved},
+    },
 };
 
 /// Recent events that a comparison tries where no proof is found.
@@ -26,7 +29,7 @@ pub enum Verdict {
 
 /// What is accepted on one side and refused on the other.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Difference {
+pub struct RefusedValues {
     /// A schema of such values: of all, or of those that the example is one of.
     #[schema(value_type = Object)]
     schema: Value,
@@ -39,10 +42,10 @@ pub struct Difference {
 pub struct Refuses {
     /// What the earlier accepts and the later refuses.
     #[serde(skip_serializing_if = "Option::is_none")]
-    backward: Option<Difference>,
+    backward: Option<RefusedValues>,
     /// What the later accepts and the earlier refuses.
     #[serde(skip_serializing_if = "Option::is_none")]
-    forward: Option<Difference>,
+    forward: Option<RefusedValues>,
 }
 
 /// For each `unknown`: the part that could not be decided.
@@ -73,7 +76,7 @@ impl Comparison {
     /// `report` is of `old` and `new` as they follow each other in versions.
     pub fn new(with: String, report: &Report) -> Comparison {
         let difference = |answer: &Answer| {
-            answer.refusal.clone().map(|refusal| Difference {
+            answer.refusal.clone().map(|refusal| RefusedValues {
                 schema: refusal.schema,
                 example: refusal.example,
             })
@@ -116,16 +119,35 @@ fn verdict(answer: &Answer) -> Verdict {
     }
 }
 
-/// Recent data of a type, as values.
-pub fn recent_values(admin: &AdminState, event_type: &EventType) -> Vec<Value> {
+/// Recent data of the schemas' type, as values: first those that one of the two is asked about. What the type masks is
+/// hidden, since a refusal shows one whole.
+pub fn recent_values(
+    admin: &AdminState,
+    state: &State,
+    outlook: &Outlook,
+    keys: [&SchemaKey; 2],
+) -> Vec<Value> {
+    let [SchemaKey { event_type, .. }, _] = keys;
     let filter = RecentFilter {
         event_type: Some(event_type.to_string()),
         ..RecentFilter::default()
     };
-    let events = admin.recent.events(&filter, None, EVENTS_TRIED);
+    let is_asked_about = |event: &RecentEvent| {
+        let attributes = &event.attributes;
+        fate(outlook, &attributes.source, attributes.app_version.as_deref())
+            .is_ok_and(|key| keys.contains(&key))
+    };
+    let mut events = admin.recent.matching(&filter, is_asked_about, EVENTS_TRIED);
+    let left = EVENTS_TRIED.saturating_sub(events.len());
+    events.extend(
+        admin
+            .recent
+            .matching(&filter, |event| !is_asked_about(event), left),
+    );
+    let mask = mask_of(state, event_type);
     events
         .iter()
-        .filter_map(|event| serde_json::from_slice(&event.data).ok())
+        .filter_map(|event| serde_json::from_slice(&masked(&event.data, mask)).ok())
         .collect()
 }
 

@@ -1,28 +1,18 @@
-//! Which events a schema is for, and what they would be checked by without it.
+//! By which schema events would be checked after a change, told by the app versions that were seen lately.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    AdminState,
-    references::{SchemaName, referrers},
-};
 use crate::{
-    event::AppVersion,
+    event::EventType,
     limits::CHECKED_EVENTS,
-    recent::RecentFilter,
-    registry::model::{SchemaKey, State},
+    problem::Code,
+    recent::{Recent, RecentEvent, RecentFilter},
+    registry::model::{SchemaKey, State, TypeSchemas},
+    validate::{Outlook, Resolution},
 };
-
-/// What the deletion of a schema would do to the app versions that were seen lately.
-#[derive(Serialize, ToSchema)]
-pub struct Deletion {
-    falls: Vec<Falls>,
-    /// Schemas that refer to it: while there are any, it is deleted only with `force`.
-    referred_by: Vec<SchemaName>,
-}
 
 /// An app version that falls to another schema.
 #[derive(Serialize, ToSchema)]
@@ -31,76 +21,89 @@ pub struct Falls {
     /// Absent: events that bring none.
     #[serde(rename = "appversion", skip_serializing_if = "Option::is_none")]
     app_version: Option<String>,
-    /// Events seen by this node; of a schema for one source, those that it remembers.
+    /// Events seen by this node; where schemas of the type are for one source, those that it remembers.
     events: u64,
     /// `since` of the schema that would check it; absent: none, it would wait in quarantine.
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
+    /// For which source that schema is; absent: for any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    /// Why it would wait, where `to` is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    code: Option<Code>,
 }
 
-/// `since` of the schema of `sinces`, ascending, that an app version leads to.
-fn resolved<'s>(sinces: &[(AppVersion, &'s str)], app_version: Option<&str>) -> Option<&'s str> {
-    match app_version.and_then(AppVersion::parse) {
-        None => sinces.last().map(|(_, since)| *since),
-        Some(version) => sinces
-            .iter()
-            .rev()
-            .find(|(since, _)| *since <= version)
-            .map(|(_, since)| *since),
+/// Which schema checks an event, or why none does.
+type Fate<'o> = Result<&'o SchemaKey, Code>;
+
+/// By which schema an event would be checked.
+pub fn fate<'o>(outlook: &'o Outlook, source: &str, app_version: Option<&str>) -> Fate<'o> {
+    match outlook.resolve(source, app_version) {
+        Resolution::Found(schema, _) => Ok(schema.key()),
+        Resolution::TypeUnknown => Err(Code::SchemaUnknown),
+        Resolution::BelowAll { .. } => Err(Code::VersionUnknown),
+        Resolution::Unreadable => Err(Code::VersionUnreadable),
     }
 }
 
-pub fn deletion(admin: &AdminState, state: &State, key: &SchemaKey) -> Deletion {
-    let of_type = state.schemas.get(&key.event_type);
-    let mut sinces: Vec<(AppVersion, &str)> = of_type
-        .iter()
-        .flat_map(|of_type| &of_type.schemas)
-        .map(|known| &known.value.0)
-        .filter(|known| known.source == key.source)
-        .filter_map(|known| Some((AppVersion::parse(&known.since)?, known.since.as_str())))
-        .collect();
-    sinces.sort_by(|one, two| one.0.cmp(&two.0));
-    let left: Vec<_> = sinces
-        .iter()
-        .filter(|(_, since)| *since != key.since)
-        .cloned()
-        .collect();
-    let falls = seen(admin, key)
-        .into_iter()
-        .filter(|((_, version), _)| resolved(&sinces, version.as_deref()) == Some(&key.since))
-        .map(|((partner, app_version), events)| Falls {
-            to: resolved(&left, app_version.as_deref()).map(str::to_owned),
-            partner,
-            app_version,
-            events,
-        })
-        .collect();
-    Deletion {
-        falls,
-        referred_by: referrers(admin, state, key),
-    }
+/// Where events of the type go with these schemas.
+pub fn outlook(state: &State, event_type: &EventType, schemas: Option<&Arc<TypeSchemas>>) -> Outlook {
+    Outlook::new(event_type, schemas, state.types.get(event_type))
 }
 
-/// Partners and app versions with their number of events.
-fn seen(admin: &AdminState, key: &SchemaKey) -> BTreeMap<(String, Option<String>), u64> {
-    let mut counts = BTreeMap::new();
-    match &key.source {
-        None => {
-            for version in admin.recent.versions(&key.event_type) {
-                counts.insert((version.partner.to_string(), version.app_version), version.events);
-            }
-        }
-        Some(source) => {
-            let filter = RecentFilter {
-                event_type: Some(key.event_type.to_string()),
-                source: Some(source.clone()),
-                ..RecentFilter::default()
-            };
-            for event in admin.recent.events(&filter, None, CHECKED_EVENTS) {
-                let place = (event.partner.to_string(), event.attributes.app_version.clone());
+/// Where an event goes `after`, if that is elsewhere than `before`; what has no schema both times goes nowhere.
+fn moves<'o>([before, after]: [&'o Outlook; 2], source: &str, app_version: Option<&str>) -> Option<Fate<'o>> {
+    let (from, to) = (
+        fate(before, source, app_version),
+        fate(after, source, app_version),
+    );
+    (from != to && (from.is_ok() || to.is_ok())).then_some(to)
+}
+
+/// What was seen lately and goes elsewhere `after` than `before`. All events that are remembered may be looked at: not for
+/// a thread that serves others.
+pub fn falls(recent: &Recent, event_type: &EventType, before: &Outlook, after: &Outlook) -> Vec<Falls> {
+    let both = [before, after];
+    let mut counts: BTreeMap<(String, Option<String>, Fate<'_>), u64> = BTreeMap::new();
+    if before.asks_for_source() || after.asks_for_source() {
+        let filter = RecentFilter {
+            event_type: Some(event_type.to_string()),
+            ..RecentFilter::default()
+        };
+        let moved = |event: &RecentEvent| {
+            let attributes = &event.attributes;
+            moves(both, &attributes.source, attributes.app_version.as_deref())
+        };
+        let events = recent.matching(&filter, |event| moved(event).is_some(), CHECKED_EVENTS);
+        for event in events {
+            if let Some(to) = moved(&event) {
+                let place = (
+                    event.partner.to_string(),
+                    event.attributes.app_version.clone(),
+                    to,
+                );
                 *counts.entry(place).or_default() += 1;
             }
         }
+    } else {
+        for seen in recent.versions(event_type) {
+            if let Some(to) = moves(both, "", seen.app_version.as_deref()) {
+                let place = (seen.partner.to_string(), seen.app_version, to);
+                *counts.entry(place).or_default() += seen.events;
+            }
+        }
     }
-    counts
+    let rows = counts
+        .into_iter()
+        .map(|((partner, app_version, to), events)| Falls {
+            partner,
+            app_version,
+            events,
+            to: to.ok().map(|key| key.since.clone()),
+            source: to.ok().and_then(|key| key.source.clone()),
+            code: to.err(),
+        });
+    rows.collect()
 }

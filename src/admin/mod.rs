@@ -7,6 +7,7 @@ mod caller;
 mod changes;
 mod check;
 mod compatibility;
+mod deletion;
 mod falls;
 mod input;
 mod jwt;
@@ -35,7 +36,13 @@ mod tokens;
 mod types;
 mod upgrades;
 
-use std::{collections::BTreeSet, future::Future, io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use axum::{Router, middleware};
@@ -56,7 +63,7 @@ pub use probes::{Check, Readiness};
 pub use upgrades::{read as read_upgrade, refusal as upgrade_refusal};
 
 use crate::{
-    event::{DestinationName, PluginName},
+    event::{DestinationName, EventType, PluginName},
     limits::Limits,
     lookup::TableSet,
     pipeline::{Lookups, Replay, TrialReport},
@@ -119,6 +126,9 @@ pub type Standings = Arc<dyn Fn(&PluginName, &[u32]) -> PluginStanding + Send + 
 /// The last lines that a plugin wrote on this node, the oldest first.
 pub type PluginLogs = Arc<dyn Fn(&PluginName) -> Vec<Arc<KeptLine>> + Send + Sync>;
 
+/// The app versions of a type's items in quarantine, and how many have each.
+pub type QuarantinedVersions = Arc<dyn Fn(&EventType) -> BTreeMap<Option<String>, u64> + Send + Sync>;
+
 /// What the API has others do; `app` fills it in.
 #[derive(Clone)]
 pub struct Actions {
@@ -141,6 +151,8 @@ pub struct Actions {
     /// Compares schemas; ends within 10 s.
     pub compare: Arc<dyn Fn(Vec<Pair>) -> BoxFuture<'static, Vec<SchemaReport>> + Send + Sync>,
     pub list_quarantine: Asynchronous<QuarantineQuery, Result<QuarantinePage, Problem>>,
+    /// The app versions of a type's items in quarantine, and how many have each.
+    pub quarantined_versions: QuarantinedVersions,
     pub get_quarantined: Asynchronous<String, Result<Option<WholeItem>, Problem>>,
     pub replay: Asynchronous<Sweep, Result<Report, Problem>>,
     pub discard: Asynchronous<Sweep, Result<Report, Problem>>,
@@ -242,7 +254,7 @@ fn resources() -> OpenApiRouter<AdminState> {
         .routes(routes!(types::get, types::put))
         .routes(routes!(schemas::list, schemas::put_many))
         .routes(routes!(schemas::list_of_type))
-        .routes(routes!(schemas::get, schemas::put, schemas::delete))
+        .routes(routes!(schemas::get, schemas::put, deletion::delete))
         .routes(routes!(references::get))
         .routes(routes!(upgrades::get, upgrades::put, upgrades::delete))
         .routes(routes!(check::check))

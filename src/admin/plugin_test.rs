@@ -20,7 +20,7 @@ use super::{
     input::{Faults, Input},
 };
 use crate::{
-    event::{Attributes, Decoded, PartnerName, PluginName, RouteName},
+    event::{Attributes, Decoded, EventType, PartnerName, PluginName, RouteName},
     json::Document,
     limits::{ATTRIBUTE_BYTES, PLUGIN_TEST_EVENTS},
     pipeline::TrialReport,
@@ -43,6 +43,10 @@ pub struct TestBody {
     /// Events with their attributes, as they are sent; `type` and `data` are needed, `partner` may stand there too.
     #[schema(value_type = Option<Vec<Object>>, max_items = 1000)]
     events: Option<Vec<Value>>,
+    /// Events of the plugin's cases, with `schema` where it matters: given to both versions as they are, with `config`,
+    /// whatever routes and schemas say.
+    #[schema(value_type = Option<Vec<Object>>, max_items = 1000)]
+    cases: Option<Vec<Value>>,
     /// So many of the last events of this node that go to routes with the plugin.
     #[schema(minimum = 1, maximum = 1000, default = 100)]
     recent: Option<u16>,
@@ -59,11 +63,14 @@ pub struct PluginTest {
     pub config: Option<Value>,
     /// None: so many recent ones.
     pub events: Result<Vec<Decoded>, usize>,
+    /// Of cases: the schema that each says it keeps. Absent: routes and schemas say what the plugin gets.
+    pub attested: Option<Vec<Arc<str>>>,
 }
 
 /// The events' data, byte for byte.
 #[derive(Deserialize)]
 struct Given {
+    #[serde(alias = "cases")]
     events: Vec<GivenEvent>,
 }
 
@@ -96,14 +103,30 @@ pub async fn test(
         .ok_or_else(|| not_found("plugin", name.as_str()))?;
     let faults = Faults::default();
     let mut test = None;
-    if let Some(members) = Input::root(&value, &faults).members(&["version", "config", "events", "recent"]) {
+    if let Some(members) =
+        Input::root(&value, &faults).members(&["version", "config", "events", "cases", "recent"])
+    {
         let version = version_of(&members.get("version").required(), &plugin.value);
-        let (events, recent) = (members.get("events"), members.get("recent"));
-        if events.is_present() && recent.is_present() {
+        let (events, cases) = (members.get("events"), members.get("cases"));
+        let recent = members.get("recent");
+        if events.is_present() && cases.is_present() {
+            cases.fault("stands beside events: give one of them");
+        }
+        if recent.is_present() && (events.is_present() || cases.is_present()) {
             recent.fault("stands beside events: give one of them");
         }
+        let mut attested = None;
         let events = if events.is_present() {
-            Ok(given(&events, &text, admin.limits.depth))
+            Ok(given(&events, &text, admin.limits.depth, &EVENT_MEMBERS)
+                .into_iter()
+                .map(|(event, _)| event)
+                .collect())
+        } else if cases.is_present() {
+            let (events, schemas) = given(&cases, &text, admin.limits.depth, &CASE_MEMBERS)
+                .into_iter()
+                .unzip();
+            attested = Some(schemas);
+            Ok(events)
         } else {
             let most = PLUGIN_TEST_EVENTS as u64;
             let count = recent
@@ -120,6 +143,7 @@ pub async fn test(
                 .collect(),
             config: members.get("config").value().cloned(),
             events,
+            attested,
         });
     }
     faults.into_result()?;
@@ -127,7 +151,32 @@ pub async fn test(
     json(StatusCode::OK, &(admin.actions.test_plugin)(test).await?)
 }
 
-fn given(events: &Input<'_>, text: &Bytes, depth: u32) -> Vec<Decoded> {
+const EVENT_MEMBERS: [&str; 10] = [
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "appversion",
+    "partner",
+    "datacontenttype",
+    "data",
+];
+const CASE_MEMBERS: [&str; 9] = [
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "appversion",
+    "partner",
+    "schema",
+    "data",
+];
+
+/// Events, each with the schema that it names or one of its type.
+fn given(events: &Input<'_>, text: &Bytes, depth: u32, names: &[&str]) -> Vec<(Decoded, Arc<str>)> {
     let elements = events.elements(PLUGIN_TEST_EVENTS);
     if elements.is_empty() {
         events.fault("must hold an event");
@@ -140,24 +189,13 @@ fn given(events: &Input<'_>, text: &Bytes, depth: u32) -> Vec<Decoded> {
         let data = raw
             .next()
             .map(|event| Bytes::copy_from_slice(event.data.get().as_bytes()));
-        one(element, data, depth)
+        one(element, data, depth, names)
     });
     read.collect()
 }
 
-fn one(element: &Input<'_>, data: Option<Bytes>, depth: u32) -> Option<Decoded> {
-    let members = element.members(&[
-        "specversion",
-        "id",
-        "source",
-        "type",
-        "subject",
-        "time",
-        "appversion",
-        "partner",
-        "datacontenttype",
-        "data",
-    ])?;
+fn one(element: &Input<'_>, data: Option<Bytes>, depth: u32, names: &[&str]) -> Option<(Decoded, Arc<str>)> {
+    let members = element.members(names)?;
     let text = |name: &str| members.get(name).filled_text(ATTRIBUTE_BYTES).map(str::to_owned);
     let partner: PartnerName = match members.get("partner").parsed() {
         Some(partner) => partner,
@@ -173,11 +211,13 @@ fn one(element: &Input<'_>, data: Option<Bytes>, depth: u32) -> Option<Decoded> 
     let document = Document::parse(data?, depth)
         .map_err(|error| value.fault(error.to_string()))
         .ok()?;
-    Some(Decoded {
+    let event_type: EventType = event_type?;
+    let schema = text("schema").unwrap_or_else(|| format!("{event_type}@1"));
+    let decoded = Decoded {
         attributes: Arc::new(Attributes {
             id: text("id").unwrap_or_else(|| Uuid::now_v7().to_string()).into(),
             source: text("source").unwrap_or_else(|| format!("/partners/{partner}")),
-            event_type: event_type?,
+            event_type,
             time: text("time").unwrap_or_else(|| received.to_string()),
             subject: text("subject"),
             app_version: text("appversion"),
@@ -189,5 +229,6 @@ fn one(element: &Input<'_>, data: Option<Bytes>, depth: u32) -> Option<Decoded> 
         received,
         id_generated: false,
         traceparent: None,
-    })
+    };
+    Some((decoded, schema.into()))
 }

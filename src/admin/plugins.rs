@@ -22,7 +22,7 @@ use crate::{
     pipeline::ShadowReport,
     problem::{Code, Fault, Problem, ProblemBody},
     registry::{
-        model::{Change, Digest, Plugin, PluginVersion, RolledBack},
+        model::{Change, Digest, Plugin, PluginVersion, RolledBack, Sdk},
         now,
     },
     transform,
@@ -55,7 +55,7 @@ pub struct VersionHealth {
     pub rejected: u64,
     /// Calls that failed by the plugin's fault.
     pub failed: u64,
-    /// Of them, by cause: `time`, `memory`, `limit`, `trap`, `broken`, `start`, `held`.
+    /// Of them, by cause: `time`, `memory`, `limit`, `trap`, `broken`, `destination`, `start`, `held`.
     pub causes: BTreeMap<&'static str, u64>,
     pub outputs: u64,
     /// Instances made; more than a few a worker tell of traps or leaks.
@@ -98,6 +98,9 @@ pub struct VersionView {
     /// What it was written in, where its tools wrote that down.
     #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<String>,
+    /// What it was written with, where `headworks plugin build` noted it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sdk: Option<Sdk>,
     /// On this node; absent where it did not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     health: Option<VersionHealth>,
@@ -153,6 +156,7 @@ fn view(admin: &AdminState, name: &PluginName, plugin: &Plugin) -> PluginView {
         by: version.by.clone(),
         contract: contract(&version.imports),
         language: version.language.clone(),
+        sdk: version.sdk.clone(),
         health: standing.versions.remove(&version.version),
     });
     PluginView {
@@ -296,6 +300,7 @@ async fn accept(admin: &AdminState, by: &str, component: Bytes) -> Result<Plugin
         size: facts.size,
         imports: facts.imports,
         language: facts.language.map(str::to_owned),
+        sdk: facts.sdk,
         created: now(),
         by: by.to_owned(),
     })

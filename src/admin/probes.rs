@@ -14,13 +14,16 @@ use super::{
 };
 
 /// One thing that readiness hangs on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Check {
-    /// Such as `registry`, `spool`, `destination:events`.
+    /// Such as `registry`, `durable-place`, `destination:events`.
     pub name: String,
     pub ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Of a destination: `healthy`, `spooling` or `draining`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<&'static str>,
 }
 
 /// Whether events can be taken, and why.

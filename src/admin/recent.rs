@@ -1,7 +1,5 @@
 //! `/v1/recent`.
 
-use std::sync::Arc;
-
 use axum::extract::State as Extract;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,7 +15,7 @@ use super::{
 use crate::{
     event::{Attributes, EventType},
     problem::{Code, Problem, ProblemBody},
-    recent::{RecentEvent, RecentFilter, masked},
+    recent::{Hiding, RecentEvent, RecentFilter, masked},
     registry::model::State,
 };
 
@@ -34,9 +32,9 @@ pub struct Recent {
     received: Timestamp,
     /// Bytes of the data.
     size: u64,
-    /// The event's CloudEvents attributes.
+    /// The event's CloudEvents attributes; what is hidden in its data is hidden here, and what looks like a credential.
     #[schema(value_type = Object)]
-    attributes: Arc<Attributes>,
+    attributes: Attributes,
     /// As sent; what the type's `mask` names is `"***"`.
     #[schema(value_type = Object)]
     data: Box<RawValue>,
@@ -95,7 +93,8 @@ pub async fn list(_caller: Caller<Viewer>, Extract(admin): Extract<AdminState>, 
 }
 
 fn shown(event: &RecentEvent, state: &State) -> Result<Recent, Problem> {
-    let data = masked(&event.data, mask_of(state, &event.attributes.event_type));
+    let mask = mask_of(state, &event.attributes.event_type);
+    let data = masked(&event.data, mask);
     let data = serde_json::from_slice(&data).map_err(|error| {
         tracing::error!(%error, "a recent event cannot be shown");
         Problem::new(Code::Internal, "an event cannot be shown; see the gateway's log")
@@ -106,7 +105,7 @@ fn shown(event: &RecentEvent, state: &State) -> Result<Recent, Problem> {
         code: event.code,
         received: event.received,
         size: event.data.len() as u64,
-        attributes: Arc::clone(&event.attributes),
+        attributes: Hiding::new(mask, &event.data).attributes(&event.attributes),
         data,
     })
 }

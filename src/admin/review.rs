@@ -9,6 +9,7 @@ use std::{
 use super::{
     AdminState,
     compatibility::{enforced, recent_values},
+    falls::outlook,
     registration::Proposal,
     upgrades::try_out,
 };
@@ -28,7 +29,7 @@ use crate::{
 };
 
 pub type Known = Arc<Versioned<(SchemaKey, Schema)>>;
-type Registered = BTreeMap<EventType, Arc<TypeSchemas>>;
+pub type Registered = BTreeMap<EventType, Arc<TypeSchemas>>;
 
 /// A schema with all that its references lead to.
 #[derive(Clone, Debug)]
@@ -93,6 +94,8 @@ pub struct Plan {
     pub registered: Vec<Planned>,
     /// They refer to what changes.
     pub dependents: Vec<Planned>,
+    /// All that there would be.
+    pub schemas: Registered,
     trials: Vec<Trial>,
 }
 
@@ -149,6 +152,7 @@ impl Plan {
         Ok(Plan {
             registered,
             dependents,
+            schemas: planner.schemas,
             trials,
         })
     }
@@ -168,7 +172,7 @@ impl Plan {
     /// 422: what is to be registered cannot be compiled. 409: what refers to it could not be any more.
     pub async fn find_out(&self, admin: &AdminState, findings: &mut Findings) -> Result<(), Problem> {
         self.compile(admin, findings).await?;
-        compare(admin, self.pairs(), findings).await;
+        compare(admin, &self.schemas, self.pairs(), findings).await;
         for trial in &self.trials {
             if let Entry::Vacant(place) = findings.trials.entry(trial.key()) {
                 let tried = try_out(admin, &trial.older, &trial.newer, trial.upgrade.clone()).await;
@@ -249,22 +253,39 @@ impl Trial {
     }
 }
 
-/// Compares the pairs that were not compared yet, in a process of its own.
-pub async fn compare(admin: &AdminState, pairs: impl Iterator<Item = &Pair>, findings: &mut Findings) {
+/// Compares the pairs of `schemas` that were not compared yet, in a process of its own.
+pub async fn compare(
+    admin: &AdminState,
+    schemas: &Registered,
+    pairs: impl Iterator<Item = &Pair>,
+    findings: &mut Findings,
+) {
     let mut keys = Vec::new();
-    let mut asked = Vec::new();
+    let mut missing: Vec<(Whole, Whole)> = Vec::new();
     for pair in pairs {
         let key = (pair.old.digest, pair.new.digest);
         if findings.reports.contains_key(&key) || keys.contains(&key) {
             continue;
         }
         keys.push(key);
-        asked.push(child::Pair {
-            old: pair.old.source(),
-            new: pair.new.source(),
-            events: recent_values(admin, &pair.new.key.event_type),
-        });
+        missing.push((pair.old.clone(), pair.new.clone()));
     }
+    let (looking, schemas, state) = (admin.clone(), schemas.clone(), admin.registry.state());
+    // Reading texts and all that is remembered takes longer than a thread that serves others may be held.
+    let asked = tokio::task::spawn_blocking(move || {
+        let pair = |(old, new): (Whole, Whole)| {
+            let event_type = &new.key.event_type;
+            let outlook = outlook(&state, event_type, schemas.get(event_type));
+            child::Pair {
+                old: old.source(),
+                new: new.source(),
+                events: recent_values(&looking, &state, &outlook, [&old.key, &new.key]),
+            }
+        };
+        missing.into_iter().map(pair).collect::<Vec<_>>()
+    });
+    // What broke off stays unanswered, and is asked again.
+    let asked = asked.await.unwrap_or_default();
     let reports = (admin.actions.compare)(asked).await;
     findings
         .reports
@@ -410,12 +431,13 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// The upgrades from and to each schema that gets another meaning.
+    /// The upgrades from and to each schema that is new or gets another meaning: a new one stands between an upgrade and
+    /// the version that it began at.
     fn trials(&self, registered: &[Planned], dependents: &[Planned]) -> Vec<Trial> {
         let mut trials: Vec<Trial> = Vec::new();
         let changed = registered
             .iter()
-            .filter(|planned| planned.sequence.is_some() && !planned.is_unchanged)
+            .filter(|planned| !planned.is_unchanged)
             .chain(dependents)
             .map(|planned| &planned.whole.key);
         for key in changed {

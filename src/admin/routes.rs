@@ -21,7 +21,9 @@ use crate::{
     event::{DestinationName, PluginName, RouteName},
     limits::ATTRIBUTE_BYTES,
     problem::{Problem, ProblemBody},
-    registry::model::{Change, Form, KEY_ATTRIBUTES, PluginVersion, Route, RouteMatch, RouteTarget, State},
+    registry::model::{
+        Change, Form, Isolation, KEY_ATTRIBUTES, PluginVersion, Route, RouteMatch, RouteTarget, State,
+    },
 };
 
 /// Destinations of one route.
@@ -168,9 +170,11 @@ fn read(
         form: Form::default(),
         plugin: None,
         config: None,
+        isolation: Isolation::default(),
         to: Vec::new(),
     };
-    if let Some(members) = Input::root(value, &faults).members(&["match", "form", "plugin", "config", "to"]) {
+    const MEMBERS: [&str; 6] = ["match", "form", "plugin", "config", "isolation", "to"];
+    if let Some(members) = Input::root(value, &faults).members(&MEMBERS) {
         route.matches = matches(&members.get("match"));
         route.form = members
             .get("form")
@@ -182,6 +186,11 @@ fn read(
             config.fault("is given to a plugin, and the route names none");
         }
         route.config = config.value().cloned();
+        let isolation = members.get("isolation");
+        if isolation.is_present() && !members.get("plugin").is_present() {
+            isolation.fault("is of a plugin's instances, and the route names none");
+        }
+        route.isolation = isolation.choice(&["shared", "event"]).unwrap_or_default();
         let to = members.get("to").required();
         let targets = to.elements(TARGETS_MAX);
         if targets.is_empty() && to.value().is_some_and(serde_json::Value::is_array) {

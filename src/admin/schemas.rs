@@ -16,10 +16,9 @@ use utoipa::ToSchema;
 
 use super::{
     AdminState,
-    answer::{Answer, etag, json, no_content, not_found, put_status, resource},
+    answer::{Answer, etag, not_found, put_status, resource},
     body::{Names, named, parse, read},
     caller::{Caller, Publisher, Viewer},
-    falls::{Deletion, deletion},
     input::{Faults, Input},
     listing::{Listing, Page, Query, page_of},
     precondition::Precondition,
@@ -32,7 +31,7 @@ use crate::{
     limits::{ATTRIBUTE_BYTES, ByteSize, SCHEMAS_AT_ONCE},
     problem::{Code, Problem, ProblemBody},
     registry::{
-        model::{Change, Digest, Role, Schema, SchemaKey, State, TypeSchemas, Upgrade},
+        model::{Digest, Role, Schema, SchemaKey, State, TypeSchemas, Upgrade},
         now,
     },
     validate::References,
@@ -213,63 +212,6 @@ pub(super) fn find<'s>(
     of_type.and_then(|of_type| of_type.find(&key)).ok_or_else(missing)
 }
 
-/// Delete a schema.
-///
-/// Events that it was for are then checked by the version before it, or wait in quarantine: `dry_run` says which app
-/// versions that are, and deletes nothing. A schema that others refer to is deleted only with `force` (role operator):
-/// events of those wait in quarantine then, until it is there again.
-#[utoipa::path(delete, path = "/v1/schemas/{type}/{since}", tag = "schemas", operation_id = "delete_schema",
-    params(("type" = String, Path), ("since" = String, Path), ("source" = Option<String>, Query),
-        ("dry_run" = Option<bool>, Query), ("force" = Option<bool>, Query), ("If-Match" = Option<String>, Header)),
-    responses((status = 200, body = Deletion), (status = 204), (status = "4XX", body = ProblemBody)))]
-pub async fn delete(
-    caller: Caller<Publisher>,
-    Extract(admin): Extract<AdminState>,
-    Names((event_type, since)): Names<(String, String)>,
-    query: Query,
-    precondition: Precondition,
-) -> Answer {
-    query.allow(&["source", "dry_run", "force"]);
-    let source = query.text("source");
-    let (dry_run, force) = (query.flag("dry_run"), query.flag("force"));
-    query.finish()?;
-    if force {
-        caller.require(Role::Operator, "force")?;
-    }
-    if dry_run {
-        let state = admin.registry.state();
-        let known = find(&state, &event_type, &since, source)?;
-        return json(StatusCode::OK, &deletion(&admin, &state, &known.value.0));
-    }
-    let looking = admin.clone();
-    admin
-        .registry
-        .commit(&caller.name, move |state| {
-            let known = find(state, &event_type, &since, source.clone())?;
-            precondition.check(Some(known.sequence))?;
-            let key = known.value.0.clone();
-            let referrers = looking.references(state).referrers(&key);
-            if !force && !referrers.is_empty() {
-                let names: Vec<String> = referrers.iter().map(SchemaKey::to_string).collect();
-                return Err(Problem::new(
-                    Code::SchemaReferenced,
-                    format!(
-                        "{} to it, and could not be used without it; delete or change that first, or give force=true \
-                         as an operator: their events then wait in quarantine until it is there again",
-                        match &names[..] {
-                            [one] => format!("{one} refers"),
-                            several => format!("{} refer", several.join(", ")),
-                        }
-                    ),
-                ));
-            }
-            let forced = !referrers.is_empty();
-            Ok((Some(Change::DeleteSchema { key, forced }), ()))
-        })
-        .await?;
-    no_content()
-}
-
 /// Register a schema for a type from an app version on.
 ///
 /// The body is the JSON Schema. `force` (role operator) takes it although it was not proved to be compatible, or
@@ -384,8 +326,8 @@ pub async fn put_many(
 
 /// Of all schemas that are registered at once.
 const SCHEMAS_AT_ONCE_BYTES: ByteSize = ByteSize(16 << 20);
-/// How often a registration is looked at again because the registry has changed meanwhile.
-const ATTEMPTS: u32 = 5;
+/// How often a change is looked at again because the registry has changed meanwhile.
+pub(super) const ATTEMPTS: u32 = 5;
 
 /// Finds out what a registration comes to, and decides it; also gives the entry that last changed what it is about.
 async fn register(

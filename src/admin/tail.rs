@@ -49,6 +49,7 @@ pub struct TailEvent {
     received: jiff::Timestamp,
     /// Bytes of the data.
     size: usize,
+    /// Hidden likewise.
     #[schema(value_type = Object)]
     attributes: Attributes,
     /// What the type's `mask` names, and what looks like a credential, is `"***"`. Absent where it is large.
@@ -240,10 +241,12 @@ impl Watch {
 }
 
 fn shown(event: &Passed, state: &State) -> TailEvent {
-    let data = event.data.json.clone().unwrap_or_default();
     let mask = mask_of(state, &event.attributes.event_type);
-    let hiding = Hiding::new(mask, &data);
-    // Of an event that is too large to be looked through, nothing is known that must be hidden in its records.
+    // Of an event that is too large to be looked through, nothing is known that must be hidden around it.
+    let hiding = match &event.data.json {
+        Some(data) => Hiding::new(mask, data),
+        None => Hiding::without_data(mask),
+    };
     let is_known = mask.is_empty() || event.data.json.is_some();
     TailEvent {
         partner: event.partner.to_string(),
@@ -251,7 +254,7 @@ fn shown(event: &Passed, state: &State) -> TailEvent {
         code: event.code,
         received: event.received,
         size: event.data.size,
-        attributes: Attributes::clone(&event.attributes),
+        attributes: hiding.attributes(&event.attributes),
         data: event.data.json.as_ref().map(|data| hiding.data(data)),
         records: event
             .records

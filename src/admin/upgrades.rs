@@ -25,7 +25,7 @@ use crate::{
     json::Document,
     limits::{ATTRIBUTE_BYTES, DEPTH_CEILING, UPGRADE_RECENT_EVENTS, UPGRADE_STEPS},
     problem::{Code, Fault, Problem, ProblemBody},
-    recent::{RecentFilter, masked},
+    recent::{RecentEvent, RecentFilter, masked},
     registry::model::{Change, SchemaKey, State, Upgrade, UpgradeStep},
     validate::{Compiled, Counterexample, check_step, check_upgrade},
 };
@@ -291,8 +291,13 @@ pub(super) async fn try_out(
     upgrade: Upgrade,
 ) -> Result<usize, Problem> {
     let state = admin.registry.state();
-    let recent = recent(admin, &state, &older.key, &newer.key);
     let mask = mask_of(&state, &older.key.event_type).to_vec();
+    let (looking, keys) = (admin.clone(), (older.key.clone(), newer.key.clone()));
+    let recent = tokio::task::spawn_blocking(move || recent(&looking, &state, &keys.0, &keys.1));
+    let recent = recent.await.map_err(|error| {
+        tracing::error!(%error, "recent events could not be read");
+        Problem::new(Code::Internal, "the upgrade could not be tried")
+    })?;
     check(older.clone(), newer.clone(), upgrade, recent, mask).await
 }
 
@@ -313,18 +318,15 @@ fn recent(admin: &AdminState, state: &State, key: &SchemaKey, newer: &SchemaKey)
                 .any(|known| known.value.0.source.as_deref() == Some(source))
         })
     };
-    let events = admin.recent.events(&filter, None, UPGRADE_RECENT_EVENTS);
+    let is_of_older = |event: &RecentEvent| {
+        let attributes = &event.attributes;
+        let version = attributes.app_version.as_deref().and_then(AppVersion::parse);
+        let is_in_range = version.is_some() && version >= from && version < to;
+        is_in_range && (key.source.is_some() || !has_own(&attributes.source))
+    };
+    let events = admin.recent.matching(&filter, is_of_older, UPGRADE_RECENT_EVENTS);
     events
         .iter()
-        .filter(|event| {
-            let version = event
-                .attributes
-                .app_version
-                .as_deref()
-                .and_then(AppVersion::parse);
-            version.is_some() && version >= from && version < to
-        })
-        .filter(|event| key.source.is_some() || !has_own(&event.attributes.source))
         .filter_map(|event| Document::parse(event.data.clone(), DEPTH_CEILING).ok())
         .collect()
 }

@@ -1,6 +1,7 @@
 //! What may be typed. Names and versions are checked here, so that a slip is wrong usage and nothing is sent.
 
 mod routing;
+mod schema;
 
 use std::{num::NonZeroU32, path::PathBuf};
 
@@ -8,8 +9,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 pub use routing::{RouteCommand, TableCommand};
+pub use schema::SchemaCommand;
 
-use super::{plugin_project::Language, schema_files::import::Origin, tls::TlsArguments};
+use super::{plugin_project::Language, tls::TlsArguments};
 use crate::{
     event::{AppVersion, EventType, PartnerName, PluginName},
     problem::Code,
@@ -217,101 +219,6 @@ pub struct ApplyArguments {
     /// Delete what the folder does not hold without asking.
     #[arg(long)]
     pub yes: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum SchemaCommand {
-    /// List the schemas, of one type or of all.
-    List {
-        #[arg(value_name = "TYPE")]
-        event_type: Option<EventType>,
-    },
-    /// Print a schema as it was registered.
-    Show {
-        #[command(flatten)]
-        schema: SchemaName,
-    },
-    /// Register a schema for a type, from an app version on.
-    Register {
-        #[command(flatten)]
-        schema: SchemaName,
-        /// The JSON Schema; - reads standard input.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// Register it although it is not compatible (role operator).
-        #[arg(long)]
-        force: bool,
-    },
-    /// Say what registering a schema would do: what it refuses, and what would become of recent and quarantined events.
-    Check {
-        #[command(flatten)]
-        schema: SchemaName,
-        /// The JSON Schema; - reads standard input.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
-    /// Compare two registered versions of a type.
-    Diff {
-        #[command(flatten)]
-        schema: SchemaName,
-        /// The other version.
-        #[arg(value_name = "SINCE", value_parser = since)]
-        other: String,
-    },
-    /// Delete a schema.
-    Delete {
-        #[command(flatten)]
-        schema: SchemaName,
-        /// Delete it although other schemas refer to it (role operator).
-        #[arg(long)]
-        force: bool,
-    },
-    /// Write another registry's schemas in the layout that `apply` reads, and say what could not be taken.
-    Import {
-        #[arg(long, value_enum, value_name = "WHERE")]
-        from: Origin,
-        /// Iglu's folder; or a file with what the topic _schemas holds or Confluent's REST API answers, or with a
-        /// tracking plan as Segment's API answers.
-        #[arg(value_name = "DIR|FILE")]
-        input: PathBuf,
-        /// Gets schemas/TYPE/SINCE.json.
-        #[arg(long, value_name = "DIR", default_value = ".")]
-        to: PathBuf,
-        /// Only say what would be taken.
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Write a gateway's schemas, upgrades and types in the layout that `apply` reads.
-    Export {
-        #[arg(value_name = "DIR")]
-        directory: PathBuf,
-        /// Write over files that are there with another content.
-        #[arg(long)]
-        overwrite: bool,
-    },
-    /// Propose a schema that takes sample events: the schema on standard output, the reasons on standard error.
-    Infer {
-        /// An event's data a line, or an event with its attributes a line; - reads standard input.
-        #[arg(value_name = "FILE.ndjson")]
-        file: PathBuf,
-        /// Of events with their attributes, those of this type.
-        #[arg(long = "type", value_name = "TYPE")]
-        event_type: Option<EventType>,
-        /// Sightings without which nothing is called required, an enum or a format.
-        #[arg(long, value_name = "N", default_value = "10")]
-        evidence: NonZeroU32,
-    },
-    /// Say how events of the version before are brought to this version's form. Without FILE, print it.
-    Upgrade {
-        #[command(flatten)]
-        schema: SchemaName,
-        /// {"steps": [{"rename": "/uid", "to": "user_id"}, …]}; - reads standard input.
-        #[arg(value_name = "FILE")]
-        file: Option<PathBuf>,
-        /// Delete it.
-        #[arg(long, conflicts_with = "file")]
-        delete: bool,
-    },
 }
 
 #[derive(Clone, Debug, Args)]
@@ -535,8 +442,9 @@ pub enum PluginCommand {
         /// With --local: the folder of a plugin's source, or a component. With --version: the plugin's name.
         #[arg(value_name = "DIR|FILE|NAME", default_value = ".")]
         path: PathBuf,
-        /// The folder of the cases; by default `cases` in DIR, or beside FILE.
-        #[arg(long, value_name = "DIR", requires = "local")]
+        /// The folder of the cases; with --local by default `cases` in DIR, or beside FILE. With --version they run on the
+        /// gateway, each with its configuration, beside the active version.
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["events", "config"])]
         cases: Option<PathBuf>,
         /// Build it and run its cases through the gateway's own host, without a gateway.
         #[arg(long, required_unless_present = "version")]

@@ -13,8 +13,8 @@ use crate::{
     },
     event::PluginName,
     registry::model::{
-        Compatibility, Digest, DigestError, Enrichment, Form, Partner, Policy, RateLimit, Route, RouteMatch,
-        RouteTarget, TypeEntry, UnreadableVersion,
+        Compatibility, Digest, DigestError, Enrichment, Form, Isolation, Partner, Policy, RateLimit, Route,
+        RouteMatch, RouteTarget, TypeEntry, UnreadableVersion,
     },
 };
 
@@ -33,6 +33,7 @@ const COMPATIBILITIES: [(&str, Compatibility); 4] = [
     ("full", Compatibility::Full),
 ];
 const FORMS: [(&str, Form); 2] = [("sent", Form::Sent), ("latest", Form::Latest)];
+const ISOLATIONS: [(&str, Isolation); 2] = [("shared", Isolation::Shared), ("event", Isolation::Event)];
 const UNREADABLE_VERSIONS: [(&str, UnreadableVersion); 2] = [
     ("latest", UnreadableVersion::Latest),
     ("quarantine", UnreadableVersion::Quarantine),
@@ -158,6 +159,15 @@ pub fn route(root: &Node, faults: &mut Faults) -> Route {
         );
         faults.push(error.suggesting("write plugin = \"NAME\", or leave it out"));
     }
+    let isolation = section.read("isolation", faults, |node| choice(node, &ISOLATIONS));
+    if isolation.is_some() && !section.has("plugin") {
+        let error = ConfigError::new(
+            section.place_of("isolation").clone(),
+            "isolation",
+            "is of a plugin's instances, and none is named",
+        );
+        faults.push(error.suggesting("write plugin = \"NAME\", or leave it out"));
+    }
     let to = targets(&mut section, faults);
     section.finish(faults);
     Route {
@@ -165,6 +175,7 @@ pub fn route(root: &Node, faults: &mut Faults) -> Route {
         form,
         plugin,
         config,
+        isolation: isolation.unwrap_or_default(),
         to,
     }
 }

@@ -29,7 +29,8 @@ fn the_contracts_commands_are_known() {
         "schema list call.ended --json",
         "schema show call.ended 1.0",
         "schema register call.ended 1.0 file.json --source /apps/a --force",
-        "schema delete call.ended 1.0",
+        "schema delete call.ended 1.0 --force --yes",
+        "schema delete call.ended 1.0 --dry-run",
         "plugin new --language rust call-event",
         "plugin build",
         "plugin build plugins/call-event",
@@ -41,6 +42,7 @@ fn the_contracts_commands_are_known() {
         "plugin test call-event --version 2",
         "plugin test call-event --version 2 --recent 50 --config config.json",
         "plugin test call-event --version 2 --events events.ndjson",
+        "plugin test call-event --version 2 --cases plugins/call-event/cases",
         "plugin activate call-event --version 2 --share 10",
         "plugin shadow call-event --version 2",
         "plugin shadow call-event --off",
@@ -169,6 +171,7 @@ fn what_show_prints_is_what_put_takes() {
         "match": { "partner": "callbridge", "type": "call.*", "source": "*" },
         "plugin": "call-event",
         "config": { "salt": "s", "regions": [{ "code": 82 }], "deep": { "a": true } },
+        "isolation": "event",
         "to": [{ "destination": "files", "topic": "calls", "key": "/id" }, { "destination": "events" }],
     }))
     .unwrap();
@@ -220,6 +223,20 @@ routes/calls.toml:6:1: match.typ: unknown key (did you mean `type`?)
 routes/calls.toml:8:1: to[0].destination: is missing (give the name of a destination of the configuration)
 routes/calls.toml:9:1: to[0].destinaton: unknown key (did you mean `destination`?)"#
     );
+    for (isolation, fault) in [
+        (
+            "evnt",
+            r#"13: isolation: "evnt" is not known here (did you mean "event"?)"#,
+        ),
+        (
+            "event",
+            r#"13: isolation: is of a plugin's instances, and none is named (write plugin = "NAME", or leave it out)"#,
+        ),
+    ] {
+        let text = format!("isolation = \"{isolation}\"\n[[to]]\ndestination = \"files\"\n");
+        let errors = resources::parse("routes/a.toml", &text, resources::route).expect_err("it is broken");
+        assert_eq!(errors.to_string(), format!("routes/a.toml:1:{fault}"));
+    }
     let errors = resources::parse(
         "partners/a.toml",
         "policy = \"rejct\"\norigins = [1]\n[rate_limit]\nburst = 0\nevents = 5\n",

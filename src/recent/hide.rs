@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{hidden_texts, masked};
-use crate::{json::Document, limits::DEPTH_CEILING};
+use crate::{event::Attributes, json::Document, limits::DEPTH_CEILING};
 
 const HIDDEN: &str = "***";
 /// Beginnings of keys, tokens and signing secrets.
@@ -18,7 +18,8 @@ const SHORT_CHARACTERS: usize = 3;
 /// What an event's type hides, and the values that it hides in this event.
 pub struct Hiding<'a> {
     pointers: &'a [String],
-    values: HashSet<String>,
+    /// Absent: not known, so that anything may be one of them.
+    values: Option<HashSet<String>>,
 }
 
 impl<'a> Hiding<'a> {
@@ -27,7 +28,18 @@ impl<'a> Hiding<'a> {
             .into_iter()
             .filter(|text| text.chars().count() > SHORT_CHARACTERS)
             .collect();
-        Hiding { pointers, values }
+        Hiding {
+            pointers,
+            values: Some(values),
+        }
+    }
+
+    /// Of an event whose data is not at hand: all of it is hidden where its type hides anything.
+    pub fn without_data(pointers: &'a [String]) -> Hiding<'a> {
+        Hiding {
+            pointers,
+            values: pointers.is_empty().then(HashSet::new),
+        }
     }
 
     /// The event's data as it may be shown.
@@ -40,7 +52,22 @@ impl<'a> Hiding<'a> {
         self.shown(&masked(value, self.pointers))
     }
 
-    /// A record's key as it may be shown.
+    /// An event's attributes as they may be shown; its type and its time always are.
+    pub fn attributes(&self, attributes: &Attributes) -> Attributes {
+        let text = |text: &str| self.text(text);
+        Attributes {
+            id: text(&attributes.id).into(),
+            source: text(&attributes.source),
+            event_type: attributes.event_type.clone(),
+            time: attributes.time.clone(),
+            subject: attributes.subject.as_deref().map(text),
+            app_version: attributes.app_version.as_deref().map(text),
+            client_ip: attributes.client_ip.as_deref().map(|ip| text(ip).into()),
+            user_agent: attributes.user_agent.as_deref().map(|agent| text(agent).into()),
+        }
+    }
+
+    /// A record's key, or any other single text, as it may be shown.
     pub fn text(&self, text: &str) -> String {
         let mut value = Value::String(text.to_owned());
         self.hide(&mut value);
@@ -62,20 +89,38 @@ impl<'a> Hiding<'a> {
             Value::Array(elements) => elements.iter_mut().for_each(|element| self.hide(element)),
             Value::Object(members) => members.values_mut().for_each(|member| self.hide(member)),
             Value::String(text) => {
-                let is_credential = CREDENTIALS.iter().any(|beginning| text.starts_with(beginning));
-                let is_hidden = self.values.iter().any(|hidden| text.contains(hidden.as_str()));
-                if is_credential || is_hidden {
-                    *text = HIDDEN.to_owned();
+                if self.is_hidden(text) {
+                    HIDDEN.clone_into(text);
                 }
             }
             Value::Number(number) => {
-                if self.values.contains(&number.to_string()) {
+                let text = number.to_string();
+                if self.values.as_ref().is_none_or(|values| values.contains(&text)) {
                     *value = HIDDEN.into();
                 }
             }
             Value::Null | Value::Bool(_) => {}
         }
     }
+
+    fn is_hidden(&self, text: &str) -> bool {
+        let Some(values) = &self.values else {
+            return true;
+        };
+        holds_credential(text) || values.iter().any(|hidden| text.contains(hidden.as_str()))
+    }
+}
+
+/// At the beginning of the text, or behind what no word goes on over.
+fn holds_credential(text: &str) -> bool {
+    CREDENTIALS.iter().any(|beginning| {
+        text.match_indices(beginning).any(|(at, _)| {
+            !text
+                .get(..at)
+                .unwrap_or_default()
+                .ends_with(char::is_alphanumeric)
+        })
+    })
 }
 
 #[cfg(test)]
@@ -107,12 +152,43 @@ mod tests {
     #[test]
     fn credentials_are_hidden_without_being_named() {
         let hiding = Hiding::new(&[], &Bytes::new());
-        let value =
-            Bytes::from_static(br#"{"a":"hw_1_secret","b":["whsec_x","Bearer y","hwt_z"],"c":"hello"}"#);
+        let value = Bytes::from_static(
+            br#"{"a":"hw_1_secret","b":["whsec_x","Bearer y","/?key=hwt_z"],"c":"hello, ahw_"}"#,
+        );
         assert_eq!(
             hiding.record(&value),
-            json!({"a": "***", "b": ["***", "***", "***"], "c": "hello"})
+            json!({"a": "***", "b": ["***", "***", "***"], "c": "hello, ahw_"})
         );
         assert_eq!(hiding.record(&Bytes::from_static(b"no json")), json!("***"));
+    }
+
+    #[test]
+    fn attributes_are_hidden_likewise() {
+        let attributes = |id: &str, subject: &str| Attributes {
+            id: id.into(),
+            source: "/shop?user=ada@example.com".to_owned(),
+            event_type: "user.signup".parse().unwrap(),
+            time: "2026-01-02T03:04:05Z".to_owned(),
+            subject: Some(subject.to_owned()),
+            app_version: Some("5.2".to_owned()),
+            client_ip: Some("203.0.113.9".into()),
+            user_agent: Some("app hw_1_secret".into()),
+        };
+        let pointers = ["/email".to_owned()];
+        let data = Bytes::from_static(br#"{"email":"ada@example.com"}"#);
+        let shown = |hiding: &Hiding<'_>| {
+            serde_json::to_value(hiding.attributes(&attributes("e-1", "user ada@example.com"))).unwrap()
+        };
+        assert_eq!(
+            shown(&Hiding::new(&pointers, &data)),
+            json!({"id": "e-1", "source": "***", "type": "user.signup", "time": "2026-01-02T03:04:05Z", "subject": "***",
+                   "appversion": "5.2", "hwclientip": "203.0.113.9", "hwuseragent": "***"})
+        );
+        let unknown = shown(&Hiding::without_data(&pointers));
+        assert_eq!(
+            (&unknown["id"], &unknown["type"]),
+            (&json!("***"), &json!("user.signup"))
+        );
+        assert_eq!(shown(&Hiding::without_data(&[]))["id"], "e-1");
     }
 }

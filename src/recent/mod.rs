@@ -233,12 +233,27 @@ impl Recent {
 
     /// Events that match, the newest first, those before the sequence `before`, up to `limit`.
     pub fn events(&self, filter: &RecentFilter, before: Option<u64>, limit: usize) -> Vec<Arc<RecentEvent>> {
+        self.matching(
+            filter,
+            |event| before.is_none_or(|before| event.sequence < before),
+            limit,
+        )
+    }
+
+    /// Events that match and that `takes` takes, the newest first, up to `limit`: what it does not take never stands in
+    /// the way of what it does.
+    pub fn matching(
+        &self,
+        filter: &RecentFilter,
+        takes: impl Fn(&RecentEvent) -> bool,
+        limit: usize,
+    ) -> Vec<Arc<RecentEvent>> {
         let mut found: Vec<Arc<RecentEvent>> = self
             .cells
             .iter()
             .filter(|(_, cell)| filter.takes(cell))
             .flat_map(|(_, cell)| cell.events())
-            .filter(|event| before.is_none_or(|before| event.sequence < before) && filter.matches(event))
+            .filter(|event| filter.matches(event) && takes(event))
             .collect();
         found.sort_unstable_by_key(|event| std::cmp::Reverse(event.sequence));
         found.truncate(limit);

@@ -4,6 +4,7 @@
 mod digest;
 pub mod envelope;
 mod plugin;
+mod route;
 mod table;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use digest::{Digest, DigestError};
-pub use plugin::{Plugin, PluginVersion, RegressionFigures, RolledBack};
+pub use plugin::{Plugin, PluginVersion, RegressionFigures, RolledBack, Sdk};
+pub use route::{Form, Isolation, KEY_ATTRIBUTES, Route, RouteMatch, RouteTarget};
 pub use table::{Table, TableFormat};
 
 use crate::event::{AppVersion, EventType, PartnerName, PluginName, RouteName, TableName};
@@ -298,78 +300,6 @@ impl CastTo {
             CastTo::Boolean => "boolean",
         }
     }
-}
-
-/// `*` matches any, `order.*` a prefix; absent is `*`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RouteMatch {
-    pub partner: String,
-    #[serde(rename = "type")]
-    pub event_type: String,
-    pub source: String,
-}
-
-impl Default for RouteMatch {
-    fn default() -> RouteMatch {
-        RouteMatch {
-            partner: "*".to_owned(),
-            event_type: "*".to_owned(),
-            source: "*".to_owned(),
-        }
-    }
-}
-
-/// Names of attributes that a record's key may be taken from.
-pub const KEY_ATTRIBUTES: [&str; 7] = ["id", "source", "type", "subject", "time", "appversion", "partner"];
-
-/// One destination of a route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RouteTarget {
-    pub destination: String,
-    /// Absent: the event's type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub topic: Option<String>,
-    /// A JSON Pointer into the record's data (`/user_id`), or the name of an attribute (`id`, `source`, `type`,
-    /// `subject`, `time`, `appversion`, `partner`). Absent: none in Kafka, `id` in Kinesis.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-}
-
-/// In which version's form a route takes events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Form {
-    /// As they were sent.
-    #[default]
-    Sent,
-    /// In the latest version's, by the upgrades of the versions after theirs.
-    Latest,
-}
-
-impl Form {
-    fn is_default(&self) -> bool {
-        *self == Form::default()
-    }
-}
-
-/// Which events go through which plugin to which destinations.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Route {
-    #[serde(default, rename = "match")]
-    pub matches: RouteMatch,
-    #[serde(default, skip_serializing_if = "Form::is_default")]
-    pub form: Form,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub plugin: Option<PluginName>,
-    /// Given to the plugin's `configure` as JSON text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    pub config: Option<serde_json::Value>,
-    pub to: Vec<RouteTarget>,
 }
 
 /// Each role includes the ones before.

@@ -24,7 +24,7 @@ pub use compiler::Compiler;
 use compiler::{Form, Slot};
 pub use references::{Outline, References, SCHEME, Texts, uri_of};
 use resolve::TypeTable;
-pub use resolve::{Resolution, ResolvedSchema, Version};
+pub use resolve::{Outlook, Resolution, ResolvedSchema, Version};
 pub use upgrade::{Counterexample, check_step, check_upgrade};
 
 use crate::{
@@ -37,6 +37,11 @@ use crate::{
 
 /// A change waits so long for what it brings to be compiled; more of it is compiled in the background.
 const WARM_TIME: Duration = Duration::from_millis(250);
+
+/// An event of a plugin's case, which stands for what a schema has let through: to try a plugin on, never to deliver.
+pub fn attest_case(event: Decoded, schema: Arc<str>) -> Validated {
+    Validated::attest(event, schema)
+}
 
 /// Every schema of one registry state. Immutable; built from the one before, so that a change costs only what it
 /// changes. Compiled forms come and go behind it, in [`Compiler`].

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     event::{AppVersion, EventType},
-    registry::model::{SchemaKey, TypeEntry, TypeSchemas, UnreadableVersion, Upgrade, Versioned},
+    registry::model::{Schema, SchemaKey, TypeEntry, TypeSchemas, UnreadableVersion, Upgrade, Versioned},
 };
 
 /// What an event's type, source and app version lead to.
@@ -39,7 +39,7 @@ pub enum Version {
 /// One registered schema in its place in the order of versions.
 pub struct ResolvedSchema {
     version: AppVersion,
-    since: Arc<str>,
+    known: Arc<Versioned<(SchemaKey, Schema)>>,
     label: Arc<str>,
     slot: Arc<Slot>,
     /// From the version before.
@@ -50,6 +50,11 @@ impl ResolvedSchema {
     /// `TYPE@SINCE`.
     pub fn label(&self) -> &Arc<str> {
         &self.label
+    }
+
+    /// As it is registered.
+    pub fn key(&self) -> &SchemaKey {
+        &self.known.value.0
     }
 
     /// How an event of the version before is brought to this one's form; none: as it is.
@@ -116,7 +121,7 @@ impl TypeTable {
             };
             let resolved = ResolvedSchema {
                 version,
-                since: key.since.as_str().into(),
+                known: Arc::clone(known),
                 label: format!("{event_type}@{}", key.since).into(),
                 slot: compiler.slot(schema, references.texts(key)),
                 upgrade: schemas.upgrade(key).cloned(),
@@ -176,8 +181,35 @@ impl TypeTable {
         match above.checked_sub(1).and_then(|index| list.get(index)) {
             Some(schema) => Resolution::Found(schema, Version::Read),
             None => Resolution::BelowAll {
-                lowest: &lowest.since,
+                lowest: &lowest.key().since,
             },
         }
+    }
+}
+
+/// Which schemas of one type events would be led to, by the rules that events are led by; nothing is compiled.
+pub struct Outlook(Option<TypeTable>);
+
+impl Outlook {
+    /// `schemas` and `entry` are the type's; without schemas it is not known.
+    pub fn new(
+        event_type: &EventType,
+        schemas: Option<&Arc<TypeSchemas>>,
+        entry: Option<&Arc<Versioned<TypeEntry>>>,
+    ) -> Outlook {
+        let (references, compiler) = (References::default(), Compiler::default());
+        Outlook(schemas.map(|schemas| TypeTable::build(event_type, schemas, entry, &references, &compiler)))
+    }
+
+    pub fn resolve(&self, source: &str, app_version: Option<&str>) -> Resolution<'_> {
+        match &self.0 {
+            Some(table) => table.resolve(source, app_version),
+            None => Resolution::TypeUnknown,
+        }
+    }
+
+    /// Whether it depends on an event's source.
+    pub fn asks_for_source(&self) -> bool {
+        self.0.as_ref().is_some_and(|table| !table.by_source.is_empty())
     }
 }

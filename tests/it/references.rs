@@ -12,6 +12,7 @@ use headworks::validate::compatibility::{
     Source, Verdict,
     child::{Pair, compare_apart},
 };
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::harness::gateway::{Gateway, Options, eventually};
@@ -121,9 +122,9 @@ async fn a_change_of_what_is_referred_to_counts_everywhere_and_drains() {
     assert!(made.elapsed() < Duration::from_secs(5), "{:?}", made.elapsed());
 
     // Without what it refers to a schema takes nothing, and never everything; deleting says so first.
-    let refused = one.cli(&["schema", "delete", "shop.address", "1"]);
+    let refused = one.cli(&["schema", "delete", "shop.address", "1", "--yes"]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("schema-referenced"));
-    let deleted = one.cli(&["schema", "delete", "shop.address", "1", "--force"]);
+    let deleted = one.cli(&["schema", "delete", "shop.address", "1", "--force", "--yes"]);
     assert!(
         deleted.status.success(),
         "{}",
@@ -170,6 +171,44 @@ fn dear_patterns(count: usize) -> Value {
     json!({"properties": properties})
 }
 
+/// Sends one event after the other; gives how many were accepted until `stop`, and how long the slowest took.
+async fn serve_beside(gateway: &Gateway, stop: &AtomicBool) -> (u32, Duration) {
+    let mut slowest = Duration::ZERO;
+    let mut served = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        let event = "{}".to_owned();
+        let answer = gateway
+            .post("/v1/events/shop.order", "shop", "application/json", event)
+            .await;
+        assert_eq!(answer.expect(202)["status"], "accepted");
+        slowest = slowest.max(begun.elapsed());
+        served += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    (served, slowest)
+}
+
+async fn refused_in_time(what: &str, request: RequestBuilder, status: u16, code: &str) {
+    let begun = Instant::now();
+    // A body that is far too large may be broken off while it is still sent.
+    if let Ok(answer) = request.send().await {
+        assert_eq!(answer.status().as_u16(), status, "{what}");
+        let problem: Value = answer.json().await.expect("a problem");
+        assert_eq!(problem["code"], code, "{what}: {problem}");
+        let says = problem["detail"].as_str().is_some_and(|detail| detail.len() > 20);
+        assert!(says, "{what}: {problem}");
+    } else {
+        assert_eq!(what, "length");
+    }
+    // The bound is 10 s; starting a process on a machine that does much else takes some of its own.
+    assert!(
+        begun.elapsed() < Duration::from_secs(12),
+        "{what}: {:?}",
+        begun.elapsed()
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hostile_schema_is_refused_in_time_and_disturbs_nobody() {
     let mut gateway = Gateway::start_on_defaults().await;
@@ -195,51 +234,22 @@ async fn a_hostile_schema_is_refused_in_time_and_disturbs_nobody() {
     let gateway = Arc::new(gateway);
     let is_done = Arc::new(AtomicBool::new(false));
     let (traffic, stop) = (Arc::clone(&gateway), Arc::clone(&is_done));
-    let serving = tokio::spawn(async move {
-        let mut slowest = Duration::ZERO;
-        let mut served = 0;
-        while !stop.load(Ordering::Relaxed) {
-            let begun = Instant::now();
-            let answer = traffic
-                .post(
-                    "/v1/events/shop.order",
-                    "shop",
-                    "application/json",
-                    "{}".to_owned(),
-                )
-                .await;
-            assert_eq!(answer.expect(202)["status"], "accepted");
-            slowest = slowest.max(begun.elapsed());
-            served += 1;
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        (served, slowest)
-    });
+    let serving = tokio::spawn(async move { serve_beside(&traffic, &stop).await });
     for (what, text, status, code) in hostile {
-        let begun = Instant::now();
-        let answer = reqwest::Client::new()
-            .put(format!("{}/v1/schemas/shop.evil/1", gateway.admin_url()))
-            .bearer_auth(gateway.token())
-            .body(text)
-            .send()
-            .await;
-        // A body that is far too large may be broken off while it is still sent.
-        if let Ok(answer) = answer {
-            assert_eq!(answer.status().as_u16(), status, "{what}");
-            let problem: Value = answer.json().await.expect("a problem");
-            assert_eq!(problem["code"], code, "{what}: {problem}");
-            let says = problem["detail"].as_str().is_some_and(|detail| detail.len() > 20);
-            assert!(says, "{what}: {problem}");
-        } else {
-            assert_eq!(what, "length");
+        for (method, place) in [(Method::PUT, ""), (Method::POST, "/check")] {
+            let path = format!("{}/v1/schemas/shop.evil/1{place}", gateway.admin_url());
+            let request = reqwest::Client::new().request(method, path);
+            let request = request.bearer_auth(gateway.token()).body(text.clone());
+            refused_in_time(what, request, status, code).await;
         }
-        // The bound is 10 s; starting a process on a machine that does much else takes some of its own.
-        assert!(
-            begun.elapsed() < Duration::from_secs(12),
-            "{what}: {:?}",
-            begun.elapsed()
-        );
     }
+    // Just not too dear to be registered: it is compiled once more in the gateway itself, and tried.
+    let mut dear = dear_patterns(2);
+    dear["description"] = "a long text may cost more. ".repeat(36_000).into();
+    let checked = gateway
+        .admin("POST", "/v1/schemas/shop.order/2/check", Some(dear))
+        .await;
+    assert_eq!(checked.status, 200, "{}", checked.text);
     is_done.store(true, Ordering::Relaxed);
     let (served, slowest) = serving.await.expect("every event was answered");
     println!("{served} events beside, the slowest took {slowest:?}");

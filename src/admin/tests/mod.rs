@@ -9,6 +9,7 @@ mod quarantine;
 mod recent;
 mod resources;
 mod routes;
+mod schema_check;
 mod schema_references;
 mod schemas;
 mod tables;
@@ -38,7 +39,7 @@ use crate::{
     recent::Recent,
     registry::{
         Registry,
-        model::{Change, Digest, Role, Token},
+        model::{Change, Digest, Role, Sdk, Token},
         now,
         seal::Sealer,
         secret::{NewSecret, TOKEN_PREFIX},
@@ -281,6 +282,10 @@ fn compiled(component: &Bytes) -> Result<ComponentFacts, Problem> {
         size: component.len() as u64,
         imports: vec!["headworks:plugin/document@0.1.0".to_owned()],
         language: Some("Rust"),
+        sdk: Some(Sdk {
+            name: "headworks-plugin".to_owned(),
+            version: "0.1.0".to_owned(),
+        }),
     })
 }
 
@@ -338,7 +343,7 @@ fn actions(
 ) -> Actions {
     let (compiles, prepares) = (calls.clone(), calls.clone());
     let (replays, discards, tests) = (calls.clone(), calls.clone(), calls.clone());
-    let (listed, shown) = (quarantine.clone(), quarantine.clone());
+    let (listed, shown, counted) = (quarantine.clone(), quarantine.clone(), quarantine.clone());
     let readiness = readiness.clone();
     Actions {
         destinations: Arc::new(|| {
@@ -374,6 +379,7 @@ fn actions(
             }
             .boxed()
         }),
+        quarantined_versions: Arc::new(move |event_type| counted.app_versions(event_type.as_str())),
         get_quarantined: Arc::new(move |id| {
             let quarantine = shown.clone();
             async move {
@@ -417,6 +423,7 @@ fn not_ready() -> Readiness {
             name: "registry".to_owned(),
             ok: false,
             detail: Some("the log cannot be read".to_owned()),
+            state: None,
         }],
     }
 }

@@ -59,6 +59,39 @@ fn every_reference_leads_somewhere() {
     check(&document, &document);
 }
 
+/// The document knows types by their name alone: of two that share one, one would be described as the other.
+#[test]
+fn no_two_types_share_a_name() {
+    fn names_in(folder: &Path, names: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("the folder can be read") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                names_in(&path, names);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("the file can be read");
+            let described = text.split("#[derive(").skip(1);
+            for item in described.filter(|item| {
+                item.split_once(")]")
+                    .is_some_and(|(derived, _)| derived.contains("ToSchema"))
+            }) {
+                let declared = item.lines().find_map(|line| {
+                    line.strip_prefix("pub struct ")
+                        .or(line.strip_prefix("pub enum "))
+                });
+                let name = declared.and_then(|rest| rest.split([' ', '<', '(', ';']).next());
+                names.extend(name.map(str::to_owned));
+            }
+        }
+    }
+    let mut names = Vec::new();
+    names_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+    names.sort();
+    assert!(names.len() > 50, "{names:?}");
+    let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+}
+
 #[test]
 fn every_operation_is_described() {
     let document = serde_json::to_value(document()).expect("JSON");

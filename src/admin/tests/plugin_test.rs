@@ -44,6 +44,21 @@ async fn it_names_the_version_the_routes_and_the_events() {
     );
     assert_eq!(events[0].data.bytes(), r#"{"n": 1.50}"#, "byte for byte");
     assert_eq!(events[1].data.bytes(), "[ 2 ]");
+    assert_eq!(test.attested, None, "schemas and routes decide");
+
+    let body = r#"{"version": 1, "config": {"region": "de"}, "cases": [
+        {"type": "example", "schema": "example@2", "data": {"n": 1.50}}, {"type": "call.ended", "data": 1}]}"#;
+    let request = api.request(Role::Publisher, "POST", "/v1/plugins/calls/test");
+    let answered = send(request.body(body)).await;
+    assert_eq!(answered.status, 200, "{}", answered.json());
+    let test = api.calls.lock().tested.remove(0);
+    let events = test.events.expect("they were given");
+    assert_eq!(events[0].data.bytes(), r#"{"n": 1.50}"#, "byte for byte");
+    let attested = test.attested.expect("they are cases");
+    assert_eq!(
+        attested.iter().map(|schema| &**schema).collect::<Vec<_>>(),
+        ["example@2", "call.ended@1"]
+    );
 
     let recent = api
         .post("/v1/plugins/calls/test", json!({ "version": 1, "recent": 7 }))
@@ -68,6 +83,14 @@ async fn faults_are_named_all_at_once() {
         (
             json!({ "version": 1, "events": [{ "type": "a", "data": 1 }], "recent": 5 }),
             &["/recent"],
+        ),
+        (
+            json!({ "version": 1, "events": [{ "type": "a", "data": 1 }], "cases": [], "recent": 5 }),
+            &["/cases", "/recent"],
+        ),
+        (
+            json!({ "version": 1, "cases": [{ "data": 1, "specversion": "1.0" }] }),
+            &["/cases/0/specversion", "/cases/0/type"],
         ),
         (
             json!({ "version": 1, "events": [{ "data": 1, "typ": "a" }, { "type": "a" }, 7] }),

@@ -57,6 +57,13 @@ async fn uploads_are_numbered_and_the_same_bytes_once() {
         (&shown["version"], &shown["by"], &shown["size"]),
         (&json!(2), &json!("admin"), &json!(TWO.len()))
     );
+    assert_eq!(
+        (&shown["language"], &shown["sdk"]),
+        (
+            &json!("Rust"),
+            &json!({"name": "headworks-plugin", "version": "0.1.0"})
+        )
+    );
     let listed = api.get("/v1/plugins?limit=1").await.json();
     assert_eq!(
         (&listed["items"][0]["name"], &listed["next"]),
@@ -233,6 +240,34 @@ async fn a_share_and_a_shadow_are_set_and_end() {
         assert_eq!(back[member], expected, "{member}");
     }
     assert_eq!(back["shadow"], Value::Null, "a rollback ends it");
+
+    let changes = api.get("/v1/changes?limit=1000").await.json();
+    let changes = changes["items"].as_array().expect("a list").iter();
+    let told: Vec<(&str, u64)> = changes
+        .filter(|entry| entry["plugin"] == "calls")
+        .map(|entry| {
+            assert_eq!(entry["by"], "admin");
+            assert!(entry["at"].is_string() && entry["sequence"].is_u64(), "{entry}");
+            let version = &entry["version"];
+            let number = version.get("version").unwrap_or(version).as_u64();
+            (entry["change"].as_str().expect("a name"), number.unwrap_or(0))
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("add_plugin_version", 1),
+            ("add_plugin_version", 2),
+            ("activate_plugin", 1),
+            ("activate_plugin", 2),
+            ("activate_plugin", 2),
+            ("shadow_plugin", 1),
+            ("shadow_plugin", 0),
+            ("shadow_plugin", 1),
+            ("roll_back_plugin", 0),
+        ],
+        "a shadow's end has no version"
+    );
 }
 
 #[tokio::test]

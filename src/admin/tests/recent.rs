@@ -13,6 +13,10 @@ use crate::{
 };
 
 pub(super) fn pass(api: &Api, number: usize, version: &str, outcome: &Outcome) {
+    pass_of(api, number, version, outcome, None);
+}
+
+fn pass_of(api: &Api, number: usize, version: &str, outcome: &Outcome, subject: Option<&str>) {
     let text = format!("{{ \"n\": {number}.50, \"user\": {{\"mail\": \"a@b.c\"}} }}");
     let event = Decoded {
         partner: "shop".parse().expect("a name"),
@@ -23,7 +27,7 @@ pub(super) fn pass(api: &Api, number: usize, version: &str, outcome: &Outcome) {
             source: "/shop".to_owned(),
             event_type: "order.paid".parse().expect("a type"),
             time: "2026-01-02T03:04:05Z".to_owned(),
-            subject: None,
+            subject: subject.map(str::to_owned),
             app_version: Some(version.to_owned()),
         }
         .into(),
@@ -104,6 +108,15 @@ async fn what_the_type_masks_is_never_shown() {
         "{text}"
     );
     assert!(!text.contains("a@b.c"));
+    for subject in ["user/a@b.c", "key hw_1_secret"] {
+        pass_of(&api, 8, "5.2", &Outcome::Accepted, Some(subject));
+        let shown = api.get("/v1/recent?limit=1").await.json();
+        let attributes = &shown["items"][0]["attributes"];
+        assert_eq!(
+            (&attributes["subject"], &attributes["id"]),
+            (&json!("***"), &json!("event-8"))
+        );
+    }
     let refused = api
         .put("/v1/types/order.paid", json!({"mask": ["mail", 7]}))
         .await;

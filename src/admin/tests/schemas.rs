@@ -429,7 +429,7 @@ async fn a_deletion_says_first_which_app_versions_fall_to_what() {
     let answered = falls("/v1/schemas/order.paid/5?dry_run=true").await.json();
     assert_eq!(
         answered["falls"],
-        json!([{ "partner": "shop", "appversion": "5.2", "events": 1 }])
+        json!([{ "partner": "shop", "appversion": "5.2", "events": 1, "code": "version-unknown" }])
     );
     assert_eq!(listed(&api, "/v1/schemas").await.len(), 2);
     assert_eq!(falls("/v1/schemas/order.paid/6").await.status, 204);

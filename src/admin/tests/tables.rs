@@ -173,6 +173,7 @@ async fn a_table_in_use_is_deleted_only_with_force() {
             size: 9,
             imports: vec![import.to_owned()],
             language: None,
+            sdk: None,
             created: now(),
             by: "test".to_owned(),
         };

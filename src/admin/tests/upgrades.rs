@@ -112,3 +112,45 @@ async fn faults_are_named_all_at_once() {
         "not-found"
     );
 }
+
+#[tokio::test]
+async fn an_upgrade_is_tried_again_when_the_version_that_it_begins_at_changes() {
+    let api = with_versions().await;
+    assert_eq!(api.put(PATH, good()).await.status, 201);
+    let between = "/v1/schemas/note.taken/1.5";
+    let schema = json!({
+        "type": "object",
+        "properties": {"user": {"type": "integer"}},
+        "required": ["user"],
+        "additionalProperties": false,
+    });
+    let refused = api.put(between, schema.clone()).await;
+    assert_eq!(refused.code(), "upgrade-refused", "a version between");
+    let detail = refused.json()["detail"].to_string();
+    assert!(detail.contains("note.taken@2.0"), "{detail}");
+    assert_eq!(
+        api.put(&format!("{between}?force=true"), schema).await.status,
+        201
+    );
+
+    let steps =
+        json!({"steps": [{"rename": "/user", "to": "user_id"}, {"cast": "/user_id", "to": "string"}]});
+    assert_eq!(api.put(PATH, steps).await.status, 200);
+    let told = api.delete(&format!("{between}?dry_run=true")).await.json();
+    let detail = told["upgrade_refused"].as_str().expect("a sentence");
+    assert!(
+        detail.contains("the upgrade to note.taken@2.0 would begin at 1"),
+        "{detail}"
+    );
+    let refused = api.delete(between).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (422, "upgrade-refused"),
+        "a version that goes"
+    );
+    assert_eq!(api.get(between).await.status, 200);
+    assert_eq!(api.delete(&format!("{between}?force=true")).await.status, 204);
+    // The first version has none before it that the upgrade could begin at.
+    let told = api.delete("/v1/schemas/note.taken/1?dry_run=true").await.json();
+    assert_eq!(told.get("upgrade_refused"), None);
+}

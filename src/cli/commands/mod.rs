@@ -3,6 +3,7 @@
 pub mod key;
 pub mod partner;
 pub mod plugin;
+mod plugin_case_trial;
 mod plugin_logs;
 mod plugin_page;
 mod plugin_trial;

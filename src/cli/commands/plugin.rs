@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    plugin_logs,
+    plugin_case_trial, plugin_logs,
     plugin_page::{self, Plugin, number},
     plugin_trial, short_digest,
 };
@@ -43,6 +43,12 @@ pub async fn run(command: PluginCommand, remote: &Remote, output: &mut Output) -
             output::line(&format!("try it: {}", first_steps(language, &name)))
         }
         PluginCommand::Build { path } => built(&plugin_project::build(&path)?, *output),
+        PluginCommand::Test {
+            path,
+            version: Some(version),
+            cases: Some(cases),
+            ..
+        } => plugin_case_trial::test(&path, version, &cases, &Client::new(remote)?, *output).await,
         PluginCommand::Test {
             path,
             version: Some(version),
@@ -182,6 +188,8 @@ fn built(built: &Built, output: Output) -> Result<(), Failure> {
         "digest": built.facts.digest,
         "size": built.facts.size,
         "imports": built.facts.imports,
+        "language": built.facts.language,
+        "sdk": built.facts.sdk,
     });
     let sentence = format!(
         "built {} ({} bytes, {})",

@@ -33,7 +33,14 @@ struct Version {
     by: String,
     contract: Option<String>,
     language: Option<String>,
+    sdk: Option<Sdk>,
     health: Option<VersionHealth>,
+}
+
+#[derive(Deserialize)]
+struct Sdk {
+    name: String,
+    version: String,
 }
 
 #[derive(Deserialize)]
@@ -159,13 +166,14 @@ fn versions(plugin: &Plugin) -> Result<(), Failure> {
             short_digest(&version.digest),
             version.size.to_string(),
             version.language.clone().unwrap_or_default(),
+            version.sdk.as_ref().map(Sdk::told).unwrap_or_default(),
             version.contract.clone().unwrap_or_default(),
             short_time(&version.created),
             version.by.clone(),
         ]
     });
     let headers = [
-        "VERSION", "DIGEST", "BYTES", "LANGUAGE", "CONTRACT", "CREATED", "BY",
+        "VERSION", "DIGEST", "BYTES", "LANGUAGE", "SDK", "CONTRACT", "CREATED", "BY",
     ];
     output::table(&headers, rows.collect())
 }
@@ -242,6 +250,12 @@ fn compared(comparison: &Comparison) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+impl Sdk {
+    fn told(&self) -> String {
+        format!("{} {}", self.name, self.version)
+    }
 }
 
 impl Difference {

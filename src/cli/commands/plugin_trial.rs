@@ -65,18 +65,29 @@ struct Tried {
 }
 
 #[derive(Deserialize)]
-struct Line {
+pub struct Line {
     level: String,
     message: String,
 }
 
-pub async fn test(path: &Path, asked: &Asked, client: &Client, output: Output) -> Result<(), Failure> {
+impl Line {
+    pub fn told(&self) -> String {
+        format!("{}: {}", self.level, output::printable(&self.message))
+    }
+}
+
+/// With `--version`, what stands in the place of a folder.
+pub fn plugin_name(path: &Path) -> Result<PluginName, Failure> {
     let text = path.to_string_lossy();
-    let name: PluginName = text.parse().map_err(|error: crate::event::NameError| {
+    text.parse().map_err(|error: crate::event::NameError| {
         Failure::Usage(format!(
             "with --version, {text:?} must be a plugin's name: {error}"
         ))
-    })?;
+    })
+}
+
+pub async fn test(path: &Path, asked: &Asked, client: &Client, output: Output) -> Result<(), Failure> {
+    let name = plugin_name(path)?;
     let reply = client
         .post(&["plugins", name.as_str(), "test"], Some(body(asked)?))
         .await?;
@@ -143,7 +154,7 @@ fn print(report: &Report) -> Result<(), Failure> {
             output::line(&format!("  in a used instance: {}", difference.told()))?;
         }
         for line in &tried.log {
-            output::line(&format!("  {}: {}", line.level, output::printable(&line.message)))?;
+            output::line(&format!("  {}", line.told()))?;
         }
     }
     let cost = |cost: &Cost, unit: &str| match cost.active {

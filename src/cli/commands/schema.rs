@@ -5,13 +5,14 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{
-    schema_report::{self, Checked, Comparison, Dependent},
+    schema_report::{self, Checked, Comparison, Dependent, Falls},
     short_digest, short_time,
 };
 use crate::{
     cli::{
         arguments::{SchemaCommand, SchemaName},
         client::{Client, Reply, Sent},
+        confirm::confirm,
         failure::Failure,
         output::{self, Output},
         resources::read_text,
@@ -43,14 +44,8 @@ struct Bonds {
 #[derive(Deserialize)]
 struct Deletion {
     falls: Vec<Falls>,
-}
-
-#[derive(Deserialize)]
-struct Falls {
-    partner: String,
-    appversion: Option<String>,
-    events: u64,
-    to: Option<String>,
+    referred_by: Vec<SchemaKey>,
+    upgrade_refused: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -123,12 +118,14 @@ pub async fn run(command: SchemaCommand, client: &Client, output: &mut Output) -
             }
         }
         SchemaCommand::Diff { schema, other } => diff(&schema, other, client, output).await,
-        SchemaCommand::Delete { schema, force } => {
-            if !output.is_json() {
-                let mut dry_run = query(&schema);
-                dry_run.push(("dry_run", "true"));
-                let deletion: Deletion = client.delete(&path(&schema), &dry_run).await?.read()?;
-                falls(deletion)?;
+        SchemaCommand::Delete {
+            schema,
+            force,
+            dry_run,
+            yes,
+        } => {
+            if (dry_run || !yes) && !would_be_deleted(&schema, dry_run, client, output).await? {
+                return Ok(());
             }
             let mut query = query(&schema);
             query.extend(force.then_some(("force", "true")));
@@ -202,27 +199,47 @@ async fn diff(schema: &SchemaName, other: String, client: &Client, output: &Outp
     schema_report::compared(&checked, &other)
 }
 
-/// Which app versions, of those seen lately, fall to which schema.
-fn falls(deletion: Deletion) -> Result<(), Failure> {
-    if deletion.falls.is_empty() {
-        return Ok(());
+/// Says what would become of events, and asks; false where nothing more is to be done.
+async fn would_be_deleted(
+    schema: &SchemaName,
+    dry_run: bool,
+    client: &Client,
+    output: &Output,
+) -> Result<bool, Failure> {
+    let mut query = query(schema);
+    query.push(("dry_run", "true"));
+    let reply = client.delete(&path(schema), &query).await?;
+    if output.is_json() {
+        if dry_run {
+            output::line(reply.text.trim_end())?;
+        }
+    } else {
+        consequences(reply.read()?)?;
     }
-    let rows = deletion
-        .falls
-        .into_iter()
-        .map(|one| {
-            vec![
-                one.appversion.unwrap_or_else(|| "-".to_owned()),
-                one.partner,
-                one.events.to_string(),
-                one.to.unwrap_or_else(|| "none: quarantine".to_owned()),
-            ]
-        })
-        .collect();
-    output::table(
-        &["APP VERSION", "PARTNER", "EVENTS SEEN", "CHECKED FROM NOW ON BY"],
-        rows,
-    )
+    if dry_run {
+        return Ok(false);
+    }
+    confirm(
+        &format!("Delete {}?", label(schema)),
+        "nothing was deleted: say yes on the terminal, or give --yes",
+    )?;
+    Ok(true)
+}
+
+/// What a deletion would do.
+fn consequences(deletion: Deletion) -> Result<(), Failure> {
+    if deletion.falls.is_empty() {
+        output::line("no event that was seen lately would be checked by another schema")?;
+    }
+    schema_report::falls(&deletion.falls)?;
+    if !deletion.referred_by.is_empty() {
+        let names: Vec<String> = deletion.referred_by.iter().map(SchemaKey::to_string).collect();
+        output::line(&format!("referred to by {}", names.join(", ")))?;
+    }
+    match &deletion.upgrade_refused {
+        Some(detail) => output::line(&output::printable(detail)),
+        None => Ok(()),
+    }
 }
 
 async fn check(

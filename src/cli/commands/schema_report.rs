@@ -1,5 +1,7 @@
 //! What a schema would do, told so that it is understood at once: what changed, what is refused, an example.
 
+use std::cmp::Ordering;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -50,8 +52,21 @@ pub struct Checked {
     #[serde(default)]
     dependents: Vec<Dependent>,
     changes: Vec<Changed>,
+    #[serde(default)]
+    falls: Vec<Falls>,
     recent: Tried,
     quarantined: Tried,
+}
+
+/// An app version that would be checked by another schema than now.
+#[derive(Debug, Deserialize)]
+pub struct Falls {
+    partner: String,
+    appversion: Option<String>,
+    events: u64,
+    to: Option<String>,
+    source: Option<String>,
+    code: Option<String>,
 }
 
 /// A schema that refers to the one that is registered.
@@ -75,6 +90,7 @@ struct Changed {
 struct Tried {
     accepted: u64,
     refused: u64,
+    total: u64,
     failures: Vec<Fails>,
 }
 
@@ -94,7 +110,41 @@ pub fn print(checked: &Checked, label: &str, name: &str) -> Result<(), Failure> 
     }
     compared(checked, name)?;
     dependents(&checked.dependents)?;
+    if !checked.falls.is_empty() {
+        output::line("")?;
+        falls(&checked.falls)?;
+    }
     events(checked)
+}
+
+/// Which app versions, of those seen lately, fall to which schema.
+pub fn falls(falls: &[Falls]) -> Result<(), Failure> {
+    if falls.is_empty() {
+        return Ok(());
+    }
+    let to = |one: &Falls| match (&one.to, &one.source) {
+        (Some(since), Some(source)) => format!("{since} for {source}"),
+        (Some(since), None) => since.clone(),
+        (None, _) => {
+            let code = one.code.as_deref().map(|code| format!(" ({code})"));
+            format!("none: quarantine{}", code.unwrap_or_default())
+        }
+    };
+    let rows = falls
+        .iter()
+        .map(|one| {
+            vec![
+                one.appversion.clone().unwrap_or_else(|| "-".to_owned()),
+                one.partner.clone(),
+                one.events.to_string(),
+                to(one),
+            ]
+        })
+        .collect();
+    output::table(
+        &["APP VERSION", "PARTNER", "EVENTS SEEN", "CHECKED FROM THEN ON BY"],
+        rows,
+    )
 }
 
 /// What changed, the verdicts, and what each side refuses of the other.
@@ -181,15 +231,14 @@ pub fn dependents(dependents: &[Dependent]) -> Result<(), Failure> {
 fn differences(comparison: &Comparison, name: &str) -> Result<(), Failure> {
     // Backward is always about what the earlier of the two accepts.
     let with = &comparison.with;
-    let is_earlier = version(with) <= version(name);
-    let (earlier, later) = if is_earlier {
-        (with.as_str(), name)
-    } else {
-        (name, with.as_str())
+    let (earlier, later) = match version(with).cmp(&version(name)) {
+        Ordering::Less => (with.clone(), name.to_owned()),
+        Ordering::Equal => (format!("the registered {with}"), format!("the new {name}")),
+        Ordering::Greater => (name.to_owned(), with.clone()),
     };
     let sides = [
-        (&comparison.refuses.backward, earlier, later),
-        (&comparison.refuses.forward, later, earlier),
+        (&comparison.refuses.backward, &earlier, &later),
+        (&comparison.refuses.forward, &later, &earlier),
     ];
     for (difference, accepts, refuses) in sides {
         let Some(difference) = difference else {
@@ -254,11 +303,12 @@ fn events(checked: &Checked) -> Result<(), Failure> {
                 (*name).to_owned(),
                 tried.accepted.to_string(),
                 tried.refused.to_string(),
+                tried.total.to_string(),
             ]
         })
         .collect();
     output::line("")?;
-    output::table(&["EVENTS", "ACCEPTED", "REFUSED"], rows)?;
+    output::table(&["EVENTS", "ACCEPTED", "REFUSED", "OF"], rows)?;
     let failures: Vec<Vec<String>> = tried
         .iter()
         .flat_map(|(name, tried)| tried.failures.iter().map(move |failure| (name, failure)))

@@ -73,7 +73,9 @@ fn with_config_schema(directory: &Path, built: Built) -> Result<Built, ProjectEr
     if transform::config_schema(&component)?.is_none() {
         append_section(&mut component, transform::CONFIG_SCHEMA, schema.as_bytes());
     }
-    finish(built.name, built.path, &component)
+    let facts = transform::examine(&component, Limits::default().component_bytes)?;
+    write_whole(&built.path, &component)?;
+    Ok(Built { facts, ..built })
 }
 
 /// Adds a custom section at the end of a component.
@@ -126,11 +128,46 @@ fn language(directory: &Path) -> Result<Language, ProjectError> {
     }
 }
 
-/// Looks at what was built as the gateway would, and keeps it at `path`.
-fn finish(name: String, path: PathBuf, component: &[u8]) -> Result<Built, ProjectError> {
-    let facts = transform::examine(component, Limits::default().component_bytes)?;
-    write_whole(&path, component)?;
+/// Notes what the component was written with, looks at it as the gateway would, and keeps it at `path`.
+fn finish(
+    name: String,
+    path: PathBuf,
+    component: &[u8],
+    written_with: &WrittenWith,
+) -> Result<Built, ProjectError> {
+    let component = written_with.note_in(component)?;
+    let facts = transform::examine(&component, Limits::default().component_bytes)?;
+    write_whole(&path, &component)?;
     Ok(Built { name, path, facts })
+}
+
+/// What goes into a component's `producers` section, where other tools look for it too:
+/// <https://github.com/WebAssembly/tool-conventions/blob/main/ProducersSection.md>
+struct WrittenWith {
+    language: &'static str,
+    sdk: &'static str,
+    /// Absent where the SDK's sources do not say.
+    sdk_version: Option<String>,
+}
+
+impl WrittenWith {
+    fn note_in(&self, component: &[u8]) -> Result<Vec<u8>, ProjectError> {
+        let mut producers = wasm_metadata::Producers::empty();
+        producers.add("language", self.language, "");
+        if let Some(version) = &self.sdk_version {
+            producers.add("sdk", self.sdk, version);
+        }
+        producers
+            .add_to_wasm(component)
+            .map_err(|error| ProjectError::NoComponent(format!("{error:#}")))
+    }
+}
+
+/// The version that a line of a source says: `__version__ = "0.1.0"`.
+fn version_in(source: &str, before: &str) -> Option<String> {
+    let rest = source.lines().find_map(|line| line.trim().strip_prefix(before))?;
+    let version = rest.trim_start().strip_prefix('"')?.split('"').next()?;
+    Some(version.to_owned())
 }
 
 /// Where the component of a project goes whose language has no such place of its own.

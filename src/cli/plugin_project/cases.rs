@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{Built, ProjectError, build, io_error};
@@ -160,21 +160,24 @@ struct Case {
 }
 
 /// `event.json`: data, and of the attributes what matters.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct EventFile {
     #[serde(default = "example")]
     id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
     #[serde(rename = "type", default = "example")]
     event_type: String,
     #[serde(default = "new_year")]
     time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
-    #[serde(rename = "appversion")]
+    #[serde(rename = "appversion", skip_serializing_if = "Option::is_none")]
     app_version: Option<String>,
     #[serde(default = "example")]
     partner: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<String>,
     data: Box<RawValue>,
 }
@@ -187,35 +190,67 @@ fn new_year() -> String {
     "2026-01-01T00:00:00Z".to_owned()
 }
 
-impl Case {
-    fn read(folder: &Path, case: &Path) -> Result<Case, ProjectError> {
-        let event_path = case.join("event.json");
-        let text = fs::read_to_string(&event_path).map_err(io_error(&event_path))?;
-        let malformed = |fault: String| ProjectError::CaseMalformed {
-            path: event_path.clone(),
-            fault,
-        };
-        let event = serde_json::from_str(&text)
-            .map_err(|error| error.to_string())
-            .and_then(event_of)
-            .map_err(malformed)?;
-        let expected_path = case.join("records.json");
+/// A case as it is sent to a gateway, whose own tables count.
+#[derive(Clone, Debug)]
+pub struct CaseFile {
+    pub name: String,
+    /// A JSON object: attributes, and the data byte for byte.
+    pub event: String,
+    pub config: Option<Value>,
+    pub expected: Value,
+}
+
+/// The cases in `folder`, in the order of their names.
+pub fn case_files(folder: &Path) -> Result<Vec<CaseFile>, ProjectError> {
+    let folders = case_folders(folder)?;
+    folders.iter().map(|case| CaseFile::read(folder, case)).collect()
+}
+
+impl CaseFile {
+    fn read(folder: &Path, case: &Path) -> Result<CaseFile, ProjectError> {
+        let path = case.join("event.json");
+        let text = fs::read_to_string(&path).map_err(io_error(&path))?;
+        let written = serde_json::from_str(&text).and_then(|event: EventFile| serde_json::to_string(&event));
+        let event = written.map_err(|error| ProjectError::CaseMalformed {
+            path,
+            fault: error.to_string(),
+        })?;
         let mut config = read_json(&case.join("config.json"))?;
         if config.is_none() {
             config = read_json(&folder.join("config.json"))?;
         }
-        Ok(Case {
+        let expected_path = case.join("records.json");
+        Ok(CaseFile {
             name: case
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default(),
             event,
-            tables: tables_of([folder, case])?,
+            config,
             expected: read_json(&expected_path)?.ok_or_else(|| ProjectError::CaseMalformed {
                 path: expected_path,
                 fault: "is not there".to_owned(),
             })?,
-            config,
+        })
+    }
+}
+
+impl Case {
+    fn read(folder: &Path, case: &Path) -> Result<Case, ProjectError> {
+        let file = CaseFile::read(folder, case)?;
+        let event = serde_json::from_str(&file.event)
+            .map_err(|error| error.to_string())
+            .and_then(event_of)
+            .map_err(|fault| ProjectError::CaseMalformed {
+                path: case.join("event.json"),
+                fault,
+            })?;
+        Ok(Case {
+            name: file.name,
+            event,
+            tables: tables_of([folder, case])?,
+            expected: file.expected,
+            config: file.config,
         })
     }
 
@@ -367,7 +402,7 @@ fn member(name: &str, text: &str) -> Value {
 }
 
 /// Both as text, line by line: what went with `-`, what came with `+`.
-pub(super) fn lines_changed(before: &Value, after: &Value) -> String {
+pub fn lines_changed(before: &Value, after: &Value) -> String {
     let (before, after) = (format!("{before:#}"), format!("{after:#}"));
     let difference = similar::TextDiff::from_lines(&before, &after);
     let lines = difference.iter_all_changes().map(|change| {

@@ -12,7 +12,7 @@ use crate::problem::Problem;
 
 pub use self::{
     build::{Built, build, kept_compiled},
-    cases::{CaseReport, Report, run_cases, test_local},
+    cases::{CaseFile, CaseReport, Report, case_files, lines_changed, run_cases, test_local},
     dev::{Round, dev},
     new::new,
 };

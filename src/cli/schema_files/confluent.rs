@@ -37,6 +37,19 @@ pub(super) fn read(file: &Path) -> Result<Reading, Failure> {
             }
         }
     }
+    // A subject without a level of its own has its context's, or else the registry's.
+    let levels = std::mem::take(&mut reading.compatibility);
+    let level = |subject: &str| {
+        let names = [subject, context(subject), ""];
+        names.into_iter().find_map(|name| levels.get(name).copied())
+    };
+    for (subject, _) in records.keys() {
+        if let Some(level) = level(subject) {
+            reading
+                .compatibility
+                .insert(event_name(subject).to_owned(), level);
+        }
+    }
     for ((subject, version), record) in records {
         let from = format!("{subject} version {version}");
         match record.and_then(|value| one(&subject, version, &value)) {
@@ -44,11 +57,6 @@ pub(super) fn read(file: &Path) -> Result<Reading, Failure> {
             Err(reason) => reading.refuse(from, reason),
         }
     }
-    let by_type = std::mem::take(&mut reading.compatibility);
-    reading.compatibility = by_type
-        .into_iter()
-        .map(|(subject, compatibility)| (event_name(&subject).to_owned(), compatibility))
-        .collect();
     Ok(reading)
 }
 
@@ -81,7 +89,9 @@ fn read_line(line: &str, number: usize, records: &mut Records, reading: &mut Rea
                 }
                 return;
             }
-            (Some("CONFIG"), Some(subject)) => {
+            // Without a subject it is the level of all of them.
+            (Some("CONFIG"), subject) => {
+                let subject = subject.unwrap_or_default();
                 let level = serde_json::from_str::<Value>(value)
                     .ok()
                     .and_then(|value| text(&value, "compatibilityLevel"));
@@ -90,7 +100,7 @@ fn read_line(line: &str, number: usize, records: &mut Records, reading: &mut Rea
                         reading.compatibility.insert(subject, level);
                     }
                     Some(None) => {
-                        reading.refuse(from, format!("{subject} has an unknown compatibilityLevel"))
+                        reading.refuse(from, format!("{subject:?} has an unknown compatibilityLevel"))
                     }
                     None => {
                         reading.compatibility.remove(&subject);
@@ -98,7 +108,7 @@ fn read_line(line: &str, number: usize, records: &mut Records, reading: &mut Rea
                 }
                 return;
             }
-            // The level of all subjects, modes, contexts and the registry's own marks say nothing of schemas.
+            // Modes, contexts and the registry's own marks say nothing of schemas.
             (Some(_), _) => return,
             (None, _) => {}
         }
@@ -211,6 +221,13 @@ fn event_name(subject: &str) -> &str {
         None => subject,
     };
     subject.strip_suffix("-value").unwrap_or(subject)
+}
+
+/// `:.CONTEXT:` of a subject that stands in one.
+fn context(subject: &str) -> &str {
+    let name = subject.strip_prefix(":.").and_then(|rest| rest.split_once(':'));
+    let length = name.map_or(0, |(name, _)| name.len() + 3);
+    subject.get(..length).unwrap_or_default()
 }
 
 /// None for a level that is not known.

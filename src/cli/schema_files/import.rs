@@ -1,7 +1,7 @@
 //! `headworks schema import`: other registries' schemas in the layout that `apply` reads.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -25,7 +25,7 @@ use crate::{
     limits::{Limits, SCHEMA_DEPTH},
     problem::Fault,
     registry::model::{Compatibility, SchemaKey},
-    validate::check_schema,
+    validate::{References, check_schema, uri_of},
 };
 
 /// Where schemas come from.
@@ -118,62 +118,137 @@ pub fn run(
 
 type Files = Vec<(PathBuf, String)>;
 
+/// What was read of one schema, and may be taken.
+struct Pending {
+    taken: Taken,
+    key: SchemaKey,
+    text: String,
+    present: Present,
+}
+
 pub(super) fn sort_out(reading: Reading, directory: &Path) -> Result<(Report, Files), Failure> {
     let mut report = Report {
         taken: Vec::new(),
         refused: reading.refused,
     };
-    let mut files = Files::new();
     let mut versions: Vec<(EventType, AppVersion)> = Vec::new();
-    let read: Vec<_> = reading
-        .found
-        .into_iter()
-        .map(|found| (found.from.clone(), one(found, &mut versions)))
-        .collect();
-    let all = read.iter().filter_map(|(_, read)| read.as_ref().ok());
-    let references = references(all.map(|(_, key, text)| (key, text.as_str())));
-    for (from, read) in read {
-        let checked = read.and_then(|(taken, key, text)| {
-            let checked = references
-                .texts(&key)
-                .and_then(|texts| check_schema(&text, &texts, Limits::default().schema_bytes.as_usize()));
-            match checked {
-                Ok(()) => Ok((taken, key, text)),
-                Err(faults) => {
-                    forget(&mut versions, &key);
-                    Err(sentences(&faults))
+    let mut pending = Vec::new();
+    // What is not written over stands, and others may refer to it.
+    let mut standing: Vec<String> = Vec::new();
+    for found in reading.found {
+        let from = found.from.clone();
+        let reason = match one(found, &mut versions) {
+            Ok((taken, key, text)) => match layout::present(&directory.join(&taken.file), &text)? {
+                Present::Other => {
+                    standing.push(uri_of(&key));
+                    format!("{} is there already, with another content", taken.file)
                 }
-            }
-        });
-        match checked {
-            Ok((mut taken, key, text)) => {
-                let path = directory.join(&taken.file);
-                match layout::present(&path, &text)? {
-                    Present::Other => {
-                        forget(&mut versions, &key);
-                        let reason = format!("{} is there already, with another content", taken.file);
-                        report.refused.push(Refused { from, reason });
-                        continue;
-                    }
-                    Present::Same => taken.notes.push("it is there already".to_owned()),
-                    Present::Absent => files.push((path, text)),
+                present => {
+                    pending.push(Pending {
+                        taken,
+                        key,
+                        text,
+                        present,
+                    });
+                    continue;
                 }
-                report.taken.push(taken);
-            }
-            Err(reason) => report.refused.push(Refused { from, reason }),
+            },
+            Err(reason) => reason,
+        };
+        report.refused.push(Refused { from, reason });
+    }
+    let (usable, references) = usable(pending, &layout::schemas(directory)?, &mut report.refused);
+    let types: BTreeSet<String> = usable.iter().map(|one| one.key.event_type.to_string()).collect();
+    let mut files = Files::new();
+    for one in usable {
+        let mut taken = one.taken;
+        let referred = references.referred(&one.key);
+        taken.notes.extend(
+            referred
+                .iter()
+                .filter(|uri| standing.contains(uri))
+                .map(|uri| format!("{uri} is there with another content, and counts as it is there")),
+        );
+        if one.present == Present::Same {
+            taken.notes.push("it is there already".to_owned());
+        } else {
+            files.push((directory.join(&taken.file), one.text));
         }
+        report.taken.push(taken);
     }
     for (name, compatibility) in reading.compatibility {
         let (name, _) = type_name(&name);
-        let is_taken = versions.iter().any(|(event_type, _)| event_type.as_str() == name);
-        let path = directory.join(format!("types/{name}.toml"));
-        // What stands there was written by somebody.
-        if is_taken && !path.exists() {
-            let word = format!("{compatibility:?}").to_lowercase();
-            files.push((path, format!("compatibility = \"{word}\"\n")));
+        if types.contains(&name) {
+            of_type(&name, compatibility, directory, &mut report, &mut files)?;
         }
     }
     Ok((report, files))
+}
+
+/// Those that the gateway would take; what refers to one that it would not take is none of them. `there` are the
+/// schemas of the target folder.
+fn usable(
+    mut pending: Vec<Pending>,
+    there: &[(SchemaKey, String)],
+    refused: &mut Vec<Refused>,
+) -> (Vec<Pending>, References) {
+    let bytes_max = Limits::default().schema_bytes.as_usize();
+    let mut is_first = true;
+    loop {
+        let there = there.iter().map(|(key, text)| (key, text.as_str()));
+        let read = pending.iter().map(|one| (&one.key, one.text.as_str()));
+        let references = references(there.chain(read));
+        let before = pending.len();
+        let mut good = Vec::new();
+        for one in pending {
+            let checked = match references.texts(&one.key) {
+                Ok(texts) if is_first => check_schema(&one.text, &texts, bytes_max),
+                texts => texts.map(drop),
+            };
+            match checked {
+                Ok(()) => good.push(one),
+                Err(faults) => refused.push(Refused {
+                    from: one.taken.from,
+                    reason: sentences(&faults),
+                }),
+            }
+        }
+        pending = good;
+        if pending.len() == before {
+            return (pending, references);
+        }
+        is_first = false;
+    }
+}
+
+/// The file that says what is enforced between the type's schemas.
+fn of_type(
+    name: &str,
+    compatibility: Compatibility,
+    directory: &Path,
+    report: &mut Report,
+    files: &mut Files,
+) -> Result<(), Failure> {
+    let word = format!("{compatibility:?}").to_lowercase();
+    let text = format!("compatibility = \"{word}\"\n");
+    let file = format!("types/{name}.toml");
+    let path = directory.join(&file);
+    match layout::present(&path, &text)? {
+        Present::Absent => files.push((path, text)),
+        Present::Same => {}
+        // What stands there was written by somebody.
+        Present::Other => {
+            let known = file_text(&path)?;
+            let says = |line: &str| line.replace(' ', "") == text.trim_end().replace(' ', "");
+            if !known.lines().any(says) {
+                report.refused.push(Refused {
+                    from: format!("the compatibility of {name}"),
+                    reason: format!("{file} is there already, and does not say {}", text.trim_end()),
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 type Read = Result<(Taken, SchemaKey, String), String>;
@@ -209,11 +284,6 @@ fn one(found: Found, versions: &mut Vec<(EventType, AppVersion)>) -> Read {
         since,
     };
     Ok((Taken { from, file, notes }, key, text))
-}
-
-fn forget(versions: &mut Vec<(EventType, AppVersion)>, key: &SchemaKey) {
-    let version = AppVersion::parse(&key.since);
-    versions.retain(|(event_type, known)| *event_type != key.event_type || Some(known) != version.as_ref());
 }
 
 fn sentences(faults: &[Fault]) -> String {

@@ -91,13 +91,17 @@ pub(super) fn events(text: &str, event_type: Option<&EventType>) -> Result<Vec<D
         }
         let document = Document::parse(line.to_owned().into(), DEPTH_CEILING)
             .map_err(|error| Failure::Usage(format!("line {}: {error}", index + 1)))?;
-        lines.push(document);
+        lines.push((index + 1, document));
     }
     if lines.is_empty() {
         return Err(Failure::Usage(
             "the file holds no event: write one a line".to_owned(),
         ));
     }
+    if let Some(note) = mixture(&lines) {
+        output::note(&note);
+    }
+    let lines: Vec<Document> = lines.into_iter().map(|(_, line)| line).collect();
     if !lines.iter().all(|line| is_envelope(line.root())) {
         return match event_type {
             None => Ok(lines),
@@ -134,6 +138,19 @@ pub(super) fn events(text: &str, event_type: Option<&EventType>) -> Result<Vec<D
         }
         None => Ok(by_type.into_values().next().unwrap_or_default()),
     }
+}
+
+/// What is to be said where some lines are events with their attributes and others are not.
+pub(super) fn mixture(lines: &[(usize, Document)]) -> Option<String> {
+    let (enveloped, other): (Vec<_>, Vec<_>) = lines.iter().partition(|(_, line)| is_envelope(line.root()));
+    let ((first, _), false) = (other.first()?, enveloped.is_empty()) else {
+        return None;
+    };
+    Some(format!(
+        "{} of {} lines are events with their attributes; line {first} is not, so every line is taken as data alone",
+        enveloped.len(),
+        lines.len()
+    ))
 }
 
 /// An event with its attributes: CloudEvents' members, and `data` among them.

@@ -22,6 +22,9 @@ pub(super) fn read(file: &Path) -> Result<Reading, Failure> {
     let rules = at(&["/data/rules", "/rules"]).or_else(|| Some(document.root()));
     let is_list = |node: &Node<'_>| node.kind() == Kind::Array;
     if let Some(rules) = rules.filter(is_list) {
+        if let Some(pagination) = at(&["/data/pagination", "/pagination"]) {
+            of_page(rules.len(), pagination, &mut reading);
+        }
         of_public_api(&document, rules, &mut reading);
     } else if let Some(rules) = at(&["/tracking_plan/rules", "/rules"]) {
         of_config_api(&document, rules, &mut reading);
@@ -32,6 +35,25 @@ pub(super) fn read(file: &Path) -> Result<Reading, Failure> {
         );
     }
     Ok(reading)
+}
+
+/// `{next, totalEntries}`: whether there are rules that the file does not hold.
+fn of_page(rules: usize, pagination: Node<'_>, reading: &mut Reading) {
+    let total = pagination.get("totalEntries").and_then(|total| total.as_i64());
+    let total = total.and_then(|total| usize::try_from(total).ok());
+    let has_next = pagination
+        .get("next")
+        .is_some_and(|next| next.kind() == Kind::String);
+    if has_next || total.is_some_and(|total| total > rules) {
+        let of = total.map_or_else(String::new, |total| format!(" of {total}"));
+        reading.refuse(
+            "the rest of the plan",
+            format!(
+                "the file is one page, with {rules} rules{of}: ask for the next ones with pagination.cursor, and put \
+                 the rules of all pages into one list"
+            ),
+        );
+    }
 }
 
 /// `[{type, key, version, jsonSchema}]`.

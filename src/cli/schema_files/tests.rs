@@ -155,6 +155,7 @@ fn the_topic_of_confluents_registry_is_read() {
         format!("{}\t{}", key("orders-value", 1), value("orders-value", 1, Some("JSON"), ORDER_1)),
         "{\"keytype\":\"CONFIG\",\"subject\":\"orders-value\",\"magic\":0}\t{\"compatibilityLevel\":\"BACKWARD_TRANSITIVE\"}".to_owned(),
         "{\"keytype\":\"CONFIG\",\"subject\":null,\"magic\":0}\t{\"compatibilityLevel\":\"FULL\"}".to_owned(),
+        "{\"keytype\":\"CONFIG\",\"subject\":\":.eu:\",\"magic\":0}\t{\"compatibilityLevel\":\"NONE\"}".to_owned(),
         format!("{}\t{}", key("orders-value", 2), value("orders-value", 2, Some("JSON"), ORDER_2)),
         format!("{}\t{deleted}", key("orders-value", 3)),
         format!("{}\t{}", key("orders-key", 1), value("orders-key", 1, Some("JSON"), r#"{"type":"string"}"#)),
@@ -177,6 +178,8 @@ fn the_topic_of_confluents_registry_is_read() {
             "schemas/invoice/1.json",
             "schemas/orders/1.json",
             "schemas/orders/2.json",
+            "types/Stock-Moves.toml",
+            "types/invoice.toml",
             "types/orders.toml"
         ]
     );
@@ -185,21 +188,20 @@ fn the_topic_of_confluents_registry_is_read() {
         invoice.contains("\"headworks:orders@1#/properties/orderId\""),
         "{invoice}"
     );
-    assert_eq!(files[3].1, "compatibility = \"backward\"\n");
+    assert_eq!(files[3].1, "compatibility = \"none\"\n", "its context's");
+    assert_eq!(files[4].1, "compatibility = \"full\"\n", "the registry's");
+    assert_eq!(files[5].1, "compatibility = \"backward\"\n");
     assert_eq!(
         serde_json::from_str::<Value>(&files[1].1).unwrap(),
         serde_json::from_str::<Value>(ORDER_1).unwrap()
     );
-    assert!(
-        files[1].1.find("title") < files[1].1.find("properties"),
-        "{}",
-        files[1].1
-    );
-    assert!(files[1].1.lines().count() > 5, "one line became several");
+    let order = &files[1].1;
+    assert!(order.find("title") < order.find("properties"), "{order}");
+    assert!(order.lines().count() > 5, "one line became several");
     assert!(files[2].1.contains("draft-07"), "what names no draft is draft 7");
     assert_eq!(refused.len(), 6, "{refused:?}");
     for (from, reason) in [
-        ("line 16", "is no JSON"),
+        ("line 17", "is no JSON"),
         ("lost-value version 1", "/$ref: no schema gone@1 is registered"),
         ("old-value version 1", "its subject was deleted"),
         ("orders-key version 1", "records' keys"),
@@ -287,6 +289,17 @@ fn tracking_plans_are_read() {
         "{refused:?}"
     );
 
+    let page = json!({"data": {"rules": [
+        {"type": "TRACK", "key": "Order Completed", "version": 1, "jsonSchema": order},
+    ], "pagination": {"current": "MA==", "next": "MQ==", "totalEntries": 250}}});
+    write(&file, &page.to_string());
+    let (files, refused) = taken(segment::read(&file).unwrap());
+    assert_eq!((files.len(), refused.len()), (1, 1));
+    assert!(
+        refused[0].contains("one page, with 1 rules of 250"),
+        "the rest is not left out in silence: {refused:?}"
+    );
+
     let common = json!({"rules": [
         {"type": "COMMON", "version": 1, "jsonSchema": {"$schema": "http://json-schema.org/draft-07/schema#", "required": ["context"]}},
         {"type": "TRACK", "key": "Order Completed", "version": 1, "jsonSchema": order},
@@ -338,4 +351,94 @@ fn what_is_there_already_is_not_overwritten() {
             .contains("is there already"),
         "{report}"
     );
+}
+
+/// What became of an import into `directory`; what was taken is written there.
+fn imported(file: &Path, records: &Value, directory: &Path) -> Value {
+    write(file, &records.to_string());
+    let (report, files) = sort_out(confluent::read(file).unwrap(), directory).unwrap();
+    for (path, text) in files {
+        write(&path, &text);
+    }
+    serde_json::to_value(&report).unwrap()
+}
+
+#[test]
+fn references_lead_to_what_stands_in_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, into) = (folder.path().join("answer.json"), folder.path().join("ours"));
+    let orders = value("orders-value", 1, Some("JSON"), ORDER_1);
+    let referring = |subject: &str, to: &str| {
+        let mut value = value(
+            subject,
+            1,
+            Some("JSON"),
+            r##"{"properties":{"orderId":{"$ref":"it.json#/properties/orderId"}}}"##,
+        );
+        value["references"] = json!([{"name": "it.json", "subject": to, "version": 1}]);
+        value
+    };
+    let report = imported(&file, &json!([orders]), &into);
+    assert_eq!(report["refused"], json!([]), "{report}");
+    let invoice = referring("invoice-value", "orders-value");
+    let report = imported(&file, &json!([invoice]), &into);
+    assert_eq!(
+        report["refused"],
+        json!([]),
+        "an import before wrote it: {report}"
+    );
+
+    let other = json!({"properties": {"orderId": {"type": "string"}}}).to_string();
+    write(&into.join("schemas/orders/1.json"), &other);
+    let receipt = referring("receipt-value", "orders-value");
+    let report = imported(&file, &json!([orders, receipt]), &into);
+    assert_eq!(report["refused"][0]["from"], "orders-value version 1", "{report}");
+    let notes = report["taken"][0]["notes"].to_string();
+    assert!(
+        notes.contains("headworks:orders@1 is there with another content"),
+        "{report}"
+    );
+
+    // What refers to something that is refused is refused as well, and what refers to that.
+    let broken = value(
+        "a-value",
+        1,
+        Some("JSON"),
+        r#"{"properties": {"orderId": {"type": "objekt"}}}"#,
+    );
+    let (first, second) = (referring("b-value", "a-value"), referring("c-value", "b-value"));
+    let report = imported(&file, &json!([broken, first, second]), &into);
+    assert_eq!(report["taken"], json!([]), "{report}");
+    assert_eq!(report["refused"].as_array().map(Vec::len), Some(3), "{report}");
+}
+
+#[test]
+fn a_types_file_that_says_something_else_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, into) = (folder.path().join("records.txt"), folder.path().join("ours"));
+    let level = r#"{"keytype":"CONFIG","subject":"orders-value","magic":0}"#;
+    let lines = [
+        format!("{level}\t{{\"compatibilityLevel\":\"FULL\"}}"),
+        format!(
+            "{}\t{}",
+            key("orders-value", 1),
+            value("orders-value", 1, Some("JSON"), ORDER_1)
+        ),
+    ];
+    write(&file, &lines.join("\n"));
+    for (known, is_reported) in [
+        ("description = \"Ours\"\n", true),
+        ("description = \"Ours\"\ncompatibility=\"full\"\n", false),
+    ] {
+        write(&into.join("types/orders.toml"), known);
+        let (report, files) = sort_out(confluent::read(&file).unwrap(), &into).unwrap();
+        assert_eq!(files.len(), 1, "the schema; what somebody wrote is left alone");
+        let report = serde_json::to_value(&report).unwrap();
+        let reason = report["refused"][0]["reason"].as_str().unwrap_or_default();
+        assert_eq!(
+            reason.contains("does not say compatibility = \"full\""),
+            is_reported,
+            "{report}"
+        );
+    }
 }

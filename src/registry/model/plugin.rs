@@ -16,8 +16,18 @@ pub struct PluginVersion {
     /// What it was written in, where its tools wrote that down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
+    /// What it was written with, where `headworks plugin build` noted it; versions of before it did have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sdk: Option<Sdk>,
     pub created: Timestamp,
     pub by: String,
+}
+
+/// A kit for plugins: `headworks-plugin` 0.1.0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Sdk {
+    pub name: String,
+    pub version: String,
 }
 
 /// Versions 1, 2, 3 … of a plugin and which of them runs.
@@ -109,5 +119,28 @@ impl Plugin {
             self.activated = Some(at);
             self.rolled_back = cause.map(|cause| RolledBack { at, cause });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::PluginVersion;
+
+    #[test]
+    fn versions_of_before_sdks_were_noted_read_on() {
+        let digest = "0".repeat(64);
+        let old = json!({
+            "version": 3, "digest": digest, "size": 7, "imports": [], "created": "2026-11-01T00:00:00Z", "by": "admin",
+        });
+        let read: PluginVersion = serde_json::from_value(old.clone()).expect("it was written before");
+        assert_eq!((&read.language, &read.sdk), (&None, &None));
+        assert_eq!(serde_json::to_value(&read).expect("it is written"), old);
+        let mut new = old;
+        new["language"] = json!("Go");
+        new["sdk"] = json!({"name": "headworks.dev/headworks", "version": "0.1.0"});
+        let read: PluginVersion = serde_json::from_value(new.clone()).expect("it is written now");
+        assert_eq!(serde_json::to_value(&read).expect("it is written"), new);
     }
 }

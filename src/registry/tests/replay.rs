@@ -9,7 +9,7 @@ use super::{put_partner, put_schema};
 use crate::{
     event::AppVersion,
     registry::model::{
-        Change, Digest, Entry, Form, Key, KeyKind, Plugin, PluginVersion, Role, Route, RouteMatch,
+        Change, Digest, Entry, Form, Isolation, Key, KeyKind, Plugin, PluginVersion, Role, Route, RouteMatch,
         RouteTarget, State, Table, TableFormat, Token, TypeEntry, Upgrade, UpgradeStep,
     },
 };
@@ -23,6 +23,7 @@ fn version(number: u32) -> PluginVersion {
         size: 7,
         imports: Vec::new(),
         language: None,
+        sdk: None,
         created: AT,
         by: "test".to_owned(),
     }
@@ -109,6 +110,7 @@ fn change_of(
                 matches: RouteMatch::default(),
                 plugin: Some(two.parse().expect("a name")),
                 config: Some(serde_json::json!({ "n": number })),
+                isolation: Isolation::Event,
                 to: vec![RouteTarget {
                     destination: two.to_owned(),
                     topic: None,

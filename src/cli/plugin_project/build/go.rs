@@ -5,9 +5,10 @@ use std::{
 };
 
 use super::{
-    Built, component_path, core_module, finish,
+    Built, WrittenWith, component_path, core_module, finish,
     kept::{Inputs, build_once},
     tools::{Tool, absolute, run},
+    version_in,
 };
 use crate::cli::plugin_project::{ProjectError, io_error, sdk};
 
@@ -21,7 +22,15 @@ const GO: Tool = Tool {
 #[serde(rename_all = "PascalCase")]
 struct Module {
     module: Named,
+    require: Option<Vec<Requirement>>,
     replace: Option<Vec<Replacement>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Requirement {
+    path: String,
+    version: String,
 }
 
 #[derive(serde::Deserialize)]
@@ -65,11 +74,22 @@ pub(super) fn build(directory: &Path) -> Result<Built, ProjectError> {
     let mut inputs = Inputs::new("go", &version);
     inputs.add(sdk::GO_ADAPTER.as_bytes());
     inputs.add_folder(directory)?;
-    if let Some(folder) = module.sdk(directory) {
-        inputs.add_folder(&folder)?;
+    let sdk_folder = module.sdk(directory);
+    if let Some(folder) = &sdk_folder {
+        inputs.add_folder(folder)?;
     }
     let component = build_once(inputs, || compile(directory))?;
-    finish(name.clone(), component_path(directory, &name), &component)
+    let written_with = WrittenWith {
+        language: "Go",
+        sdk: sdk::GO_MODULE,
+        sdk_version: module.sdk_version(sdk_folder.as_deref())?,
+    };
+    finish(
+        name.clone(),
+        component_path(directory, &name),
+        &component,
+        &written_with,
+    )
 }
 
 impl Module {
@@ -92,6 +112,17 @@ impl Module {
             .iter()
             .find(|replacement| replacement.old.path == sdk::GO_MODULE)?;
         Some(directory.join(&replacement.new.path)).filter(|folder| folder.is_dir())
+    }
+
+    /// Of the SDK in `folder`, or of the one that go.mod requires.
+    fn sdk_version(&self, folder: Option<&Path>) -> Result<Option<String>, ProjectError> {
+        if let Some(path) = folder.map(|folder| folder.join("headworks.go")) {
+            let source = fs::read_to_string(&path).map_err(io_error(&path))?;
+            return Ok(version_in(&source, "const Version ="));
+        }
+        let mut required = self.require.iter().flatten();
+        let required = required.find(|required| required.path == sdk::GO_MODULE);
+        Ok(required.map(|required| required.version.trim_start_matches('v').to_owned()))
     }
 }
 

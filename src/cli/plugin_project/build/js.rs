@@ -7,7 +7,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Built, component_path, finish,
+    Built, WrittenWith, component_path, finish,
     kept::{Inputs, build_once},
     tools::{Tool, absolute, output, run},
 };
@@ -25,6 +25,7 @@ const ENTRIES: [&str; 4] = ["src/plugin.ts", "src/plugin.js", "plugin.ts", "plug
 #[derive(Deserialize)]
 struct Package {
     name: String,
+    version: Option<String>,
     main: Option<PathBuf>,
     #[serde(default)]
     dependencies: serde_json::Map<String, serde_json::Value>,
@@ -45,7 +46,12 @@ pub(super) fn build(directory: &Path) -> Result<Built, ProjectError> {
     inputs.add_folder(&sdk_folder)?;
     let component = build_once(inputs, || package.componentize(directory, &entry, &sdk_folder))?;
     let path = component_path(directory, package.short_name());
-    finish(package.short_name().to_owned(), path, &component)
+    let written_with = WrittenWith {
+        language: "JavaScript",
+        sdk: SDK,
+        sdk_version: Package::read(&sdk_folder)?.version,
+    };
+    finish(package.short_name().to_owned(), path, &component, &written_with)
 }
 
 impl Package {

@@ -5,9 +5,10 @@ use std::{
 };
 
 use super::{
-    Built, component_path, finish,
+    Built, WrittenWith, component_path, finish,
     kept::{Inputs, build_once},
     tools::{Tool, absolute, output},
+    version_in,
 };
 use crate::cli::plugin_project::{ProjectError, io_error, sdk};
 
@@ -38,7 +39,17 @@ pub(super) fn build(directory: &Path) -> Result<Built, ProjectError> {
             .for_each(|(_, text)| inputs.add(text.as_bytes())),
     }
     let component = build_once(inputs, || componentize(&tool, directory, sdk_folder.as_deref()))?;
-    finish(name.clone(), component_path(directory, &name), &component)
+    let written_with = WrittenWith {
+        language: "Python",
+        sdk: "headworks-plugin",
+        sdk_version: sdk_version(sdk_folder.as_deref())?,
+    };
+    finish(
+        name.clone(),
+        component_path(directory, &name),
+        &component,
+        &written_with,
+    )
 }
 
 fn project_name(directory: &Path) -> Result<String, ProjectError> {
@@ -103,6 +114,20 @@ fn sdk_folder(directory: &Path) -> Option<PathBuf> {
         .ancestors()
         .map(|ancestor| ancestor.join("sdk/python"))
         .find(|folder| folder.join(SDK).is_dir())
+}
+
+fn sdk_version(folder: Option<&Path>) -> Result<Option<String>, ProjectError> {
+    const BEFORE: &str = "__version__ =";
+    match folder.map(|folder| folder.join(SDK).join("__init__.py")) {
+        Some(path) => Ok(version_in(
+            &fs::read_to_string(&path).map_err(io_error(&path))?,
+            BEFORE,
+        )),
+        None => Ok(sdk::PYTHON
+            .iter()
+            .filter(|(path, _)| path.ends_with("__init__.py"))
+            .find_map(|(_, text)| version_in(text, BEFORE))),
+    }
 }
 
 fn componentize(tool: &Path, directory: &Path, sdk_folder: Option<&Path>) -> Result<Vec<u8>, ProjectError> {

@@ -7,16 +7,21 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Built, core_module, finish,
+    Built, WrittenWith, core_module, finish,
     tools::{Tool, run},
 };
 use crate::cli::plugin_project::{ProjectError, io_error};
 
 /// Has no WASI: what is built for it cannot import what no plugin may.
 pub(in crate::cli::plugin_project) const TARGET: &str = "wasm32-unknown-unknown";
-const RUST: Tool = Tool {
-    name: "Rust",
-    install: "install it with rustup (https://rustup.rs)",
+const SDK: &str = "headworks-plugin";
+const CARGO: Tool = Tool {
+    name: "cargo",
+    install: "install Rust with rustup (https://rustup.rs)",
+};
+const RUSTC: Tool = Tool {
+    name: "rustc",
+    install: CARGO.install,
 };
 
 /// Builds the Rust plugin in `directory` and makes a component of it. Cargo's own words go to standard error.
@@ -25,11 +30,16 @@ pub(super) fn build(directory: &Path) -> Result<Built, ProjectError> {
     let manifest = fs::canonicalize(&manifest).map_err(io_error(&manifest))?;
     let package = Package::read(&manifest)?;
     check_target(directory)?;
-    let module_path = package.compile(&manifest)?;
-    let module = fs::read(&module_path).map_err(io_error(&module_path))?;
+    let compiled = package.compile(&manifest)?;
+    let module = fs::read(&compiled.module).map_err(io_error(&compiled.module))?;
     let component = core_module::encode(&module, false)?;
     let path = package.target_directory.join(format!("{}.wasm", package.name));
-    finish(package.name, path, &component)
+    let written_with = WrittenWith {
+        language: "Rust",
+        sdk: SDK,
+        sdk_version: compiled.sdk_version,
+    };
+    finish(package.name, path, &component, &written_with)
 }
 
 struct Package {
@@ -59,8 +69,15 @@ struct MetadataTarget {
 #[derive(Deserialize)]
 struct Message {
     reason: String,
+    package_id: Option<String>,
     manifest_path: Option<PathBuf>,
     filenames: Option<Vec<PathBuf>>,
+}
+
+struct Compiled {
+    /// The path of the core module.
+    module: PathBuf,
+    sdk_version: Option<String>,
 }
 
 impl Package {
@@ -76,7 +93,7 @@ impl Package {
                 ])
                 .arg(manifest)
                 .stderr(Stdio::inherit()),
-            RUST,
+            CARGO,
         )?;
         let metadata: Metadata =
             serde_json::from_slice(&output).map_err(|error| ProjectError::CargoUnclear(error.to_string()))?;
@@ -95,8 +112,7 @@ impl Package {
         })
     }
 
-    /// Compiles the package and gives the path of the core module.
-    fn compile(&self, manifest: &Path) -> Result<PathBuf, ProjectError> {
+    fn compile(&self, manifest: &Path) -> Result<Compiled, ProjectError> {
         let output = run(
             Command::new("cargo")
                 .args(["build", "--release", "--lib", "--target", TARGET, "--config"])
@@ -104,16 +120,34 @@ impl Package {
                 .args(["--message-format", "json-render-diagnostics", "--manifest-path"])
                 .arg(manifest)
                 .stderr(Stdio::inherit()),
-            RUST,
+            CARGO,
         )?;
-        output
+        let made: Vec<Message> = output
             .split(|byte| *byte == b'\n')
             .filter_map(|line| serde_json::from_slice::<Message>(line).ok())
             .filter(|message| message.reason == "compiler-artifact")
+            .collect();
+        let sdk_version = made
+            .iter()
+            .find_map(|message| sdk_version(message.package_id.as_deref()?))
+            .map(str::to_owned);
+        let module = made
+            .into_iter()
             .filter(|message| message.manifest_path.as_deref() == Some(manifest))
             .flat_map(|message| message.filenames.unwrap_or_default())
             .find(|path| path.extension().is_some_and(|extension| extension == "wasm"))
-            .ok_or_else(|| ProjectError::CargoUnclear("it names no .wasm file".to_owned()))
+            .ok_or_else(|| ProjectError::CargoUnclear("it names no .wasm file".to_owned()))?;
+        Ok(Compiled { module, sdk_version })
+    }
+}
+
+/// Of a package id such as `path+file:///sdk/rust#headworks-plugin@0.1.0`, or `…/headworks-plugin#0.1.0` where the folder
+/// bears the name.
+fn sdk_version(package_id: &str) -> Option<&str> {
+    let (place, version) = package_id.rsplit_once('#')?;
+    match version.rsplit_once('@') {
+        Some((name, version)) => (name == SDK).then_some(version),
+        None => (place.rsplit('/').next() == Some(SDK)).then_some(version),
     }
 }
 
@@ -136,7 +170,7 @@ fn check_target(directory: &Path) -> Result<(), ProjectError> {
         Command::new("rustc")
             .args(["--print", "target-libdir", "--target", TARGET])
             .current_dir(directory),
-        RUST,
+        RUSTC,
     )?;
     if Path::new(String::from_utf8_lossy(&output).trim()).is_dir() {
         Ok(())

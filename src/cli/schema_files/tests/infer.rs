@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    cli::schema_files::infer::{events, infer},
+    cli::schema_files::infer::{events, infer, mixture},
     json::Document,
 };
 
@@ -172,4 +172,25 @@ fn events_with_attributes_are_told_from_data() {
             .contains("line 2")
     );
     assert!(events("\n", None).is_err());
+}
+
+#[test]
+fn one_line_of_another_kind_is_pointed_out() {
+    let enveloped = |id: usize| json!({"id": id.to_string(), "type": "note.taken", "data": {"text": "a"}});
+    let lines = |values: &[Value]| -> Vec<(usize, Document)> {
+        let documents = values.iter().map(|value| Document::from_value(value).unwrap());
+        documents
+            .enumerate()
+            .map(|(index, line)| (index + 1, line))
+            .collect()
+    };
+    let mut values: Vec<Value> = (0..5).map(enveloped).collect();
+    assert_eq!(mixture(&lines(&values)), None);
+    values[3].as_object_mut().unwrap().remove("data");
+    let note = mixture(&lines(&values)).unwrap();
+    assert!(
+        note.contains("4 of 5 lines") && note.contains("line 4 is not"),
+        "{note}"
+    );
+    assert_eq!(mixture(&lines(&[json!({"a": 1}), json!(2)])), None);
 }
