@@ -14,7 +14,10 @@ use http::{HeaderMap, header};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use crate::{
-    limits::{ByteSize, DECOMPRESSED_BYTES_FREE, DECOMPRESSION_RATIO, ZSTD_WINDOW_LOG_MAX},
+    limits::{
+        BROTLI_WINDOW_BYTES_FREE, ByteSize, COMPRESSED_EVENTS_FREE, DECOMPRESSED_BYTES_FREE,
+        DECOMPRESSION_RATIO, ZSTD_WINDOW_LOG_MAX,
+    },
     problem::{Code, Problem},
 };
 
@@ -73,6 +76,15 @@ fn too_large(limit: ByteSize) -> Problem {
     )
 }
 
+/// How many events a body of so many bytes as sent may hold, whatever the operator allows: what costs the sender next to
+/// nothing is worth little work.
+pub(super) fn events_max(encoding: Encoding, sent_bytes: usize) -> u32 {
+    match encoding {
+        Encoding::Identity => u32::MAX,
+        _ => u32::try_from(sent_bytes.max(COMPRESSED_EVENTS_FREE)).unwrap_or(u32::MAX),
+    }
+}
+
 /// The body as it was before it was compressed, at most `limit` of it, and in proportion to what was sent.
 pub(super) fn decompress(encoding: Encoding, body: Bytes, limit: ByteSize) -> Result<Bytes, Problem> {
     if body.is_empty() || encoding == Encoding::Identity {
@@ -81,6 +93,9 @@ pub(super) fn decompress(encoding: Encoding, body: Bytes, limit: ByteSize) -> Re
     let by_ratio = (body.len() as u64)
         .saturating_mul(DECOMPRESSION_RATIO)
         .max(DECOMPRESSED_BYTES_FREE);
+    if encoding == Encoding::Brotli {
+        check_brotli_window(&body, by_ratio.min(limit.0))?;
+    }
     if by_ratio >= limit.0 {
         return undo(encoding, body, limit);
     }
@@ -198,6 +213,30 @@ fn inflate(body: &[u8], limit: ByteSize) -> Result<Vec<u8>, Problem> {
             _ => {}
         }
     }
+}
+
+/// As much as a window holds is unpacked before the first of it comes out: it is bounded by what may come out, or by what
+/// encoders take where nobody says how much.
+fn check_brotli_window(body: &[u8], most: u64) -> Result<(), Problem> {
+    let first = u32::from(body.first().copied().unwrap_or_default());
+    // RFC 7932, section 9.1.
+    let window_log = match (first & 1, first >> 1 & 7, first >> 4 & 7) {
+        (0, ..) => 16,
+        (_, 0, 0) => 17,
+        (_, 0, bits) => 8 + bits,
+        (_, bits, _) => 17 + bits,
+    };
+    if 1 << window_log <= most.max(BROTLI_WINDOW_BYTES_FREE) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::BodyTooLarge,
+        format!(
+            "the br stream asks for a window of {}; compress it with one of {} (--lgwin=22), or less of it at once",
+            ByteSize(1 << window_log),
+            ByteSize(BROTLI_WINDOW_BYTES_FREE)
+        ),
+    ))
 }
 
 fn unpack_brotli(body: &[u8], limit: ByteSize) -> Result<Vec<u8>, Problem> {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     event::{Batch, Decoded, EventType, Undecoded},
-    json::{Document, Kind, Node, pointer_tokens},
+    json::{Document, Kind, Node, ParseError, ParseErrorKind, pointer_tokens},
     limits::{EVENT_TYPE_BYTES, Limits},
     problem::{Code, Problem},
     registry::model::envelope::{self, Envelope, KeyIn, Origin, TimeFormat},
@@ -51,6 +51,8 @@ pub struct Opened {
     document: Document,
     /// The event as it stood in a query string.
     tree: Option<Tree>,
+    /// Of events, by what the body was as sent.
+    events_max: u32,
 }
 
 impl Head {
@@ -81,6 +83,7 @@ impl Head {
             } else {
                 encoding::of(&parts.headers)?
             },
+            events_max: u32::MAX,
             form: Form::Enveloped(Sealed { envelope, carrier }),
             given,
         })
@@ -173,6 +176,8 @@ impl Sealed {
     ) -> Result<Opened, Problem> {
         let Sealed { envelope, carrier } = self;
         let mut tree = None;
+        let encoding = announced(encoding, body);
+        let plain = || encoding::decompress(encoding, body.clone(), limits.body_bytes);
         let text: Bytes = match carrier {
             Carrier::Query(query) => {
                 let text = coerce::to_json(&query, None);
@@ -180,9 +185,9 @@ impl Sealed {
                 text.into()
             }
             Carrier::Field(field) => json_of(field, envelope.encoding)?.into(),
-            Carrier::Body => plain(encoding, body, limits)?,
+            Carrier::Body => plain()?,
             Carrier::FormBody => {
-                let form = plain(encoding, body, limits)?;
+                let form = plain()?;
                 let field = envelope.form_field.as_deref().unwrap_or_default();
                 let field = field_of(&form, field).ok_or_else(|| field_missing(field))?;
                 json_of(field, envelope.encoding)?.into()
@@ -191,36 +196,53 @@ impl Sealed {
         if text.trim_ascii().is_empty() {
             return Err(framing::no_events());
         }
-        let document = Document::parse(text.clone(), limits.depth.saturating_add(around(&envelope)))
+        let document = parse(text.clone(), &envelope, limits.depth)
             .map_err(|error| refused(framing::parse_reason(&error, &text, limits.depth)))?;
         Ok(Opened {
             envelope,
             given,
             document,
             tree,
+            events_max: encoding::events_max(encoding, body.len()),
         })
     }
 }
 
 /// Some SDKs compress without saying so; JSON and forms never begin with gzip's magic number.
-fn plain(encoding: Encoding, body: &Bytes, limits: &Limits) -> Result<Bytes, Problem> {
-    let encoding = match encoding {
+fn announced(encoding: Encoding, body: &Bytes) -> Encoding {
+    match encoding {
         Encoding::Identity if body.starts_with(b"\x1f\x8b") => Encoding::Gzip,
         encoding => encoding,
-    };
-    encoding::decompress(encoding, body.clone(), limits.body_bytes)
+    }
 }
 
-/// Nested arrays and objects around an event's data.
-fn around(envelope: &Envelope) -> u32 {
-    let steps = |pointer: &Option<String>| {
-        let tokens = pointer
-            .as_deref()
-            .and_then(|pointer| pointer_tokens(pointer).ok());
-        tokens.map_or(0, |tokens| u32::try_from(tokens.len()).unwrap_or(u32::MAX))
-    };
-    let events = envelope.events.as_ref().map_or(0, |_| 1);
-    steps(&envelope.events) + events + steps(&envelope.data)
+/// Parses what an envelope holds, so that no event's data nests deeper than `depth`.
+fn parse(text: Bytes, envelope: &Envelope, depth: u32) -> Result<Document, ParseError> {
+    let in_event = depth.saturating_add(steps(envelope.data.as_deref()));
+    match (Document::parse(text.clone(), in_event), &envelope.events) {
+        (Err(error), Some(events)) if matches!(error.kind, ParseErrorKind::TooDeep { .. }) => {
+            // By what stands around the events it may lie deeper, where something does: else the whole is one event.
+            let in_array = in_event
+                .saturating_add(steps(Some(events.as_str())))
+                .saturating_add(1);
+            let document = Document::parse(text, in_array)?;
+            let is_array = array(&document, envelope).is_some();
+            if is_array { Ok(document) } else { Err(error) }
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+/// Nested arrays and objects that a pointer leads through.
+fn steps(pointer: Option<&str>) -> u32 {
+    let tokens = pointer.and_then(|pointer| pointer_tokens(pointer).ok());
+    tokens.map_or(0, |tokens| u32::try_from(tokens.len()).unwrap_or(u32::MAX))
+}
+
+/// The events, where they stand in an array.
+fn array<'d>(document: &'d Document, envelope: &Envelope) -> Option<Node<'d>> {
+    let node = document.pointer(envelope.events.as_deref()?)?;
+    (node.kind() == Kind::Array).then_some(node)
 }
 
 impl Opened {
@@ -273,8 +295,7 @@ impl Opened {
     }
 
     fn array(&self) -> Option<Node<'_>> {
-        let node = self.document.pointer(self.envelope.events.as_deref()?)?;
-        (node.kind() == Kind::Array).then_some(node)
+        array(&self.document, &self.envelope)
     }
 
     fn events(&self) -> impl Iterator<Item = Node<'_>> {
@@ -286,7 +307,7 @@ impl Opened {
     /// All its events.
     pub fn decode(self, context: &Context<'_>) -> Result<Batch, Problem> {
         let count = self.array().map_or(1, |array| array.len());
-        let most = context.limits.events_per_request;
+        let most = context.limits.events_per_request.min(self.events_max);
         if count > most as usize {
             return Err(framing::too_many(most));
         }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     event::{Batch, Decoded, Reason, Undecoded},
     json::{Document, Kind, Node, ParseError, ParseErrorKind, shortened},
+    limits::COMPRESSED_EVENTS_FREE,
     problem::{Code, Problem},
 };
 
@@ -24,6 +25,7 @@ const IN_ARRAY: u32 = 2;
 
 pub(super) fn frame(head: Head, body: &Bytes, context: &Context<'_>) -> Result<Batch, Problem> {
     let mut framer = Framer {
+        events_max: context.limits.events_per_request.min(head.events_max),
         defaults: Defaults::new(head.given, context),
         context,
         body,
@@ -83,7 +85,10 @@ fn form(body: &[u8]) -> Result<Tree, Problem> {
 pub(super) fn too_many(most: u32) -> Problem {
     Problem::new(
         Code::TooManyEvents,
-        format!("a request holds at most {most} events; send them in several"),
+        format!(
+            "a request holds at most {most} events, and a compressed one at most {COMPRESSED_EVENTS_FREE} or as many as \
+             it has bytes; send them in several"
+        ),
     )
 }
 
@@ -97,6 +102,7 @@ pub(super) fn no_events() -> Problem {
 
 struct Framer<'c> {
     context: &'c Context<'c>,
+    events_max: u32,
     defaults: Defaults<'c>,
     body: &'c Bytes,
     events: Vec<Result<Decoded, Undecoded>>,
@@ -166,8 +172,7 @@ impl Framer<'_> {
         if matches!(whole.kind, ParseErrorKind::Syntax(_)) {
             return Err(malformed(self, whole, 0));
         }
-        let Some(elements) = split::elements(self.body, self.context.limits.events_per_request as usize + 1)
-        else {
+        let Some(elements) = split::elements(self.body, self.events_max as usize + 1) else {
             return Err(malformed(self, whole, 0));
         };
         self.bound(elements.len())?;
@@ -276,9 +281,8 @@ impl Framer<'_> {
     }
 
     fn bound(&self, events: usize) -> Result<(), Problem> {
-        let most = self.context.limits.events_per_request;
-        if events > most as usize {
-            return Err(too_many(most));
+        if events > self.events_max as usize {
+            return Err(too_many(self.events_max));
         }
         Ok(())
     }

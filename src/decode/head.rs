@@ -48,6 +48,8 @@ pub struct Head {
     pub dry_run: bool,
     pub(super) form: Form,
     pub(super) encoding: Encoding,
+    /// Of events, by what the body was as sent.
+    pub(super) events_max: u32,
     /// From headers, and from the query of a GET; `event_type` from the path where neither has it.
     pub(super) given: Given<'static>,
 }
@@ -90,6 +92,7 @@ impl Head {
             dry_run: !is_get && asks_for_dry_run(parts.uri.query().unwrap_or_default()),
             form,
             encoding,
+            events_max: u32::MAX,
             given,
         })
     }

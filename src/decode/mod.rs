@@ -53,11 +53,11 @@ pub trait Hints {
 
 /// All events of a request, each decoded or rejected in its place, in the order sent. `body` is as sent, within
 /// `limits.body_bytes`, and at least one event comes out. An error refuses the whole request.
-pub fn decode(head: Head, body: Bytes, context: &Context<'_>) -> Result<Batch, Problem> {
+pub fn decode(mut head: Head, body: Bytes, context: &Context<'_>) -> Result<Batch, Problem> {
     if head.is_enveloped() {
         return open(head, &body, context.limits)?.decode(context);
     }
-    let body = encoding::decompress(head.encoding, body, context.limits.body_bytes)?;
+    let body = head.decompress(body, context.limits)?;
     framing::frame(head, &body, context)
 }
 
@@ -69,6 +69,7 @@ impl Head {
     /// Where it is no whole stream of its coding, or too large.
     pub fn decompress(&mut self, body: Bytes, limits: &Limits) -> Result<Bytes, Problem> {
         let encoding = std::mem::replace(&mut self.encoding, encoding::Encoding::Identity);
+        self.events_max = self.events_max.min(encoding::events_max(encoding, body.len()));
         encoding::decompress(encoding, body, limits.body_bytes)
     }
 }

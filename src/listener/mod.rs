@@ -4,6 +4,7 @@
 mod accept;
 mod addresses;
 mod body;
+mod frames;
 mod guard;
 mod lines;
 mod options;
@@ -101,6 +102,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long a connection may rest between two requests, or stand still while a response is written.
     pub keep_alive: Duration,
+    /// How often a client of HTTP/2 is asked for a sign of life.
+    pub http2_ping: Duration,
     /// `limits.body_min_bytes_per_s` holds over any span of this length.
     pub rate_window: Duration,
     /// How long requests may go on after shutdown has begun.
@@ -111,6 +114,8 @@ pub struct Settings {
     pub is_handed_over: bool,
     /// Requests are refused while work waits longer than this for a worker.
     pub queue_time: Duration,
+    /// Between two summaries, in the log, of what was refused.
+    pub summary_interval: Duration,
     /// Absent: plain HTTP.
     pub tls: Option<Arc<Tls>>,
     pub proxies: Proxies,
@@ -122,11 +127,13 @@ impl Settings {
         Settings {
             limits,
             keep_alive: Duration::from_mins(1),
+            http2_ping: Duration::from_secs(20),
             rate_window: Duration::from_secs(10),
             shutdown_timeout,
             linger: Duration::from_secs(1),
             is_handed_over: false,
             queue_time: Duration::from_millis(QUEUE_TIME_MS),
+            summary_interval: Duration::from_mins(1),
             tls: None,
             proxies: Proxies::default(),
             numbers,

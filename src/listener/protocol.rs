@@ -15,7 +15,7 @@ const HTTP2_STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 const HTTP2_FRAME_BYTES: u32 = 16 << 10;
 const HTTP2_RESET_STREAMS: usize = 20;
-const HTTP2_PING: Duration = Duration::from_secs(20);
+const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// What is read ahead of one HTTP/1 connection.
 const READ_AHEAD_BYTES: usize = 128 << 10;
 
@@ -38,8 +38,8 @@ pub(super) fn protocol(settings: &Settings) -> auto::Builder<TokioExecutor> {
         .max_frame_size(HTTP2_FRAME_BYTES)
         .max_header_list_size(u32::try_from(header_bytes.saturating_mul(2)).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(HTTP2_RESET_STREAMS)
-        .keep_alive_interval(HTTP2_PING)
-        .keep_alive_timeout(HTTP2_PING)
+        .keep_alive_interval(settings.http2_ping)
+        .keep_alive_timeout(HTTP2_PING_TIMEOUT)
         .timer(TokioTimer::new());
     builder
 }

@@ -51,8 +51,6 @@ use crate::{
 
 /// Connections past the cap that are told so at one time; those past this are just closed.
 const REFUSALS: usize = 64;
-/// Between two summaries of what was refused.
-const SUMMARY_INTERVAL: Duration = Duration::from_mins(1);
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// Colon, space and line end of a header field.
 const FIELD_BYTES: usize = 4;
@@ -119,7 +117,7 @@ pub(super) async fn run<I: Ingest>(
         numbers: Arc::clone(&settings.numbers),
     });
     let measuring = server.pressure.measure(settings.queue_time);
-    let summing_up = tokio::spawn(sum_up(Arc::clone(&server.numbers)));
+    let summing_up = tokio::spawn(sum_up(Arc::clone(&server.numbers), settings.summary_interval));
     let following = settings.tls.map(|tls| tokio::spawn(tls.follow()));
     let slots = Arc::new(Semaphore::new(connections as usize));
     let begin = |stream: TcpStream, peer: SocketAddr| {
@@ -131,7 +129,7 @@ pub(super) async fn run<I: Ingest>(
         {
             let place = place.flatten();
             tokio::spawn(connection(Arc::clone(&server), stream, peer, slot, place));
-        } else if let Ok(slot) = Arc::clone(&server.refusals).try_acquire_owned() {
+        } else if let Some(slot) = server.refusal() {
             tokio::spawn(refuse(stream, slot));
         }
     };
@@ -163,11 +161,11 @@ pub(super) async fn run<I: Ingest>(
     }
 }
 
-/// Says once a minute how many requests were refused, and why; a line for each is there at the level `debug`.
-async fn sum_up(numbers: Arc<HttpNumbers>) {
+/// Says now and then how many requests were refused, and why; a line for each is there at the level `debug`.
+async fn sum_up(numbers: Arc<HttpNumbers>, interval: Duration) {
     let mut before: BTreeMap<Code, u64> = numbers.refusals().collect();
     loop {
-        tokio::time::sleep(SUMMARY_INTERVAL).await;
+        tokio::time::sleep(interval).await;
         for (code, count) in numbers.refusals() {
             let known = before.insert(code, count).unwrap_or_default();
             if count > known {
@@ -178,6 +176,17 @@ async fn sum_up(numbers: Arc<HttpNumbers>) {
                 );
             }
         }
+    }
+}
+
+impl<I> Server<I> {
+    /// Leave to tell a connection past a cap why it is closed. Not over TLS: a handshake, and HTTP/2 behind it, would cost
+    /// the most when there is the least to spare.
+    fn refusal(&self) -> Option<OwnedSemaphorePermit> {
+        if self.tls.is_some() {
+            return None;
+        }
+        Arc::clone(&self.refusals).try_acquire_owned().ok()
     }
 }
 
@@ -234,7 +243,7 @@ async fn connection<I: Ingest>(
         _place = server.addresses.take(address.ip());
         if _place.is_none() {
             drop(slot);
-            if let Ok(refusal) = Arc::clone(&server.refusals).try_acquire_owned() {
+            if let Some(refusal) = server.refusal() {
                 refuse(stream, refusal).await;
             }
             return;

@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    frames::{Frames, PREFACE},
     guard::{Cut, Guard},
     respond,
     stream::Stream,
@@ -73,12 +74,12 @@ pub(super) struct Patience {
 /// How long, and how much, is read and dropped after the response so that the peer comes to read it.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 << 20;
-/// What a connection of HTTP/2 opens with, and no request of HTTP/1 does.
-const HTTP2: &[u8] = b"PRI ";
+/// Of the preface: no request of HTTP/1 begins with it.
+const HTTP2_METHOD: &[u8] = b"PRI ";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nothing has come on this connection yet.
+    /// Nothing has come on this connection yet; of HTTP/2: no whole header section.
     New,
     /// Between two requests.
     Resting,
@@ -108,6 +109,12 @@ pub(super) struct Socket {
     is_refused: bool,
     /// So many bytes have come, all of them like HTTP/2's first; none once it is known which version this is.
     opening: Option<usize>,
+    /// Of HTTP/2.
+    frames: Frames,
+    /// When the header section of HTTP/2 began that is not whole yet.
+    section_since: Option<Instant>,
+    /// Nothing more is read.
+    is_over: bool,
 }
 
 struct Linger {
@@ -136,6 +143,9 @@ impl Socket {
             cut: None,
             is_refused: false,
             opening: (!is_http2).then_some(0),
+            frames: Frames::new(),
+            section_since: None,
+            is_over: false,
         }
     }
 
@@ -157,7 +167,10 @@ impl Socket {
     /// What came while no request was in flight.
     fn note_head(&mut self, bytes: &[u8]) {
         if self.is_http2 {
-            self.phase = Phase::Resting;
+            self.phase = match self.frames.sections() {
+                0 => Phase::New,
+                _ => Phase::Resting,
+            };
             return;
         }
         if self.phase != Phase::Head {
@@ -173,6 +186,9 @@ impl Socket {
     }
 
     fn deadline(&self) -> Instant {
+        if let Some(since) = self.section_since {
+            return since + self.patience.header;
+        }
         self.since
             + match self.phase {
                 Phase::New | Phase::Head => self.patience.header,
@@ -201,18 +217,33 @@ impl Socket {
     fn check(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> bool {
         let read = buffer.filled().get(before..).unwrap_or_default();
         if let Some(known) = self.opening {
-            let rest = HTTP2.get(known..).unwrap_or_default();
-            let compared = rest.len().min(read.len());
-            if rest.get(..compared) == read.get(..compared) {
-                self.is_http2 = compared == rest.len();
-                self.opening = (!self.is_http2).then_some(known + compared);
+            let rest = PREFACE.get(known..).unwrap_or_default();
+            let alike = rest
+                .iter()
+                .zip(read)
+                .take_while(|(one, other)| one == other)
+                .count();
+            if alike == rest.len().min(read.len()) {
+                self.is_http2 = alike == rest.len();
+                self.opening = (!self.is_http2).then_some(known + alike);
+                self.follow_frames(buffer, before);
                 return true;
             }
             self.opening = None;
+            if known + alike >= HTTP2_METHOD.len() {
+                self.cut = Some(Cut {
+                    pass: 0,
+                    fault: "what begins like HTTP/2 does not go on like it",
+                    is_in_body: false,
+                });
+                buffer.set_filled(before);
+                return false;
+            }
             // It was held back while it could have been HTTP/2; a part of a method cannot be at fault.
-            let _ = self.guard.feed(HTTP2.get(..known).unwrap_or_default());
+            let _ = self.guard.feed(PREFACE.get(..known).unwrap_or_default());
         }
         if self.is_http2 {
+            self.follow_frames(buffer, before);
             return true;
         }
         let Err(cut) = self.guard.feed(read) else {
@@ -221,6 +252,23 @@ impl Socket {
         self.cut = Some(cut);
         buffer.set_filled(before + cut.pass);
         cut.pass > 0
+    }
+
+    /// Takes what was read away where it is a flood: the end of the stream is what is read then.
+    fn follow_frames(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+        let sections = self.frames.sections();
+        self.frames
+            .feed(buffer.filled().get(before..).unwrap_or_default());
+        if !self.frames.is_in_section() {
+            self.section_since = None;
+        } else if self.section_since.is_none() || self.frames.sections() != sections {
+            self.section_since = Some(Instant::now());
+        }
+        if self.frames.is_flood() {
+            tracing::debug!("a connection was ended: HTTP/2 frames without end, and no request among them");
+            buffer.set_filled(before);
+            self.is_over = true;
+        }
     }
 
     /// The end of what can be read: the request before is answered first, then the one that is not well-formed.
@@ -241,7 +289,6 @@ impl Socket {
             }
         }
         if !self.is_refused {
-            self.is_refused = true;
             let problem = Problem::new(
                 Code::HttpMalformed,
                 format!("{}; nothing of it was taken", cut.fault),
@@ -295,7 +342,11 @@ impl Socket {
         })
     }
 
+    /// The first refusal is the answer: what is made up after it is dropped.
     fn replace(&mut self, problem: &Problem) {
+        if std::mem::replace(&mut self.is_refused, true) {
+            return;
+        }
         self.own.extend_from_slice(&respond::raw_problem(problem));
         self.exchange.leave_unread();
     }
@@ -314,7 +365,8 @@ impl Socket {
             }
             Poll::Ready(outcome) => {
                 self.write_stalled_since = None;
-                if !self.is_busy() {
+                // Over HTTP/2 this machinery writes on its own account, without end: only requests keep a connection.
+                if !self.is_http2 && !self.is_busy() {
                     self.since = Instant::now();
                 }
                 Poll::Ready(outcome)
@@ -333,15 +385,21 @@ impl AsyncRead for Socket {
         if this.cut.is_some() {
             return this.poll_cut(context);
         }
+        if this.is_over {
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut this.stream).poll_read(context, buffer);
         if outcome.is_ready() && !this.check(buffer, before) {
             return this.poll_cut(context);
         }
         if this.is_busy() {
-            return outcome;
+            if outcome.is_ready() || this.section_since.is_none() {
+                return outcome;
+            }
+        } else {
+            this.follow();
         }
-        this.follow();
         if let Poll::Ready(outcome) = outcome {
             let read = buffer.filled().get(before..).unwrap_or_default();
             if !read.is_empty() {
@@ -360,6 +418,7 @@ impl AsyncRead for Socket {
             ready!(this.poll_own(context))?;
         }
         // The end of the stream, as the HTTP machinery sees it: it closes the connection.
+        this.is_over = true;
         Poll::Ready(Ok(()))
     }
 }

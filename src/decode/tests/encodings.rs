@@ -5,6 +5,7 @@ use std::io::Write;
 use super::{Code, gzip, post, text};
 
 const JSON: &str = "application/json";
+const NDJSON: &str = "application/x-ndjson";
 
 fn zlib(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
@@ -33,7 +34,8 @@ const ALL: [(&str, Compress); 5] = [
 
 #[test]
 fn every_encoding_is_undone() {
-    let long = format!("[{}1]", "123456789,".repeat(100_000));
+    let numbers = (0..80_000_u32).map(|n| format!("{},", n.wrapping_mul(2_654_435_761)));
+    let long = format!("[{}1]", numbers.collect::<String>());
     for plain in ["{\"a\":1}", &long] {
         for (name, compress) in ALL {
             let sent = post("/v1/events/a", JSON, compress(plain.as_bytes())).with("content-encoding", name);
@@ -152,6 +154,26 @@ fn a_brotli_bomb_is_refused_at_the_limit() {
 }
 
 #[test]
+fn a_brotli_window_is_as_large_as_what_may_come_out_or_four_mebibytes() {
+    let sent = |first: u8, rest: &[u8]| {
+        post("/v1/events/a", JSON, [&[first], rest].concat()).with("content-encoding", "br")
+    };
+    let body = from_base64(BROTLI);
+    assert_eq!(body[0] & 0xf, 0xb, "it has a window of 4 MiB");
+    for (bits, is_taken) in [(0xb, true), (0xd, false), (0xf, false)] {
+        let sent = sent(body[0] & 0xf0 | bits, &body[1..]);
+        if is_taken {
+            assert_eq!(sent.data(), BROTLI_PLAIN);
+        } else {
+            assert_eq!(sent.refused(), Code::BodyTooLarge, "{bits}");
+        }
+    }
+    // A hundred times as much as this may come out: what is wrong with it is something else.
+    let large = sent(body[0] & 0xf0 | 0xf, &[0xff; 200_000]);
+    assert_eq!(large.refused(), Code::BodyMalformed);
+}
+
+#[test]
 fn a_body_grows_in_proportion_to_what_was_sent() {
     use crate::limits::{DECOMPRESSED_BYTES_FREE, DECOMPRESSION_RATIO};
     let free = usize::try_from(DECOMPRESSED_BYTES_FREE).unwrap();
@@ -186,4 +208,28 @@ fn a_body_grows_in_proportion_to_what_was_sent() {
     }
     let brotli = post("/v1/events/a", JSON, from_base64(BROTLI_BOMB)).with("content-encoding", "br");
     assert_eq!(brotli.refused(), Code::BodyTooLarge);
+}
+
+#[test]
+fn a_compressed_body_holds_a_thousand_events_or_as_many_as_it_has_bytes() {
+    let lines = |count: usize| "1\n".repeat(count);
+    let send = |name: &str, body: Vec<u8>| post("/v1/events/a", NDJSON, body).with("content-encoding", name);
+    for (name, compress) in ALL {
+        let fits = send(name, compress(lines(1000).as_bytes()));
+        assert_eq!(fits.events().len(), 1000, "{name}");
+        let over = send(name, compress(lines(1001).as_bytes()));
+        assert_eq!(over.refused(), Code::TooManyEvents, "{name}");
+        let list = format!("[{}1]", "1,".repeat(1000));
+        let list = post("/v1/events", JSON, compress(list.as_bytes())).with("content-encoding", name);
+        assert_eq!(list.refused(), Code::TooManyEvents, "{name}");
+        let different: String = (0..3000_u32)
+            .map(|n| format!("{}\n", n.wrapping_mul(2_654_435_761)))
+            .collect();
+        assert_eq!(
+            send(name, compress(different.as_bytes())).events().len(),
+            3000,
+            "{name}"
+        );
+    }
+    assert_eq!(post("/v1/events/a", NDJSON, lines(10_000)).events().len(), 10_000);
 }

@@ -113,6 +113,38 @@ fn without_an_array_the_body_is_one_event_and_its_own_data() {
 }
 
 #[test]
+fn data_nests_as_deep_as_the_limit_whatever_the_envelope_has_around_it() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let envelope = own(json!({"events": "/a/b/c", "data": "/d"}));
+    type Wrap = fn(String) -> String;
+    let forms: [(Value, Wrap); 4] = [
+        (envelope.clone(), |data| {
+            format!(r#"{{"a":{{"b":{{"c":[{{"t":"x","d":{data}}}]}}}}}}"#)
+        }),
+        // No array where the envelope looks for one: the whole is one event.
+        (envelope.clone(), |data| format!(r#"{{"t":"x","d":{data}}}"#)),
+        (envelope, |data| {
+            format!(r#"{{"t":"x","a":{{"b":{{"c":7}}}},"d":{data}}}"#)
+        }),
+        (own(json!({"data": "/d"})), |data| {
+            format!(r#"{{"t":"x","d":{data}}}"#)
+        }),
+    ];
+    for (envelope, wrap) in forms {
+        let fits = post(envelope.clone(), wrap(nested(64)));
+        assert_eq!(fits.events()[0].data.root().raw(), nested(64), "{envelope}");
+        for depth in [65, 67, 68, 200] {
+            let over = post(envelope.clone(), wrap(nested(depth)));
+            assert_eq!(over.refused(), Code::JsonTooDeep, "{envelope} {depth}");
+        }
+    }
+    let whole = own(json!({"events": "/a"}));
+    let event = |depth| format!(r#"{{"t":"x","d":{}}}"#, nested(depth));
+    assert_eq!(post(whole.clone(), event(63)).events().len(), 1);
+    assert_eq!(post(whole, event(64)).refused(), Code::JsonTooDeep);
+}
+
+#[test]
 fn times_of_each_format_are_understood_and_others_left_out() {
     let received = "2026-05-17T08:30:00.250Z";
     for (format, written, expected) in [
@@ -264,4 +296,20 @@ proptest! {
         }
         let _ = sent.batch();
     }
+}
+
+#[test]
+fn what_comes_compressed_holds_no_more_events_than_bytes_however_it_comes() {
+    let envelope = own(json!({"events": "/b", "type": {"const": "a"}}));
+    let body = |count: usize| format!("{{\"b\":[{}]}}", vec!["1"; count].join(","));
+    for headers in [&[][..], &[("content-encoding", "gzip")][..]] {
+        let sent = |count| {
+            let mut sent = post(envelope.clone(), gzip(body(count).as_bytes()));
+            sent.headers = headers;
+            sent
+        };
+        assert_eq!(sent(1000).events().len(), 1000);
+        assert_eq!(sent(1001).refused(), Code::TooManyEvents);
+    }
+    assert_eq!(post(envelope.clone(), body(10_000)).events().len(), 10_000);
 }

@@ -1,5 +1,12 @@
 //! Outcomes and problems as responses.
 
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::{Code, Gateway, settings};
@@ -158,4 +165,82 @@ async fn the_request_id_is_always_the_gateways_own() {
     let (one, two) = (gateway.send(request).await, gateway.send(request).await);
     one.has_request_id();
     assert_ne!(one.header("x-request-id"), two.header("x-request-id"));
+}
+
+/// A log that is kept.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// The summaries so far: code and count of each.
+    fn summaries(&self) -> Vec<(String, u64)> {
+        let text = String::from_utf8(self.0.lock().clone()).expect("text");
+        let lines = text.lines().filter(|line| line.contains("requests were refused"));
+        let word = |line: &str, name: &str| {
+            let (_, rest) = line.split_once(name).expect(name);
+            let end = rest.find(' ').unwrap_or(rest.len());
+            rest[..end].trim_matches('"').to_owned()
+        };
+        lines
+            .map(|line| {
+                (
+                    word(line, "code="),
+                    word(line, "requests=").parse().expect("a number"),
+                )
+            })
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn what_was_refused_is_summed_up_in_the_log() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    let _kept = tracing::subscriber::set_default(subscriber);
+    let mut settings = settings();
+    settings.summary_interval = Duration::from_millis(200);
+    let gateway = Gateway::start(settings);
+    let sums = |code: Code| -> u64 {
+        let of_code = |(found, count): &(String, u64)| (found == code.as_str()).then_some(*count);
+        log.summaries().iter().filter_map(of_code).sum()
+    };
+    for (code, times) in [(Code::KeyMissing, 3), (Code::RateLimited, 2)] {
+        for _ in 0..times {
+            gateway
+                .post(&format!("/refuse/{code}"), "x")
+                .await
+                .is_problem(code);
+        }
+    }
+    assert_eq!(gateway.post("/one", "accepted").await.status, 202);
+    let began = Instant::now();
+    while (sums(Code::KeyMissing), sums(Code::RateLimited)) != (3, 2) {
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", log.summaries());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // What has been said is not said again, and nothing else is.
+    gateway
+        .post("/one", "rejected")
+        .await
+        .is_problem(Code::SchemaViolation);
+    while sums(Code::SchemaViolation) == 0 {
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", log.summaries());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!((sums(Code::KeyMissing), sums(Code::RateLimited)), (3, 2));
 }

@@ -4,18 +4,25 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Client, Gateway, post, settings};
+use super::{Client, Code, Gateway, Settings, post, settings};
+use crate::limits::HTTP2_FRAMES_BETWEEN_REQUESTS;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
+const UNKNOWN: u8 = 0x42;
+const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// `GET http / ` of the host `x`, in HPACK's static table.
 const GET: &[u8] = &[0x82, 0x86, 0x84, 0x01, 0x01, b'x'];
+/// `POST http /` likewise.
+const POST: &[u8] = &[0x83, 0x86, 0x84, 0x01, 0x01, b'x'];
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len()).expect("a short frame");
@@ -91,21 +98,153 @@ async fn frames_of_streams_that_never_were_end_the_connection() {
     .await;
 }
 
-/// Whoever reads no answers is read no further: what the gateway holds for it stays small.
 #[tokio::test(flavor = "multi_thread")]
-async fn pings_and_settings_without_end_are_read_no_faster_than_they_are_answered() {
+async fn frames_without_a_request_among_them_end_the_connection() {
+    let gateway = Gateway::start(settings());
+    let window = 1_u32.to_be_bytes();
+    for flood in [
+        frame(PING, 0, 0, b"12345678"),
+        frame(PING, ACK, 0, b"12345678"),
+        frame(SETTINGS, 0, 0, b""),
+        frame(WINDOW_UPDATE, 0, 0, &window),
+        frame(UNKNOWN, 0, 0, b""),
+    ] {
+        is_cut_off(&gateway, |_| flood.clone()).await;
+    }
+    assert_eq!(gateway.requests(), 5, "only the requests after the floods");
+}
+
+/// A request that never ends is no leave to send anything else beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_beside_a_request_that_does_not_end_end_the_connection() {
+    let gateway = Gateway::start(settings());
+    for flood in [frame(PING, 0, 0, b"12345678"), frame(DATA, 0, 1, b"")] {
+        is_cut_off(&gateway, |number| match number {
+            1 => frame(HEADERS, END_HEADERS, 1, POST),
+            _ => flood.clone(),
+        })
+        .await;
+    }
+}
+
+/// Whoever reads no answers either.
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_of_a_client_that_does_not_read_end_the_connection() {
     let gateway = Gateway::start(settings());
     for flood in [frame(PING, 0, 0, b"12345678"), frame(SETTINGS, 0, 0, b"")] {
         let mut client = open(&gateway).await;
         let many = flood.repeat(10_000);
-        let mut written = 0;
-        // As much as the kernel's buffers of both ends hold, or the end of the connection.
-        while let Ok(Ok(())) =
-            tokio::time::timeout(Duration::from_secs(1), client.stream.write_all(&many)).await
-        {
-            written += many.len();
-            assert!(written < 64 << 20, "it is read and read");
+        let began = Instant::now();
+        while client.stream.write_all(&many).await.is_ok() {
+            assert!(began.elapsed() < Duration::from_secs(15), "the flood goes on");
         }
         assert_eq!(gateway.send(&post("/one", "accepted")).await.status, 202);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_between_requests_are_no_flood() {
+    let gateway = Gateway::start(settings());
+    let mut client = open(&gateway).await;
+    let pings = frame(PING, 0, 0, b"12345678").repeat(HTTP2_FRAMES_BETWEEN_REQUESTS as usize - 2);
+    for number in 0..4 {
+        client.write(&pings).await;
+        client
+            .write(frame(HEADERS, END_STREAM | END_HEADERS, number * 2 + 1, GET))
+            .await;
+        while gateway.requests() <= number as usize {
+            assert!(
+                client.fill().await,
+                "the connection ended after {number} requests"
+            );
+        }
+    }
+}
+
+fn impatient() -> Settings {
+    let mut settings = settings();
+    settings.limits.header_time_s = 1;
+    settings
+}
+
+/// Reads until the gateway closes.
+async fn is_closed_soon(mut client: Client, what: &str) {
+    let began = Instant::now();
+    while client.fill().await {}
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{what}: {:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_slow_beginning_is_cut() {
+    let gateway = Gateway::start(impatient());
+    let begun = frame(HEADERS, END_STREAM, 1, GET);
+    let cut = frame(HEADERS, END_STREAM | END_HEADERS, 1, GET);
+    let settings = frame(SETTINGS, 0, 0, b"");
+    for (what, sent) in [
+        ("a part of the method", PREFACE[..3].to_vec()),
+        ("the method", PREFACE[..4].to_vec()),
+        (
+            "all of the preface but a byte",
+            PREFACE[..PREFACE.len() - 1].to_vec(),
+        ),
+        ("the preface", PREFACE.to_vec()),
+        ("no header section", [PREFACE, &settings].concat()),
+        (
+            "a header section without end",
+            [PREFACE, &settings, &begun].concat(),
+        ),
+        (
+            "half a frame",
+            [PREFACE, &settings, &cut[..cut.len() - 1]].concat(),
+        ),
+    ] {
+        let mut client = gateway.connect().await;
+        client.write(sent).await;
+        is_closed_soon(client, what).await;
+    }
+    assert_eq!(gateway.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_slow_header_section_is_cut_beside_requests_and_after_them() {
+    let gateway = Gateway::start(impatient());
+    for (number, body) in ["sleep 60000", "accepted"].into_iter().enumerate() {
+        let mut client = open(&gateway).await;
+        client.write(frame(HEADERS, END_HEADERS, 1, POST)).await;
+        client.write(frame(DATA, END_STREAM, 1, body.as_bytes())).await;
+        while gateway.requests() <= number {
+            tokio::task::yield_now().await;
+        }
+        client.write(frame(HEADERS, END_STREAM, 3, GET)).await;
+        is_closed_soon(client, body).await;
+    }
+}
+
+#[tokio::test]
+async fn what_only_begins_like_http2_is_refused() {
+    let gateway = Gateway::start(settings());
+    for request in [
+        "PRI /one HTTP/1.1\r\nHost: x\r\n\r\n",
+        "PRI * HTTP/1.1\r\nHost: x\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\n",
+        "PRI * HTTP/2.0\r\n\r\nPOST /one HTTP/1.1\nHost: x\r\n\r\n",
+    ] {
+        for split in [3, 5, 19] {
+            let (first, second) = request.split_at(split);
+            let mut client = gateway.connect().await;
+            client.write(first).await;
+            tokio::task::yield_now().await;
+            client.try_write(second).await;
+            client.response().await.is_problem(Code::HttpMalformed);
+            assert!(client.is_closed().await, "{request}");
+        }
+    }
+    assert_eq!(gateway.requests(), 0);
+    // A method of its own that begins likewise.
+    let response = gateway.send("PRINT /one HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    response.is_problem(Code::MethodNotAllowed);
 }

@@ -309,3 +309,27 @@ async fn a_sender_who_goes_away_costs_nothing() {
     assert_eq!(gateway.post("/one", "accepted").await.status, 202);
     assert_eq!(gateway.requests(), 1);
 }
+
+#[tokio::test]
+async fn requests_are_shed_while_work_waits_too_long() {
+    let mut settings = settings();
+    // Every wait is too long.
+    settings.queue_time = Duration::ZERO;
+    let gateway = Gateway::start(settings);
+    let began = Instant::now();
+    let response = loop {
+        let response = gateway.post("/one", "accepted").await;
+        if response.status != 202 {
+            break response;
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "nothing is shed");
+    };
+    response.is_problem(Code::Overloaded);
+    assert!(response.header("retry-after").is_some());
+    let taken = gateway.requests();
+    gateway
+        .post("/one", "accepted")
+        .await
+        .is_problem(Code::Overloaded);
+    assert_eq!(gateway.requests(), taken, "nothing of it was taken");
+}

@@ -216,3 +216,19 @@ async fn plain_text_on_the_tls_port_is_closed() {
     assert!(!client.read.starts_with(b"HTTP"));
     assert_eq!(gateway.requests(), 0);
 }
+
+#[tokio::test]
+async fn connections_past_the_cap_of_a_tls_port_are_closed_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = authority();
+    let mut settings = with_tls(authority.install(folder.path()));
+    settings.limits.connections_per_address = 1;
+    let gateway = Gateway::start(settings);
+    let client = || authority.client(&[&TLS13], b"http/1.1", None);
+    let first = connect(&gateway, client()).await.unwrap();
+    assert!(connect(&gateway, client()).await.is_err(), "no handshake");
+    let mut plain = gateway.connect().await;
+    plain.try_write(super::post("/one", "accepted")).await;
+    assert!(plain.is_closed().await, "{:?}", plain.read);
+    assert_eq!(post_http1(first).await, 202);
+}

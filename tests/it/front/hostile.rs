@@ -11,13 +11,13 @@ use crate::harness::{
 };
 
 /// Promised: what is hostile costs less than so many times what is ordinary, byte by byte.
-const AMPLIFICATION: u64 = 100;
+pub(super) const AMPLIFICATION: u64 = 100;
 /// Memory that is held whatever comes: worker threads' buffers, arenas of the allocator.
 const MEMORY_FLOOR_BYTES: u64 = 64 << 20;
 /// CPU time below this says nothing in a build that is not optimized.
 const CPU_FLOOR_MS: u64 = 1500;
 
-async fn with_any(configuration: &str) -> Gateway {
+pub(super) async fn with_any(configuration: &str) -> Gateway {
     let mut gateway = Gateway::start_with(Options {
         configuration: configuration.to_owned(),
         ..Options::default()
@@ -81,7 +81,7 @@ impl Sent {
 }
 
 /// 64 MiB of zeros.
-const BROTLI_BOMB: &str =
+pub(super) const BROTLI_BOMB: &str =
     "cfffff7f002400e2b14072effff9ffff0f8004401c1680eefd3fffffff01900088c302d0bdffcfffff7f001200715800baf7ff";
 
 fn zeros(compress: impl FnOnce(&[u8]) -> Vec<u8>) -> Vec<u8> {
@@ -92,7 +92,7 @@ fn gzip(plain: &[u8]) -> Vec<u8> {
     gzip_as(flate2::Compression::fast(), plain)
 }
 
-fn gzip_as(level: flate2::Compression, plain: &[u8]) -> Vec<u8> {
+pub(super) fn gzip_as(level: flate2::Compression, plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
     encoder.write_all(plain).expect("memory takes all");
     encoder.finish().expect("memory takes all")
@@ -104,7 +104,7 @@ fn zlib(plain: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory takes all")
 }
 
-fn members(count: usize, name: impl Fn(usize) -> String) -> String {
+pub(super) fn members(count: usize, name: impl Fn(usize) -> String) -> String {
     let members: Vec<String> = (0..count).map(|index| format!("\"{}\":1", name(index))).collect();
     format!("{{{}}}", members.join(","))
 }
@@ -339,13 +339,13 @@ fn hostile() -> Vec<(&'static str, Sent, u16, &'static str)> {
     ]
 }
 
-struct Cost {
-    cpu_ms: u64,
-    peak_bytes: u64,
+pub(super) struct Cost {
+    pub(super) cpu_ms: u64,
+    pub(super) peak_bytes: u64,
 }
 
 /// CPU time so far, and the highest memory since the last call.
-fn cost(gateway: &Gateway) -> Cost {
+pub(super) fn cost(gateway: &Gateway) -> Cost {
     let pid = gateway.pid();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("readable");
     let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");

@@ -92,6 +92,32 @@ async fn a_signed_request_is_taken_once_across_a_restart_too() {
 }
 
 #[tokio::test]
+async fn of_the_same_signed_request_at_the_same_moment_one_is_taken() {
+    const AT_ONCE: usize = 12;
+    let mut gateway = with_orders().await;
+    let hook = Hook::new(&gateway).await;
+    for round in 0..5 {
+        let id = format!("msg_{round}");
+        let now_s = now_s();
+        let deliveries = (0..AT_ONCE).map(|_| hook.deliver(&gateway, &id, now_s, "{}", "{}"));
+        let answers = futures::future::join_all(deliveries).await;
+        let statuses: Vec<Value> = answers
+            .iter()
+            .map(|answer| answer.expect(202)["status"].clone())
+            .collect();
+        let count = |status: &str| statuses.iter().filter(|found| *found == status).count();
+        assert_eq!(
+            (count("accepted"), count("duplicate")),
+            (1, AT_ONCE - 1),
+            "{statuses:?}"
+        );
+    }
+    gateway.wait_for_records("orders", 5).await;
+    gateway.terminate().await;
+    assert_eq!(gateway.records("orders").len(), 5);
+}
+
+#[tokio::test]
 async fn a_signature_that_is_not_right_is_refused() {
     let gateway = with_orders().await;
     let hook = Hook::new(&gateway).await;
@@ -428,4 +454,61 @@ async fn a_service_that_asks_first_reads_its_challenge_back() {
     assert_eq!((answer.status, answer.text.as_str()), (200, "3eZbrw1a"));
     assert_eq!(answer.headers["content-type"], "text/plain");
     assert!(gateway.quarantine().await.is_empty());
+}
+
+#[tokio::test]
+async fn over_https_a_partners_keys_need_its_certificate() {
+    use sha2::{Digest as _, Sha256};
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let made = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+    let [server, own, other] = ["localhost", "shop", "stranger"].map(made);
+    let write = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    let certificate = write("server.pem", server.cert.pem());
+    let key_file = write("server.key", server.signing_key.serialize_pem());
+    let authorities = write("clients.pem", own.cert.pem() + &other.cert.pem());
+    let mut gateway = Gateway::start_with(Options {
+        configuration: format!(
+            "[server.tls]\ncertificate = {certificate:?}\nkey = {key_file:?}\nclient_ca = {authorities:?}\n"
+        ),
+        ..Options::default()
+    })
+    .await;
+    let fingerprint = hex::encode(Sha256::digest(own.cert.der()));
+    let key = gateway
+        .partner("shop", json!({"client_certificates": [fingerprint]}))
+        .await;
+    gateway.put("/v1/schemas/order.paid/1", json!({})).await;
+    let route = json!({"match": {"type": "*"}, "to": [{"destination": "files", "topic": "orders"}]});
+    gateway.put("/v1/routes/orders", route).await;
+    let url = format!("https://{}/v1/events/order.paid", gateway.data_address());
+    for (shown, status, code) in [
+        (Some(&own), 202, None),
+        (None, 403, Some("key-forbidden")),
+        (Some(&other), 403, Some("key-forbidden")),
+    ] {
+        // The server's certificate is of no authority; here it is about the client's.
+        let mut client = reqwest::Client::builder().danger_accept_invalid_certs(true);
+        if let Some(shown) = shown {
+            let identity = reqwest::Identity::from_pkcs8_pem(
+                shown.cert.pem().as_bytes(),
+                shown.signing_key.serialize_pem().as_bytes(),
+            );
+            client = client.identity(identity.expect("an identity"));
+        }
+        let client = client.build().expect("a client");
+        let sent = client
+            .post(&url)
+            .header("x-api-key", &key)
+            .body("{}")
+            .send()
+            .await;
+        let answer = Answer::read(sent.expect("answered")).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+        assert_eq!(answer.json()["code"].as_str(), code);
+    }
+    assert_eq!(gateway.wait_for_records("orders", 1).await.len(), 1);
 }

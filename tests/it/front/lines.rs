@@ -261,6 +261,67 @@ async fn who_is_too_fast_is_not_read() {
     assert_eq!(gateway.wait_for_records("readings", 800).await.len(), 800);
 }
 
+/// A connection from another of this machine's addresses.
+async fn connect_from(source: &str, address: SocketAddr) -> Client<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind(source.parse().expect("an address")).expect("bound");
+    let stream = socket.connect(address).await.expect("connected");
+    let stream = stream.into_std().expect("taken");
+    stream.set_nonblocking(false).expect("set");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .expect("set");
+    Client {
+        reader: BufReader::new(stream),
+    }
+}
+
+/// Past a cap a connection is closed without a word; when another has ended, the next is served.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_past_a_cap_are_closed_and_one_that_ends_makes_room() {
+    for (limit, is_of_address) in [("connections_per_address", true), ("connections", false)] {
+        let (gateway, address) = with_lines(&format!("[limits]\n{limit} = 2\n"), json!({})).await;
+        let key = gateway.key("mill");
+        let auth = format!("AUTH {key}\n");
+        let mut other = blocking(move || {
+            let mut kept = vec![Client::known(address, &key), Client::known(address, &key)];
+            let mut third = Client::connect(address);
+            // It may be closed before this is sent.
+            let _ = third
+                .reader
+                .get_mut()
+                .write_all(format!("AUTH {key}\n").as_bytes());
+            assert_eq!(third.answer(), None, "{limit}");
+            kept[0].send(&reading("kept", "1"));
+            assert_eq!(kept[0].answer().as_deref(), Some("+kept"), "{limit}");
+            kept
+        })
+        .await;
+        let mut from_another = connect_from("127.0.0.2:0", address).await;
+        let auth_of_another = auth.clone();
+        let answer = blocking(move || {
+            let _ = from_another
+                .reader
+                .get_mut()
+                .write_all(auth_of_another.as_bytes());
+            from_another.answer()
+        })
+        .await;
+        assert_eq!(answer.as_deref(), is_of_address.then_some("+mill"), "{limit}");
+        other.pop();
+        crate::harness::gateway::eventually("there is room again", async || {
+            let auth = auth.clone();
+            let answer = blocking(move || {
+                let mut client = Client::connect(address);
+                let _ = client.reader.get_mut().write_all(auth.as_bytes());
+                client.answer()
+            });
+            (answer.await.as_deref() == Some("+mill")).then_some(())
+        })
+        .await;
+    }
+}
+
 /// Sends one line after another, a few ahead of their answers, until the connection ends; gives the ids answered for.
 fn send_until_it_ends(address: SocketAddr, key: &str, prefix: &str) -> Vec<String> {
     let mut client = Client::known(address, key);

@@ -10,4 +10,5 @@ mod limits;
 mod lines;
 mod requests;
 mod senders;
+mod small_bombs;
 mod statuses;

@@ -61,7 +61,7 @@ fn expected(sdk: &str) -> Expected {
             app_version: None,
             ..of("snowplow", ["pv", "se"], "")
         },
-        "cloudevents" => Expected {
+        "cloudevents" | "cloudevents_batch" => Expected {
             envelope: None,
             kind: "secret",
             ..of("", ["order.paid", "order.paid"], "/total")
@@ -169,7 +169,7 @@ async fn node(sdk: &str) {
 }
 
 async fn go(sdk: &str) {
-    let program = home().join("go").join(sdk);
+    let program = home().join("go/cloudevents");
     send(&program.to_string_lossy(), None, sdk).await;
 }
 
@@ -201,4 +201,5 @@ senders! {
     cloudevents_from_javascript: node "cloudevents";
     standard_webhooks_from_javascript: node "standardwebhooks";
     cloudevents_from_go: go "cloudevents";
+    a_batch_of_cloudevents_from_go: go "cloudevents_batch";
 }

@@ -253,6 +253,11 @@ async fn every_refusal_is_answered_with_its_status() {
         )
         .await;
     let address = gateway.data_address();
+    let admin = gateway
+        .admin_url()
+        .replace("http://", "")
+        .parse()
+        .expect("an address");
     let open = tokio::task::spawn_blocking(move || {
         for (code, request) in cases() {
             exchange(address, &request.bytes(&key)).is(code);
@@ -274,13 +279,29 @@ async fn every_refusal_is_answered_with_its_status() {
         assert!(refused.head.contains("\r\nratelimit: "), "{}", refused.head);
 
         // Its destination is away, and its spool ends at 64 MiB.
-        let large = format!("\"{}\"\n", "x".repeat(1_000_000)).repeat(15);
+        let large = format!("\"{}\"\n", "x".repeat(900_000)).repeat(15);
         let large = post("/v1/events/stuck", LINES, large).bytes(&key);
         let full = (0..8)
             .map(|_| exchange(address, &large))
             .find(|answer| answer.status != 202);
         full.expect("the spool is full at some time")
             .is(Code::NoDurablePlace);
+        // One partner's share is full: others are taken, and so is what goes elsewhere.
+        let ready = exchange(
+            admin,
+            b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        );
+        assert_eq!(
+            (ready.status, &ready.body["ready"]),
+            (200, &json!(true)),
+            "{}",
+            ready.body
+        );
+        let checks = ready.body["checks"].as_array().expect("checks");
+        let stuck = checks.iter().find(|check| check["name"] == "destination:events");
+        assert_eq!(stuck.expect("named")["state"], "spooling", "{}", ready.body);
+        let taken = exchange(address, &post("/v1/events/t", KEY, "1").bytes(&key));
+        assert_eq!(taken.status, 202, "{}", taken.body);
 
         let held: Vec<TcpStream> = (0..CONNECTIONS).map(|_| connect(address)).collect();
         // They hold their places for as long as their heads may take.
@@ -366,4 +387,55 @@ async fn who_is_slow_is_gone_within_fifteen_seconds() {
     for slow in slow {
         slow.await.expect("answered");
     }
+}
+
+/// Requests made for another service are refused likewise, before any of their events is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envelope_that_cannot_be_read_is_a_problem() {
+    let mut gateway = Gateway::start().await;
+    for (partner, envelope) in [("web", "segment"), ("app", "mixpanel")] {
+        gateway.partner(partner, json!({"envelope": envelope})).await;
+    }
+    let (web, app) = (gateway.key("web"), gateway.key("app"));
+    let address = gateway.data_address();
+    let batch = |body: &str| post("/v1/batch", KEY, body);
+    let deep = format!("{{\"batch\":[{}]}}", "[".repeat(100));
+    let deep_alone = format!("{{\"x\":{}{}}}", "[".repeat(64), "]".repeat(64));
+    let form = |body: &str| {
+        let fields = format!("{KEY}Content-Type: application/x-www-form-urlencoded\r\n");
+        post("/track", &fields, body)
+    };
+    let of_web = [
+        (Code::JsonMalformed, batch("{\"batch\":[")),
+        (Code::JsonDuplicateMember, batch("{\"batch\":[],\"batch\":[]}")),
+        (Code::JsonTooDeep, batch(&deep)),
+        (Code::JsonTooDeep, batch(&deep_alone)),
+        (
+            Code::Utf8Invalid,
+            post("/v1/batch", KEY, *b"{\"batch\":[\"\xff\"]}"),
+        ),
+        (Code::NoEvents, batch("{\"batch\":[]}")),
+        (Code::NoEvents, batch(" ")),
+        // Compressed, as its first bytes say, and not to its end.
+        (Code::BodyMalformed, post("/v1/batch", KEY, *b"\x1f\x8b\x08")),
+        (Code::MethodNotAllowed, other("PUT /v1/batch HTTP/1.1", KEY)),
+    ];
+    let of_app = [
+        (Code::BodyMalformed, form("other=1")),
+        (Code::BodyMalformed, form("data=%2A%2A%2A")),
+        (Code::JsonMalformed, form("data=e30x")),
+    ];
+    tokio::task::spawn_blocking(move || {
+        for (key, cases) in [
+            (web, of_web.into_iter().collect::<Vec<_>>()),
+            (app, of_app.into_iter().collect()),
+        ] {
+            for (code, request) in cases {
+                exchange(address, &request.bytes(&key)).is(code);
+            }
+        }
+    })
+    .await
+    .expect("ran");
+    assert!(gateway.quarantine().await.is_empty());
 }
