@@ -258,6 +258,27 @@ fn every_alert_asks_for_what_there_is_and_has_its_page() {
     }
 }
 
+/// promtool runs the cases, in `make deploy`; here, that no alert is without one that fires and one that does not.
+#[test]
+fn every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() {
+    let text = read("deploy/prometheus/alerts.test.yaml");
+    // A case is one of a list, over one line or several.
+    let cases: Vec<&str> = text.split("eval_time:").skip(1).collect();
+    for (name, _) in alerts() {
+        let firing = cases.iter().filter_map(|case| {
+            let (_, rest) = case.split_once("alertname: ")?;
+            let (found, rest) = rest.split_at(rest.find([',', '\n'])?);
+            (found == name).then(|| {
+                !rest
+                    .split_once("exp_alerts:")
+                    .is_some_and(|(_, rest)| rest.starts_with(" []"))
+            })
+        });
+        let firing: BTreeSet<bool> = firing.collect();
+        assert_eq!(firing, BTreeSet::from([false, true]), "{name}");
+    }
+}
+
 #[test]
 fn the_documentation_lists_every_metric() {
     let text = read("docs/observability.md");
@@ -267,24 +288,56 @@ fn the_documentation_lists_every_metric() {
     }
 }
 
+/// What compose sets in the environment of the gateway.
+fn environment(compose: &str) -> Vec<(String, String)> {
+    let lines = compose.lines().filter_map(|line| line.trim().split_once(": "));
+    let own = lines.filter(|(name, _)| name.starts_with("HEADWORKS__"));
+    own.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
+        .collect()
+}
+
 #[test]
 fn configurations_of_deployments_are_in_order() {
     let folder = tempfile::tempdir().expect("a folder");
-    let check = |text: &str, place: &str| {
+    let run = |text: &str, environment: &[(String, String)]| {
         let file = folder.path().join("headworks.toml");
         std::fs::write(&file, text).expect("written");
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_headworks"))
+        std::process::Command::new(env!("CARGO_BIN_EXE_headworks"))
             .args(["config", "check"])
             .arg(&file)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .output()
-            .expect("the command runs");
+            .expect("the command runs")
+    };
+    let check = |text: &str, environment: &[(String, String)], place: &str| {
+        let output = run(text, environment);
         assert!(
             output.status.success(),
             "{place}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
     };
-    check(&read("deploy/headworks.toml"), "deploy/headworks.toml");
+    let image = read("deploy/headworks.toml");
+    check(&image, &[], "deploy/headworks.toml");
+    let composed = environment(&read("deploy/compose/compose.yaml"));
+    assert!(composed.len() >= 2, "{composed:?}");
+    check(&image, &composed, "deploy/compose/compose.yaml");
+    // They are read: one that says nonsense is found.
+    for name in composed.iter().map(|(name, _)| name) {
+        let broken: Vec<(String, String)> = composed
+            .iter()
+            .map(|(other, value)| (other.clone(), if other == name { "" } else { value }.to_owned()))
+            .collect();
+        assert!(!run(&image, &broken).status.success(), "{name} is not read");
+    }
+    let systemd = read("deploy/systemd/headworks.service");
+    let systemd: Vec<(String, String)> = systemd
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    assert!(!systemd.is_empty());
+    check(&image, &systemd, "deploy/systemd/headworks.service");
     let values = read("deploy/helm/headworks/values.yaml");
     let (_, config) = values.split_once("config: |\n").expect("a configuration");
     let config: String = config
@@ -292,9 +345,29 @@ fn configurations_of_deployments_are_in_order() {
         .map_while(|line| line.strip_prefix("  "))
         .map(|line| format!("{line}\n"))
         .collect();
-    check(&config, "deploy/helm/headworks/values.yaml");
-    // What the image holds is what the build makes.
-    let dockerfile = read("deploy/Dockerfile");
-    assert!(dockerfile.contains("USER 65532") && dockerfile.contains("deploy/headworks.toml"));
+    check(&config, &[], "deploy/helm/headworks/values.yaml");
     assert!(files("deploy", "yaml").len() > 5);
+}
+
+/// `make deploy` runs what the image holds; here, what would let something in that has no business there.
+#[test]
+fn the_image_is_of_the_sources_alone_and_of_no_one_architecture() {
+    let dockerfile = read("deploy/Dockerfile");
+    assert!(
+        dockerfile.contains("USER 65532") && dockerfile.contains("deploy/image target/release/headworks")
+    );
+    assert!(read("deploy/image").contains("headworks.toml"));
+    for text in [&dockerfile, &read("deploy/image")] {
+        assert!(!text.contains("x86_64") && !text.contains("aarch64"), "{text}");
+    }
+    let ignored = read(".dockerignore");
+    let ignored: BTreeSet<&str> = ignored.lines().collect();
+    for pattern in read(".gitignore").lines() {
+        let name = pattern.trim_matches('/');
+        let anywhere = format!("**/{name}");
+        let stays_out = ignored.contains(anywhere.as_str())
+            || (name.contains('/') || pattern.starts_with('/')) && ignored.contains(name);
+        assert!(stays_out, ".dockerignore lets {pattern} in");
+    }
+    assert!(ignored.contains(".git"));
 }
