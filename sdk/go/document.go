@@ -9,10 +9,13 @@ import (
 // Document is a JSON document that the gateway has parsed. Paths are JSON Pointers (RFC 6901): /items/0/price; "" is
 // the whole document. Changes are gathered and made together when the document is read next or given away. What is not
 // touched keeps its bytes.
+//
+// Where a change cannot be made, none of those gathered with it is, and from then on every use of the document gives the
+// same error: it cannot be read, copied or given away.
 type Document struct {
 	handle handle
 	edits  []edit
-	// Of the first change that could not be written as JSON.
+	// Why changes could not be made. It stays: without them the document is not what the plugin takes it for.
 	fault error
 }
 

@@ -36,6 +36,9 @@ import (
 	"math/rand/v2"
 )
 
+// Version is the SDK's own.
+const Version = "0.1.0"
+
 // Plugin makes records of events. It is a pure function: the same event and configuration give the same records, on
 // every node and on every replay. Keep nothing between events, and sort what you range over a map for.
 type Plugin interface {

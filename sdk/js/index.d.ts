@@ -8,6 +8,9 @@ export type Writable = Json | bigint | readonly Writable[] | { readonly [name: s
  * A JSON document that the gateway has parsed. Paths are JSON Pointers (RFC 6901): `/items/0/price`; `""` is the whole
  * document. Changes are gathered and made together when the document is read next or given away. What is not touched
  * keeps its bytes.
+ *
+ * Where a change cannot be made, none of those gathered with it is, and from then on every use of the document throws
+ * the same Error: it cannot be read, copied or given away.
  */
 export class Document {
   private constructor();

@@ -117,6 +117,8 @@ var actions = map[string]action{
 		event.Data.Set("/price/of/text", 1)
 		return whole(event)
 	},
+	"edit-refused-again":  editRefusedAgain,
+	"edit-refused-caught": editRefusedCaught,
 	"not-finite": func(event *headworks.Event) ([]headworks.Output, error) {
 		event.Data.Set("/again", math.NaN())
 		return whole(event)
@@ -258,6 +260,30 @@ func pointers(event *headworks.Event) ([]headworks.Output, error) {
 	data.Remove("/list/1")
 	data.Set("/empty", found.Empty)
 	data.Set("/second", found.Second)
+	return whole(event)
+}
+
+func editRefusedAgain(event *headworks.Event) ([]headworks.Output, error) {
+	data := event.Data
+	data.Set("/price/of/text", 1)
+	_, first := data.JSON()
+	data.Set("/n", 2)
+	_, get := data.Get("/price")
+	_, many := data.Get("/price", "/n")
+	_, copied := data.Copy()
+	_, again := data.JSON()
+	var refused []bool
+	for _, err := range []error{first, get, many, copied, again} {
+		refused = append(refused, err != nil)
+	}
+	made, err := headworks.From(map[string]any{"refused": refused})
+	return []headworks.Output{{Body: made}}, err
+}
+
+func editRefusedCaught(event *headworks.Event) ([]headworks.Output, error) {
+	event.Data.Set("/price/of/text", 1)
+	_, _ = event.Data.JSON()
+	event.Data.Set("/n", 2)
 	return whole(event)
 }
 

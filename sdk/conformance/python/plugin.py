@@ -194,6 +194,33 @@ def edit_refused(event: Event) -> Any:
 
 
 @action
+def edit_refused_again(event: Event) -> Any:
+    def is_refused(use: Callable[[], Any]) -> bool:
+        try:
+            use()
+            return False
+        except ValueError:
+            return True
+
+    data = event.data.set("/price/of/text", 1)
+    refused = [is_refused(data.to_json)]
+    data.set("/n", 2)
+    uses = (lambda: data.get("/price"), lambda: data.get_many("/price", "/n"), data.copy, data.to_json)
+    return Document.from_value({"refused": [*refused, *map(is_refused, uses)]})
+
+
+@action
+def edit_refused_caught(event: Event) -> Any:
+    event.data.set("/price/of/text", 1)
+    try:
+        event.data.to_json()
+    except ValueError:
+        # Goes on as if nothing were.
+        pass
+    return event.data.set("/n", 2)
+
+
+@action
 def clock(event: Event) -> Any:
     return event.data.set("/now", time.time())
 

@@ -9,6 +9,8 @@ const live = new Set();
 export class Document {
   #handle;
   #edits = [];
+  /** Why earlier changes could not be made. It stays: without them the document is not what the plugin takes it for. */
+  #refused;
 
   /** For the SDK alone: see Document.from and Document.fromJson. */
   constructor(handle) {
@@ -115,13 +117,16 @@ export class Document {
       throw new Error("the document was given away, or belongs to an earlier event");
     }
     const edits = this.#edits;
-    if (edits.length > 0) {
+    if (this.#refused === undefined && edits.length > 0) {
       this.#edits = [];
       try {
         this.#handle.apply(edits);
       } catch (error) {
-        throw new Error(words(error));
+        this.#refused = words(error);
       }
+    }
+    if (this.#refused !== undefined) {
+      throw new Error(this.#refused);
     }
     return this.#handle;
   }

@@ -28,6 +28,8 @@ from . import host, tables
 from ._document import DataError, Document, Rejected
 from ._event import Event, Output
 
+__version__ = "0.1.0"
+
 __all__ = ["DataError", "Document", "Event", "Output", "Plugin", "Rejected", "host", "plugin", "tables"]
 
 

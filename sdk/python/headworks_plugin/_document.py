@@ -42,13 +42,18 @@ _NOTHING: Any = object()
 class Document:
     """A JSON document that the gateway has parsed. Paths are JSON Pointers (RFC 6901): `/items/0/price`; `""` is the
     whole document. Changes are gathered and made together when the document is read next or given away. What is not
-    touched keeps its bytes."""
+    touched keeps its bytes.
 
-    __slots__ = ("_edits", "_handle")
+    Where a change cannot be made, none of those gathered with it is, and from then on every use of the document raises
+    the same ValueError: it cannot be read, copied or given away."""
+
+    __slots__ = ("_edits", "_handle", "_refused")
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
         self._edits: list[Any] = []
+        #: Why earlier changes could not be made. It stays: without them the document is not what the plugin takes it for.
+        self._refused: str | None = None
         _live.append(self)
 
     @classmethod
@@ -112,9 +117,14 @@ class Document:
     def _flushed(self) -> Any:
         if self._handle is None:
             raise RuntimeError("the document was given away, or belongs to an earlier event")
-        if self._edits:
+        if self._refused is None and self._edits:
             edits, self._edits = self._edits, []
-            _call(self._handle.apply, edits)
+            try:
+                _call(self._handle.apply, edits)
+            except ValueError as error:
+                self._refused = str(error)
+        if self._refused is not None:
+            raise ValueError(self._refused)
         return self._handle
 
     def _release(self) -> Any:

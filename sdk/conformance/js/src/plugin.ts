@@ -141,6 +141,30 @@ const actions: Record<string, Action> = {
     return [];
   },
   "edit-refused": ({ data }) => data.set("/price/of/text", 1),
+  "edit-refused-again"({ data }) {
+    const isRefused = (use: () => unknown) => {
+      try {
+        use();
+        return false;
+      } catch {
+        return true;
+      }
+    };
+    data.set("/price/of/text", 1);
+    const refused = [isRefused(() => data.toJson())];
+    data.set("/n", 2);
+    const uses = [() => data.get("/price"), () => data.getMany(["/price", "/n"]), () => data.copy(), () => data.toJson()];
+    return Document.from({ refused: [...refused, ...uses.map(isRefused)] });
+  },
+  "edit-refused-caught"({ data }) {
+    data.set("/price/of/text", 1);
+    try {
+      data.toJson();
+    } catch {
+      // Goes on as if nothing were.
+    }
+    return data.set("/n", 2);
+  },
   "rounded-integer": ({ data }) => data.set("/again", data.get("/beyond_double")!),
   "rounded-in-list": ({ data }) => data.set("/again", data.get("/list")!),
   "small-integers": ({ data }) => {

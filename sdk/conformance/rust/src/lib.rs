@@ -102,6 +102,13 @@ impl Plugin for Conformance {
                 event.data.set("/price/of/text", 1);
                 Ok(vec![event.data.into()])
             }
+            "edit-refused-again" => edit_refused_again(event),
+            "edit-refused-caught" => {
+                event.data.set("/price/of/text", 1);
+                let _ = event.data.to_json();
+                event.data.set("/n", 2);
+                Ok(vec![event.data.into()])
+            }
             other => Err(Failure::Broken(format!("nobody knows {other}"))),
         }
     }
@@ -178,6 +185,23 @@ fn copy(mut event: Event) -> Result<Vec<Output>, Failure> {
     copy.set("/n", 2);
     event.data.set("/original", true);
     Ok(vec![copy.into(), event.data.into()])
+}
+
+fn edit_refused_again(mut event: Event) -> Result<Vec<Output>, Failure> {
+    let data = &mut event.data;
+    data.set("/price/of/text", 1);
+    let first = data.to_json().is_err();
+    data.set("/n", 2);
+    let refused = [
+        first,
+        data.get::<Option<String>>("/price").is_err(),
+        data.values(&["/price", "/n"]).is_err(),
+        data.copy().is_err(),
+        data.to_json().is_err(),
+    ];
+    Ok(vec![
+        Document::from_serialize(&json!({ "refused": refused }))?.into(),
+    ])
 }
 
 fn pointers(mut event: Event) -> Result<Vec<Output>, Failure> {
