@@ -16,7 +16,7 @@ RUNS ?= 1
 SECONDS ?= 60
 FIGURES := target/figures
 
-.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench bench-count bench-load plots soak fuzz clean
+.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench bench-count bench-load bench-compatibility plots soak fuzz clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -37,7 +37,7 @@ test: ## Run everything that must pass, a real Kafka included; does its own set-
 test-long: ## Run the tests that take long, with a real MinIO; does its own set-up.
 	@scripts/setup long
 	HEADWORKS_TEST_LONG=1 cargo test --locked --lib -- spool::tests::seeds --nocapture
-	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- front::hostile plugins::compilation neighbours:: crash:: faults:: clock:: restart:: delivery:: kafka:: kinesis:: stores:: quarantine:: --nocapture
+	HEADWORKS_TEST_LONG=1 cargo test --locked --test it -- front::hostile plugins::compilation neighbours:: crash:: faults:: clock:: restart:: delivery:: kafka:: kinesis:: stores:: quarantine:: tables:: --nocapture
 	$(MAKE) --no-print-directory fuzz
 
 check: setup fmt clippy doc deny deploy ## Check format, lints, documentation, dependencies and deploy/, without running a test.
@@ -91,23 +91,26 @@ collector: ## Build the OpenTelemetry collector that a test sends to.
 bench: ## Run the benchmarks and print their ratios.
 	@scripts/setup test
 	$(MAKE) --no-print-directory plugins kafka
-	cargo bench --locked --bench stages
-	cargo bench --locked --bench schemas
-	cargo bench --locked --bench compatibility
-	cargo bench --locked --bench quarantine
-	cargo bench --locked --bench spool
-	cargo bench --locked --bench plugins
-	cargo bench --locked --bench front
+	cargo bench --locked --profile measure --bench stages
+	cargo bench --locked --profile measure --bench schemas
+	cargo bench --locked --profile measure --bench compatibility
+	cargo bench --locked --profile measure --bench quarantine
+	cargo bench --locked --profile measure --bench spool
+	cargo bench --locked --profile measure --bench plugins
+	cargo bench --locked --profile measure --bench front
 	cargo bench --locked --bench load
 
 bench-count: ## Count instructions an event, stage by stage; fails 5 % above the baseline. BLESS=1 writes a new one; RUNS.
 	@scripts/setup count
-	cargo bench --locked --profile count --bench count -- --runs $(RUNS) $(if $(BLESS),--bless) $(ARGS)
+	cargo bench --locked --profile measure --bench count -- --runs $(RUNS) $(if $(BLESS),--bless) $(ARGS)
 
 bench-load: ## Load the gateway beside its ceiling, a real Kafka behind: ROUNDS, DURATION_S, BASELINE=FILE, ARGS='--many'.
 	@scripts/setup test
 	$(MAKE) --no-print-directory plugins kafka
 	cargo bench --locked --bench load -- --rounds $(ROUNDS) --seconds $(DURATION_S) --json $(FIGURES)/load$(filter --many --nodes,$(ARGS)).json $(if $(BASELINE),--baseline $(BASELINE)) $(ARGS)
+
+bench-compatibility: ## Compare neighbouring schemas of this repository, and of folders: ARGS='FOLDER ...'; EXPLAIN=1 names what is undecided.
+	cargo bench --locked --bench compatibility -- $(ARGS)
 
 plots: ## Draw what bench-load and soak have written, into docs/images.
 	@scripts/setup run

@@ -2,6 +2,7 @@
 //! this repository, and those of folders given as arguments.
 //!
 //!     cargo bench --bench compatibility -- [FOLDER …]
+//!     make bench-compatibility ARGS=~/iglu-central/schemas
 //!
 //! In a folder, schemas that stand beside each other are versions of one: `5.10.0.json`, or Iglu's `1-0-2`. What does not
 //! compile, as registration would find, is counted and left out.

@@ -5,7 +5,7 @@
 //! its thread alone: neither set-up nor other threads count, nor does the kernel. Fails where a stage costs 5 % more than
 //! `benches/count/baseline.json` says, and where nothing was counted.
 //!
-//! `cargo bench --profile count --bench count -- [--runs N] [--bless] [--only WORD] [--keep FOLDER]`
+//! `cargo bench --profile measure --bench count -- [--runs N] [--bless] [--only WORD] [--keep FOLDER]`
 
 mod baseline;
 mod callgrind;

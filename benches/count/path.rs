@@ -21,7 +21,7 @@ use headworks::{
     event::{DestinationName, Record},
     limits::{ByteSize, TAIL_WATCHERS},
     listener::{self, Listener},
-    pipeline::{Lookups, Memory, Pipeline, Tables, WebhookIds},
+    pipeline::{Lookups, Memory, Pipeline, Preparations, Tables, WebhookIds},
     quarantine::Quarantine,
     recent::{Next, Recent, Watcher},
     registry::{Registry, seal::Sealer},
@@ -386,8 +386,7 @@ impl Gateway {
         let tables = Tables::build(
             registry.state(),
             &pipeline.tables(),
-            &registry,
-            &transformer,
+            &Preparations::new(registry.clone(), transformer),
             &Lookups::new(registry.clone(), limits().tables_memory_bytes),
             &sealer,
             &telemetry,

@@ -16,7 +16,10 @@ use headworks::{
 };
 use serde_json::{Value, json};
 
-use super::{LANGUAGES, of_language, page_view};
+use super::{
+    LANGUAGES, of_language, page_view,
+    verdict::{Bound, Verdict},
+};
 
 /// Instances that are held at once to see what they take.
 const HELD: usize = 40;
@@ -28,9 +31,18 @@ struct Figures {
     load: Duration,
     empty: Duration,
     edits: Duration,
+    /// Of the contract's functions, for the reads and edits.
+    host_calls: u64,
+    one_by_one: Option<OneByOne>,
     instance: Duration,
     memory_bytes: usize,
     resident_bytes: usize,
+}
+
+/// The same reads and edits, each by a call of its own.
+struct OneByOne {
+    time: Duration,
+    host_calls: u64,
 }
 
 pub async fn measure(quick: bool) {
@@ -47,6 +59,7 @@ pub async fn measure(quick: bool) {
         "{:<11} {:>10} {:>10} {:>10} {:>10} {:>10} {:>12} {:>12} {:>12}",
         "", "empty", "edits", "instance", "compile", "load", "component", "its memory", "resident"
     );
+    let mut verdicts = Vec::new();
     for (language, folder) in LANGUAGES {
         let figures = of(
             folder,
@@ -73,6 +86,29 @@ pub async fn measure(quick: bool) {
             "",
             1.0 / figures.instance.as_secs_f64()
         );
+        print_calls(&figures);
+        if folder == "rust" {
+            let micros = figures.edits.as_secs_f64() * 1e6;
+            verdicts.push(Verdict::new(
+                "Rust: call, eight reads, six edits and splice, µs",
+                micros,
+                Bound::AtMost(3.0),
+            ));
+        }
+    }
+    verdicts.iter().for_each(|verdict| println!("{verdict}"));
+}
+
+fn print_calls(figures: &Figures) {
+    println!(
+        "{:<11} {:>10} calls of the host: all reads by one, all edits by another",
+        "", figures.host_calls
+    );
+    if let Some(single) = &figures.one_by_one {
+        println!(
+            "{:<11} {:>10} calls of the host where each read and each edit is one: {:.1?} in the place of {:.1?}",
+            "", single.host_calls, single.time, figures.edits
+        );
     }
 }
 
@@ -91,10 +127,17 @@ async fn of(folder: &str, event: &Validated, rounds: usize, calls: usize) -> Fig
     let empty = prepare(&transformer, component.clone(), None).await;
     let load = begun.elapsed();
     let edits = prepare(&transformer, component.clone(), Some(json!({"edits": true}))).await;
-    let edited = transform(&edits, event);
-    let edited: Value = serde_json::from_slice(&edited).expect("a record is JSON");
-    let expected: Value = serde_json::from_slice(&edit_in_serde_json(&page_view())).expect("a value is JSON");
-    assert_eq!(edited, expected, "{folder} makes the same edits");
+    assert_edits(&edits, event, folder);
+    let mut one_by_one = None;
+    if folder == "rust" {
+        let config = json!({"edits": true, "one_by_one": true});
+        let plugin = prepare(&transformer, component.clone(), Some(config)).await;
+        assert_edits(&plugin, event, folder);
+        one_by_one = Some(OneByOne {
+            time: median(rounds, calls, || drop(black_box(transform(&plugin, event)))),
+            host_calls: plugin.try_out(event).host_calls,
+        });
+    }
 
     let instance = median(rounds, (calls / 100).max(5), || {
         drop(black_box(
@@ -119,10 +162,18 @@ async fn of(folder: &str, event: &Validated, rounds: usize, calls: usize) -> Fig
         load,
         empty: median(rounds, calls, || drop(black_box(transform(&empty, event)))),
         edits: median(rounds, calls, || drop(black_box(transform(&edits, event)))),
+        host_calls: edits.try_out(event).host_calls,
+        one_by_one,
         instance,
         memory_bytes,
         resident_bytes,
     }
+}
+
+fn assert_edits(plugin: &Prepared, event: &Validated, folder: &str) {
+    let edited: Value = serde_json::from_slice(&transform(plugin, event)).expect("a record is JSON");
+    let expected: Value = serde_json::from_slice(&edit_in_serde_json(&page_view())).expect("a value is JSON");
+    assert_eq!(edited, expected, "{folder} makes the same edits");
 }
 
 fn transformer(cache: &Path) -> Arc<Transformer> {

@@ -11,7 +11,15 @@ use super::{
     LANGUAGES,
     gateway::{Gateway, PROGRAM},
     numbered, of_language, page_view,
+    verdict::{Bound, Verdict},
 };
+
+/// From the upload to the first event, in any language.
+const LIVE_S: f64 = 1.0;
+/// A gateway with a thousand plugins starts within …
+const START_S: f64 = 5.0;
+/// … and, once a hundred of them are active and had an event, has no more than.
+const RESIDENT_MIB: f64 = 1024.0;
 
 /// Every event goes to a file: nothing else is needed, and each is synced.
 fn start(folder: &Path) -> Gateway {
@@ -74,6 +82,7 @@ pub async fn first_event(rounds: u32) {
     let key = gateway.partner("bench").await;
     let event = page_view();
     let first = of_language("rust");
+    let mut verdicts = Vec::new();
     for (number, (language, folder)) in LANGUAGES.into_iter().enumerate() {
         let component = of_language(folder);
         let event_type = format!("live.{folder}");
@@ -103,7 +112,13 @@ pub async fn first_event(rounds: u32) {
         let (median, pushed) = times[times.len() / 2];
         let (slowest, _) = times[times.len() - 1];
         println!("{language:<11} median {median:.2?} (of it the upload {pushed:.2?}), slowest {slowest:.2?}");
+        verdicts.push(Verdict::new(
+            &format!("{language}: from the upload to the first event through it, median, s"),
+            median.as_secs_f64(),
+            Bound::AtMost(LIVE_S),
+        ));
     }
+    verdicts.iter().for_each(|verdict| println!("{verdict}"));
 }
 
 /// So many plugins registered, so many of them active with a route each: a start from the cache, and what it takes.
@@ -145,10 +160,10 @@ pub async fn many(registered: u32, active: u32) {
         "… and an event through each active one",
         begun.elapsed()
     );
+    let resident_mib = gateway.process.resident_mib();
     println!(
         "{:<44} {:>5} MiB (empty: {empty_mib} MiB)",
-        "resident then",
-        gateway.process.resident_mib()
+        "resident then", resident_mib
     );
     let metrics = gateway.metrics().await;
     let unavailable = metrics
@@ -158,4 +173,14 @@ pub async fn many(registered: u32, active: u32) {
         unavailable.is_none_or(|line| line.ends_with(" 0")),
         "{unavailable:?}"
     );
+    for verdict in [
+        Verdict::new(
+            "start from the cache until ready, s",
+            ready.as_secs_f64(),
+            Bound::AtMost(START_S),
+        ),
+        Verdict::new("resident, MiB", resident_mib as f64, Bound::AtMost(RESIDENT_MIB)),
+    ] {
+        println!("{verdict}");
+    }
 }

@@ -15,6 +15,8 @@ mod gateway;
 mod kafka;
 #[path = "../../tests/it/harness/ports.rs"]
 mod ports;
+#[path = "../load/verdict.rs"]
+mod verdict;
 
 use std::path::{Path, PathBuf};
 

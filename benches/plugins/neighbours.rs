@@ -30,7 +30,7 @@ const GROWTH_MAX: f64 = 0.1;
 const UNDER_WAY: u64 = 400;
 
 /// What the bad plugin does to an event, and with how much; the first is the one that behaves.
-const DEEDS: [(&str, u64); 10] = [
+const DEEDS: [(&str, u64); 11] = [
     ("echo", 0),
     ("loop", 0),
     ("loop-in-host", 0),
@@ -38,6 +38,7 @@ const DEEDS: [(&str, u64); 10] = [
     ("recurse", 1_000_000),
     ("panic", 0),
     ("outputs", 1001),
+    ("headers", 5000),
     ("log", 1000),
     ("log-much", 1_000_000),
     ("count", 1000),

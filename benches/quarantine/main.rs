@@ -1,23 +1,41 @@
 //! A million events in quarantine: how fast they are kept, found, counted, read at a start, and replayed to a `file`
-//! destination, in one process that uses the library as the gateway does.
+//! destination, in one process that uses the library as the gateway does. And what a replay costs live traffic, beside
+//! which it runs in a gateway.
 //!
-//! `cargo bench --bench quarantine`; `HEADWORKS_BENCH_EVENTS=100000` for fewer.
+//! `cargo bench --bench quarantine -- [--only million|beside] [--quick]`; `HEADWORKS_BENCH_EVENTS=100000` for fewer than
+//! a million.
+
+mod beside;
+
+#[path = "../load/client.rs"]
+#[expect(dead_code, reason = "each benchmark asks something else of it")]
+mod client;
+#[path = "../load/events.rs"]
+#[expect(dead_code, reason = "each benchmark asks something else of it")]
+mod events;
+#[path = "../support/gateway.rs"]
+#[expect(dead_code, reason = "each benchmark asks something else of it")]
+mod gateway;
+#[path = "../../tests/it/harness/ports.rs"]
+mod ports;
+#[path = "../load/verdict.rs"]
+mod verdict;
 
 use std::{
-    collections::BTreeMap,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use clap::{Parser, ValueEnum};
 use headworks::{
     config::{DestinationKind, DestinationSettings, FileRotation, RecentSettings},
-    deliver::Destinations,
+    deliver::{Destinations, Recall},
     event::{Attributes, Decoded, Reason},
     json::Document,
     limits::{ByteSize, Limits},
-    pipeline::{Lookups, Memory, Pipeline, Tables, WebhookIds},
+    pipeline::{Lookups, Memory, Pipeline, Preparations, Tables, WebhookIds},
     problem::Code,
     quarantine::{Filter, Kept, Quarantine},
     recent::Recent,
@@ -39,17 +57,45 @@ const IN_FLIGHT: usize = 2000;
 const TYPES: usize = 20;
 const BUDGET_BYTES: u64 = 16 << 30;
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// A million events: kept, found, counted, read at a start, replayed; in process.
+    Million,
+    /// A partner's latencies beside a replay; through a gateway.
+    Beside,
+}
+
+#[derive(Parser)]
+struct Arguments {
+    /// Only this part.
+    #[arg(long)]
+    only: Option<Part>,
+    /// A short turn beside a short replay: to see that it runs. The figures mean nothing.
+    #[arg(long)]
+    quick: bool,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
 fn main() {
+    let arguments = Arguments::parse();
+    let asked = |part| arguments.only.is_none_or(|only| only == part);
     let events = std::env::var("HEADWORKS_BENCH_EVENTS")
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(EVENTS);
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(8 << 20)
         .build()
-        .expect("a runtime can be made")
-        .block_on(run(events));
+        .expect("a runtime can be made");
+    if asked(Part::Million) {
+        runtime.block_on(run(events));
+    }
+    if asked(Part::Beside) {
+        println!("\ngoals\n{}", runtime.block_on(beside::measure(arguments.quick)));
+    }
 }
 
 async fn run(events: usize) {
@@ -239,6 +285,7 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         matches: RouteMatch::default(),
         plugin: None,
         config: None,
+        isolation: Default::default(),
         to: vec![RouteTarget {
             destination: "files".to_owned(),
             topic: Some("late".to_owned()),
@@ -262,7 +309,7 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
         &folder.join("destinations"),
         Budget::new(BUDGET_BYTES),
         refused,
-        &BTreeMap::new(),
+        &Recall::default(),
     )
     .expect("the destination starts");
     let recent = Recent::new(&RecentSettings {
@@ -292,8 +339,7 @@ async fn pipeline(folder: &Path, store: Store, quarantine: Arc<Quarantine>) -> A
     let tables = Tables::build(
         registry.state(),
         &Tables::default(),
-        &registry,
-        &transformer,
+        &Preparations::new(registry.clone(), transformer),
         &Lookups::new(registry.clone(), Limits::default().tables_memory_bytes),
         &sealer,
         &telemetry,

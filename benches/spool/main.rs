@@ -22,7 +22,7 @@ use std::{path::Path, sync::Arc};
 
 use headworks::{
     config::{DestinationKind, DestinationSettings},
-    deliver::{Destination, Destinations, RefusedHandler},
+    deliver::{Destination, Destinations, Recall, RefusedHandler},
     event::{Attributes, Record, RecordAttributes},
     spool::Budget,
 };
@@ -133,7 +133,7 @@ fn start(brokers: &str, folder: &Path) -> (Destinations, Arc<dyn Destination>) {
         folder,
         Budget::new(64 << 30),
         refused,
-        &std::collections::BTreeMap::new(),
+        &Recall::default(),
     )
     .expect("the destination starts");
     let events = Arc::clone(destinations.get("events").expect("it is there"));

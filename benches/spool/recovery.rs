@@ -85,7 +85,7 @@ pub async fn measure() {
 }
 
 /// A partner whose events go to Kafka; gives its key.
-async fn register(gateway: &Gateway) -> String {
+pub async fn register(gateway: &Gateway) -> String {
     let key = gateway.partner("shop").await;
     gateway
         .put("/v1/schemas/order.placed/1", json!({"type": "object"}))

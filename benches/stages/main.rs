@@ -7,6 +7,8 @@
 mod page_view;
 #[path = "../support/sample.rs"]
 mod sample;
+#[path = "../load/verdict.rs"]
+mod verdict;
 
 use std::{
     hint::black_box,
@@ -26,9 +28,12 @@ use headworks::{
 use serde_json::Value;
 
 use sample::{DEPTH, edit, edit_in_serde_json, event, page_view, schema_text, state, transform};
+use verdict::{Bound, Verdict};
 
 const ROUNDS: usize = 15;
 const SLICE: Duration = Duration::from_millis(60);
+const PLUGIN_STAGE: &str = "plugin: call, six edits, splice";
+const PLUGIN_US: f64 = 3.0;
 
 type Stage<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 
@@ -85,7 +90,7 @@ fn main() {
             Box::new(|| remember(&recent, &mut sampled)),
         ),
         (
-            "plugin: call, six edits, splice",
+            PLUGIN_STAGE,
             Box::new(|| drop(black_box(transform(&plugin, &validated)))),
         ),
         (
@@ -113,14 +118,22 @@ fn main() {
         "{}-byte event, µs of CPU an event: median of {ROUNDS} rounds (lowest–highest)",
         text.len()
     );
+    let mut verdict = None;
     for ((name, _), mut costs) in stages.iter().zip(figures) {
         costs.sort_by(f64::total_cmp);
+        if *name == PLUGIN_STAGE {
+            let goal = format!("{name}, µs");
+            verdict = Some(Verdict::new(&goal, costs[ROUNDS / 2], Bound::AtMost(PLUGIN_US)));
+        }
         println!(
             "{name:<38} {:>7.2} ({:.2}–{:.2})",
             costs[ROUNDS / 2],
             costs[0],
             costs[ROUNDS - 1]
         );
+    }
+    if let Some(verdict) = verdict {
+        println!("{verdict}");
     }
 }
 

@@ -74,6 +74,7 @@ pub async fn plugin(registry: &Registry, name: &str, component: Vec<u8>) {
             size,
             imports: Vec::new(),
             language: None,
+            sdk: None,
             created: now(),
             by: BY.to_owned(),
         },
@@ -98,6 +99,7 @@ pub async fn route(registry: &Registry, name: &str, event_type: &str, plugin: Op
             },
             plugin: plugin.map(|plugin| plugin.parse().expect("the name is a plugin's")),
             config: None,
+            isolation: Default::default(),
             to: vec![RouteTarget {
                 destination: DESTINATION.to_owned(),
                 topic: Some(topic.to_owned()),

@@ -1,0 +1,124 @@
+//! A partner's latencies at a modest rate, alone and beside a replay of very many events, in turns, through a gateway to
+//! files. The replay is the one that a schema starts, on the same node.
+
+use std::{path::Path, time::Duration};
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Kind, Load, Target, open_loop},
+    events::Shape,
+    gateway::{Gateway, PROGRAM},
+    verdict::{Bound, Verdict},
+};
+
+/// Requests a second of the modest partner, over so many connections.
+const RATE: f64 = 500.0;
+const CONNECTIONS: usize = 32;
+const LIVE: &str = "live.event";
+/// In one request that fills the quarantine.
+const BATCH: u64 = 500;
+/// Promised: live traffic's p99 moves by no more than a tenth.
+const P99_RATIO_MAX: f64 = 1.1;
+
+pub async fn measure(quick: bool) -> Verdict {
+    let (turns, seconds, late) = if quick { (1, 2, 5_000) } else { (7, 10, 200_000) };
+    println!(
+        "\none partner sends {RATE} events a second, {turns} turns of {seconds} s alone and beside the replay of {late}"
+    );
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let out = folder.path().join("out");
+    let configuration = format!("[[destination]]\nname = \"files\"\nkind = \"file\"\npath = {out:?}\n");
+    let gateway = Gateway::spawn(Path::new(PROGRAM), folder.path(), &configuration);
+    gateway.ready().await;
+    gateway
+        .put(&format!("/v1/schemas/{LIVE}/1"), json!({"type": "object"}))
+        .await;
+    let route = json!({"to": [{"destination": "files", "topic": "all", "key": "/key"}]});
+    gateway.put("/v1/routes/all", route).await;
+    let modest = Target {
+        address: gateway.data,
+        path: format!("/v1/events/{LIVE}"),
+        headers: format!("authorization: Bearer {}\r\n", gateway.partner("modest").await),
+        kind: Kind::Gateway,
+    };
+    let filler = gateway.partner("late").await;
+    let requests = Shape::Single.requests(&modest, data(0).to_string().as_bytes());
+    let duration = Duration::from_secs(seconds);
+    let load = || open_loop(&modest, Shape::Single, &requests, CONNECTIONS, RATE, duration);
+    let (mut alone, mut beside): (Vec<Load>, Vec<Load>) = (Vec::new(), Vec::new());
+    // What the first requests take once belongs to neither.
+    load().await;
+    for turn in 0..turns {
+        alone.push(load().await);
+        let event_type = format!("late.turn-{turn}");
+        fill(&gateway, &filler, &event_type, late).await;
+        assert_eq!(waiting(&gateway, &event_type).await, late, "all of them wait");
+        let schema = json!({"type": "object"});
+        gateway.put(&format!("/v1/schemas/{event_type}/1"), schema).await;
+        beside.push(load().await);
+        let left = waiting(&gateway, &event_type).await;
+        assert!(left < late, "the replay went on beside it");
+        println!("turn {turn}: {} events were replayed beside it", late - left);
+        if left == 0 {
+            println!("turn {turn}: the replay ended before the turn did");
+        }
+        while waiting(&gateway, &event_type).await > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    let before = summary("alone", &alone);
+    let now = summary("beside a replay", &beside);
+    let ratio = now.value_at_quantile(0.99) as f64 / before.value_at_quantile(0.99) as f64;
+    Verdict::new(
+        "p99 beside a replay, times what it is alone",
+        ratio,
+        Bound::AtMost(P99_RATIO_MAX),
+    )
+}
+
+fn data(number: u64) -> Value {
+    json!({"number": number, "key": number % 1000, "text": "abcdefghij".repeat(65)})
+}
+
+/// Brings `count` events into quarantine: no schema is registered for their type.
+async fn fill(gateway: &Gateway, key: &str, event_type: &str, count: u64) {
+    for first in (0..count).step_by(BATCH as usize) {
+        let lines: Vec<String> = (first..count.min(first + BATCH))
+            .map(|number| json!({"type": event_type, "data": data(number)}).to_string())
+            .collect();
+        let request = gateway
+            .client
+            .post(format!("http://{}/v1/events", gateway.data))
+            .bearer_auth(key)
+            .header("content-type", "application/x-ndjson")
+            .body(lines.join("\n"));
+        let answer = request.send().await.expect("the gateway answers");
+        assert_eq!(answer.status(), 202);
+    }
+}
+
+async fn waiting(gateway: &Gateway, event_type: &str) -> u64 {
+    let body = json!({"type": event_type, "dry_run": true});
+    let counted = gateway.call("POST", "/v1/quarantine/discard", Some(body)).await;
+    counted.expect("it is counted")["total"]
+        .as_u64()
+        .expect("a number")
+}
+
+fn summary(name: &str, loads: &[Load]) -> Histogram<u64> {
+    let mut latencies = loads[0].latencies.clone();
+    for load in &loads[1..] {
+        latencies.add(&load.latencies).expect("the bounds are the same");
+    }
+    let at = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
+    println!(
+        "{name:<28} p50 {:>8.2} ms  p99 {:>8.2} ms  slowest {:>8.2} ms, {} accepted",
+        at(0.5),
+        at(0.99),
+        at(1.0),
+        latencies.len()
+    );
+    latencies
+}
