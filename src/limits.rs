@@ -35,6 +35,10 @@ pub struct Limits {
     pub table_bytes: ByteSize,
     /// All lookup tables together, as they lie in memory.
     pub tables_memory_bytes: ByteSize,
+    /// How long duplicates are known, at most.
+    pub duplicate_window_s: u32,
+    /// Of how many events.
+    pub duplicate_events: u32,
 }
 
 const KIB: u64 = 1 << 10;
@@ -63,6 +67,8 @@ impl Default for Limits {
             plugin_output_bytes: ByteSize(MIB),
             table_bytes: ByteSize(256 * MIB),
             tables_memory_bytes: ByteSize(512 * MIB),
+            duplicate_window_s: 600,
+            duplicate_events: 1_000_000,
         }
     }
 }
@@ -103,10 +109,18 @@ impl Limits {
             ("connections_per_address", self.connections_per_address),
             ("plugin_time_ms", self.plugin_time_ms),
             ("plugin_outputs", self.plugin_outputs),
+            ("duplicate_window_s", self.duplicate_window_s),
+            ("duplicate_events", self.duplicate_events),
         ] {
             if value == 0 {
                 found.push((name, "must be at least 1".to_owned()));
             }
+        }
+        if self.duplicate_events > DUPLICATE_EVENTS_CEILING {
+            found.push((
+                "duplicate_events",
+                format!("must not be above {DUPLICATE_EVENTS_CEILING}"),
+            ));
         }
         if self.compiled_schema_bytes.0
             < self
@@ -235,21 +249,33 @@ pub const QUOTA_FILE_BYTES: u64 = 64 * MIB;
 /// A body may become so many times larger by decompression …
 pub const DECOMPRESSION_RATIO: u64 = 100;
 /// … or, however small it was sent, this large.
-pub const DECOMPRESSED_BYTES_FREE: u64 = MIB;
+pub const DECOMPRESSED_BYTES_FREE: u64 = 64 * KIB;
+/// Events of a compressed body that may be more than it has bytes as sent.
+pub const COMPRESSED_EVENTS_FREE: usize = 1000;
+/// Frames of HTTP/2 between two requests that carry neither a header section nor data: pings, settings, windows.
+pub const HTTP2_FRAMES_BETWEEN_REQUESTS: u32 = 1000;
 /// Members of a query string; finding a member among its siblings is linear.
 pub const QUERY_MEMBERS: usize = 1000;
 /// Steps through a schema that one query string may cost.
 pub const COERCION_STEPS: u32 = 10_000;
+/// The window that a brotli stream may ask for, however little may come out of it: what most encoders take.
+pub const BROTLI_WINDOW_BYTES_FREE: u64 = 4 * MIB;
 /// A zstd frame that needs a larger window is refused, as RFC 9659 asks; the base-2 logarithm of bytes.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
-/// One partner may take so many times what is free of all spools: alone four fifths of them.
+/// The spool of one destination may take so many times what is free of all spools: however many partners fill it, a
+/// seventeenth is left to the other destinations.
+pub const SPOOL_FACTOR: u64 = 16;
+/// In each destination's spool one partner may take so many times what that spool may still take: alone four fifths.
 pub const SPOOL_SHARE_FACTOR: u64 = 4;
+/// Where places in spools are few, a request's records are held back until all have one; but no more of them than so
+/// many times the largest body.
+pub const HELD_BACK_BODIES: usize = 8;
+/// The quarantine's spool has one part in so many of `spool.max_bytes` for itself.
+pub const SPOOL_QUARANTINE_PARTS: u64 = 16;
 /// Kept in each spool's folder, and given up when the disk is full: for the cursor, so that draining goes on.
 pub const SPOOL_HEADROOM_BYTES: u64 = MIB;
-/// Duplicates are known for this long …
-pub const DUPLICATE_WINDOW_S: u64 = 600;
-/// … and for this many events.
-pub const DUPLICATE_EVENTS: u64 = 1_000_000;
+/// Events that may be remembered as seen; each takes about a hundred bytes.
+pub const DUPLICATE_EVENTS_CEILING: u32 = 100_000_000;
 /// How long work may wait for a worker before requests are refused as overload.
 pub const QUEUE_TIME_MS: u64 = 500;
 /// How far a signature's time may lie from now, before or after.
@@ -327,10 +353,14 @@ pub const PLUGIN_START_TIME_FACTOR: u32 = 20;
 pub const PLUGIN_CALLS_PER_INSTANCE: u32 = 100_000;
 /// Documents that one call may make, dropped ones included.
 pub const PLUGIN_DOCUMENTS_PER_CALL: u32 = 10_000;
+/// Headers of one output: records carry a few, and who writes them may look through those before.
+pub const PLUGIN_HEADERS: usize = 64;
 /// Rows that one call may look up in tables.
 pub const PLUGIN_LOOKUPS_PER_CALL: u32 = 1000;
 /// Instances of all plugins together. Each takes 4 GiB of address space, of 128 TiB that there are.
-pub const PLUGIN_INSTANCES: u32 = 1024;
+pub const PLUGIN_INSTANCES: u32 = 4096;
+/// An instance that no event needed for so long is freed, at the latest after twice that.
+pub const PLUGIN_IDLE_S: u64 = 120;
 /// Where there is less address space than that, as under an emulator or a limit, at least so many.
 pub const PLUGIN_INSTANCES_MIN: u32 = 4;
 /// Lines that one event may write to the log …
@@ -343,6 +373,8 @@ pub const PLUGIN_LOG_LINES_KEPT: usize = 256;
 pub const PLUGIN_LOG_CHARACTERS_KEPT: usize = 500;
 /// Counters of one plugin.
 pub const PLUGIN_COUNTERS: usize = 100;
+/// Sets of plugin, version and cause by which rollbacks are counted; those beyond are counted together.
+pub const ROLLBACK_LABEL_SETS: usize = 1000;
 /// Characters of a counter's name.
 pub const PLUGIN_COUNTER_NAME_CHARACTERS: usize = 64;
 /// Characters of the text with which a plugin rejects an event or fails.

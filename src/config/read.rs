@@ -249,6 +249,8 @@ fn limits(mut section: Section<'_>, faults: &mut Faults) -> Limits {
         plugin_output_bytes: section.size("plugin_output_bytes", default.plugin_output_bytes, faults),
         table_bytes: section.size("table_bytes", default.table_bytes, faults),
         tables_memory_bytes: section.size("tables_memory_bytes", default.tables_memory_bytes, faults),
+        duplicate_window_s: section.count("duplicate_window_s", default.duplicate_window_s, faults),
+        duplicate_events: section.count("duplicate_events", default.duplicate_events, faults),
     };
     for (key, message) in limits.contradictions() {
         // The bound that is at odds may be a default: then the one that the sentence names was written.

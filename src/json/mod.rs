@@ -16,7 +16,7 @@ mod splice;
 mod string;
 mod tape;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod write;
 
 pub use document::Document;

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use super::*;
 
 mod edit;
-mod edit_properties;
+pub(crate) mod edit_properties;
 mod generate;
 mod model;
 mod parse;

@@ -45,11 +45,11 @@ instruments! {
         "How long calls take; those of one request in 16 are timed";
     PLUGIN_MEMORY Gauge "headworks.plugin.memory" "By" ["plugin", "version"]
         "The largest memory of its instances that wait for their next call";
-    PLUGIN_COUNTER Counter "headworks.plugin.counter" "{count}" ["plugin", "counter"] "What plugins count themselves";
+    PLUGIN_COUNTER Counter "headworks.plugin.counter" "{count}" ["plugin", "counter"] "What plugins count themselves, on events that pass: not in tests, as shadows or in replays";
     PLUGIN_UNAVAILABLE Gauge "headworks.plugin.unavailable" "{route}" []
         "Routes whose plugin cannot run on this node: their events go to quarantine";
-    PLUGIN_ROLLBACKS Counter "headworks.plugin.rollbacks" "{rollback}" ["plugin"]
-        "Versions that the gateway left by itself, since they failed more often than the one before";
+    PLUGIN_ROLLBACKS Counter "headworks.plugin.rollbacks" "{rollback}" ["plugin", "version", "cause"]
+        "Versions that the gateway left by itself, since they failed more often than the one before; cause is the commonest of their failures: time, memory, limit, trap, broken, destination, start or held";
     PLUGIN_CACHE Counter "headworks.plugin.loads" "{load}" ["from"]
         "Components that became native code; from is compiler, disk or memory";
     DESTINATION_RECORDS Gauge "headworks.destination.records" "{record}" ["destination", "state"]

@@ -40,7 +40,7 @@ pub fn start_logging(level: &str, format: LogFormat) -> Result<(), TelemetryErro
         LogFormat::Json => base.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry()
-        .with(layer.with_filter(Bounded::default()).with_filter(filter))
+        .with(layer.with_filter(Bounded::new(format)).with_filter(filter))
         .try_init()
         .map_err(|error| TelemetryError(error.to_string()))
 }
@@ -48,6 +48,7 @@ pub fn start_logging(level: &str, format: LogFormat) -> Result<(), TelemetryErro
 /// Lets so many lines of one place in the code pass in an interval.
 #[derive(Default)]
 struct Bounded {
+    format: LogFormat,
     places: Mutex<HashMap<Identifier, Place>>,
 }
 
@@ -57,6 +58,13 @@ struct Place {
 }
 
 impl Bounded {
+    fn new(format: LogFormat) -> Bounded {
+        Bounded {
+            format,
+            places: Mutex::default(),
+        }
+    }
+
     /// Whether the line may pass, and how many were left out before it.
     fn allows(&self, metadata: &Metadata<'_>, now: Instant) -> (bool, u32) {
         let mut places = self.places.lock();
@@ -83,24 +91,30 @@ impl<S> Filter<S> for Bounded {
         let metadata = event.metadata();
         let (passes, left_out) = self.allows(metadata, Instant::now());
         if left_out > 0 {
-            report(metadata, left_out);
+            use std::io::Write as _;
+            // Where standard error is gone there is nobody to tell that.
+            let _ = writeln!(std::io::stderr(), "{}", self.report(metadata, left_out));
         }
         passes
     }
 }
 
-/// Written as a line of its own and not through `tracing`, in whose filter this runs.
-fn report(metadata: &Metadata<'_>, left_out: u32) {
-    use std::io::Write as _;
-    let line = serde_json::json!({
-        "timestamp": jiff::Timestamp::now().to_string(),
-        "level": "WARN",
-        "message": "lines like the next one were left out",
-        "left_out": left_out,
-        "target": metadata.target(),
-    });
-    // Where standard error is gone there is nobody to tell that.
-    let _ = writeln!(std::io::stderr(), "{line}");
+impl Bounded {
+    /// A line of its own, and not through `tracing`, in whose filter this runs.
+    fn report(&self, metadata: &Metadata<'_>, left_out: u32) -> String {
+        let (timestamp, message) = (jiff::Timestamp::now(), "lines like the next one were left out");
+        match self.format {
+            LogFormat::Text => format!("{timestamp:.6}  WARN {message} left_out={left_out}"),
+            LogFormat::Json => serde_json::json!({
+                "timestamp": timestamp.to_string(),
+                "level": "WARN",
+                "message": message,
+                "left_out": left_out,
+                "target": metadata.target(),
+            })
+            .to_string(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -163,5 +177,13 @@ mod tests {
         let later = begun + Duration::from_secs(LOG_INTERVAL_S);
         assert_eq!(bounded.allows(metadata, later), (true, 100 - LOG_BURST));
         assert_eq!(bounded.allows(metadata, later), (true, 0));
+        let text = Bounded::new(LogFormat::Text).report(metadata, 7);
+        assert!(
+            text.ends_with("  WARN lines like the next one were left out left_out=7"),
+            "{text}"
+        );
+        let json = Bounded::new(LogFormat::Json).report(metadata, 7);
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!((&json["level"], &json["left_out"]), (&"WARN".into(), &7.into()));
     }
 }

@@ -386,7 +386,7 @@ async fn resources_come_and_go_on_the_command_line() {
     assert!(said(&other).contains("--force"), "{}", said(&other));
     succeeded(&gateway.cli(&["schema", "register", "note.taken", "1.0", "other.json", "--force"]));
     assert_eq!(
-        succeeded(&gateway.cli(&["schema", "delete", "note.taken", "1.0"])),
+        succeeded(&gateway.cli(&["schema", "delete", "note.taken", "1.0", "--yes"])),
         "deleted note.taken@1.0\n"
     );
 

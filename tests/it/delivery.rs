@@ -13,7 +13,9 @@ use std::{
 use bytes::Bytes;
 use headworks::{
     config::{DestinationKind, DestinationSettings, FileRotation, Secret},
-    deliver::{Acknowledgement, Delivery, Destination, DestinationState, Destinations, RefusedHandler},
+    deliver::{
+        Acknowledgement, Delivery, Destination, DestinationState, Destinations, Recall, RefusedHandler,
+    },
     event::{Attributes, Record, RecordAttributes},
     spool::Budget,
 };
@@ -113,7 +115,7 @@ pub fn start(settings: &[DestinationSettings], spool: &Path, refusals: &Refusals
         spool,
         Budget::new(1 << 30),
         refusals.handler(),
-        &BTreeMap::new(),
+        &Recall::default(),
     )
     .expect("started")
 }
@@ -467,7 +469,7 @@ async fn settings_that_break_the_promise_stop_the_start() {
         directory.path(),
         Budget::new(1 << 20),
         refused,
-        &BTreeMap::new(),
+        &Recall::default(),
     );
     let text = error.err().expect("refused").to_string();
     assert!(

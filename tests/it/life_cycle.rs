@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::harness::{
-    gateway::{Gateway, Options, eventually},
+    gateway::{Gateway, Options, eventually, repository},
     page_view,
 };
 
@@ -236,7 +236,7 @@ async fn a_version_that_fails_is_left_and_what_failed_is_replayed() {
         .lines()
         .find(|line| line.starts_with("headworks_plugin_rollbacks_total{"));
     assert!(
-        line.is_some_and(|line| line.contains("views") && line.ends_with(" 1")),
+        line.is_some_and(|line| line.ends_with(r#"{plugin="views",version="2",cause="trap"} 1"#)),
         "{line:?}"
     );
     let logs = gateway.cli(&[
@@ -256,6 +256,209 @@ async fn a_version_that_fails_is_left_and_what_failed_is_replayed() {
     let page = gateway.cli(&["plugin", "show", "views"]);
     let page = String::from_utf8(page.stdout).expect("it is text");
     assert!(page.contains("rolled back") && page.contains("trap"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_names_a_wrong_destination_is_left() {
+    let gateway = gateway("[plugins]\nrollback_calls = 50\n").await;
+    let tried = json!({"version": 2, "events": [{"type": TYPE, "data": {"do": "elsewhere"}}]});
+    let tried = gateway
+        .admin("POST", &format!("{PLUGIN}/test"), Some(tried))
+        .await;
+    assert_eq!(tried.expect(200)["failed"], 1, "a test says so before");
+    activate(&gateway, json!({"version": 2})).await;
+    for id in 0..80 {
+        let what = if id % 10 == 0 { "elsewhere" } else { "echo" };
+        let answer = post(&gateway, &id.to_string(), json!({"platform": "ios", "do": what})).await;
+        if what == "elsewhere" && answer["status"] != "accepted" {
+            assert_eq!(answer["code"], "plugin-failed", "{answer}");
+        }
+    }
+    let after = eventually("it is rolled back", async || {
+        let plugin = plugin(&gateway).await;
+        (plugin["active"] == 1).then_some(plugin)
+    })
+    .await;
+    let cause = &after["rolled_back"];
+    assert_eq!(
+        cause["last_failure"],
+        "the plugin sends to \"elsewhere\", which is no destination of the route live"
+    );
+    let causes = &after["versions"][1]["health"]["causes"];
+    assert!(
+        causes["destination"].as_u64() >= cause["failed"].as_u64(),
+        "{after}"
+    );
+    assert_eq!(causes.as_object().map(serde_json::Map::len), Some(1), "{after}");
+    let records = gateway.wait_for_records("live", 80).await;
+    assert_eq!(
+        records.len(),
+        80,
+        "what was misaddressed went out through version 1"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_may_give_each_event_an_instance_of_its_own() {
+    let gateway = gateway("").await;
+    activate(&gateway, json!({"version": 2})).await;
+    let route = |isolation: &str| json!({"plugin": "views", "isolation": isolation, "to": [{"destination": "files", "topic": "live"}]});
+    gateway.put("/v1/routes/live", route("event")).await;
+    for id in 0..6 {
+        post(&gateway, &id.to_string(), json!({"do": "calls"})).await;
+    }
+    let records = gateway.wait_for_records("live", 6).await;
+    // In base64: the first call of its instance.
+    assert!(
+        records.iter().all(|record| record["data_base64"] == "MQ=="),
+        "{records:?}"
+    );
+
+    let refused = gateway
+        .admin("PUT", "/v1/routes/live", Some(route("request")))
+        .await;
+    let refused = refused.expect(422);
+    assert_eq!(refused["errors"][0]["pointer"], "/isolation", "{refused}");
+    let without = json!({"isolation": "event", "to": [{"destination": "files"}]});
+    let refused = gateway.admin("PUT", "/v1/routes/plain", Some(without)).await;
+    assert_eq!(refused.expect(422)["errors"][0]["pointer"], "/isolation");
+}
+
+/// What a command of the page is run as.
+fn run_shown(gateway: &Gateway, shown: &str) -> String {
+    let folder = repository().join("plugins/page-view");
+    let command = shown
+        .replace("DIR", folder.to_str().expect("the path is text"))
+        .replace("NAME", "views");
+    let arguments: Vec<&str> = command.split(' ').skip(1).collect();
+    let output = gateway.cli(&arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command}\n{said}");
+    String::from_utf8(output.stdout).expect("it is text")
+}
+
+/// The options that the page names.
+fn run_options(gateway: &Gateway, page: &str) {
+    let events = gateway.path("events.ndjson");
+    let event = json!({"type": TYPE, "id": "mine", "data": {"platform": "ios", "do": "echo"}});
+    std::fs::write(&events, format!("{event}\n")).expect("ours");
+    let config = gateway.path("config.json");
+    std::fs::write(&config, "{}").expect("ours");
+    let (events, config) = (events.display(), config.display());
+    for (option, command, said) in [
+        (
+            "--recent N",
+            "headworks plugin test NAME --version 2 --recent 1".to_owned(),
+            "tried       1",
+        ),
+        (
+            "--events FILE.ndjson",
+            format!("headworks plugin test NAME --version 2 --events {events}"),
+            "mine of test",
+        ),
+        (
+            "--config FILE.json",
+            format!("headworks plugin test NAME --version 1 --config {config}"),
+            "same        1",
+        ),
+        (
+            "--cases DIR",
+            "headworks plugin test NAME --version 1 --cases DIR/cases".to_owned(),
+            "2 passed, 0 failed",
+        ),
+        ("--off", "headworks plugin shadow NAME --off".to_owned(), ""),
+    ] {
+        assert!(page.contains(&format!("`{option}`")), "{option}");
+        let printed = run_shown(gateway, &command);
+        assert!(printed.contains(said), "{command} printed:\n{printed}");
+    }
+}
+
+/// The table of docs/plugins/life-cycle.md from top to bottom, and the options that the page names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_the_page_do_what_it_says() {
+    let page = std::fs::read_to_string(repository().join("docs/plugins/life-cycle.md")).expect("it is there");
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let shown: Vec<&str> = rows
+        .filter_map(|row| row.split('`').nth(1))
+        .filter(|command| command.starts_with("headworks "))
+        .collect();
+    let gateway = gateway("").await;
+    post(&gateway, "one", json!({"platform": "ios", "do": "echo"})).await;
+    gateway.wait_for_records("live", 1).await;
+    let steps = [
+        (
+            "headworks plugin test DIR --local",
+            "2 passed, 0 failed",
+            (1, None),
+        ),
+        (
+            "headworks plugin test NAME --version 2",
+            "different   1",
+            (1, None),
+        ),
+        ("headworks plugin shadow NAME --version 2", "", (1, Some(2))),
+        (
+            "headworks plugin activate NAME --version 2 --share 5",
+            "runs version 2 on 5 % of the events",
+            (2, None),
+        ),
+        (
+            "headworks plugin activate NAME --version 2",
+            "plugin views runs version 2\n",
+            (2, None),
+        ),
+        (
+            "headworks plugin rollback NAME",
+            "plugin views runs version 1\n",
+            (1, None),
+        ),
+    ];
+    assert_eq!(shown, steps.each_ref().map(|step| step.0), "the page's table");
+    for (command, said, (active, shadow)) in steps {
+        let printed = run_shown(&gateway, command);
+        assert!(printed.contains(said), "{command} printed:\n{printed}");
+        let plugin = plugin(&gateway).await;
+        assert_eq!(
+            (&plugin["active"], &plugin["shadow"]),
+            (&json!(active), &json!(shadow)),
+            "{command}"
+        );
+    }
+
+    run_options(&gateway, &page);
+    assert_eq!(plugin(&gateway).await["shadow"], Value::Null);
+}
+
+/// The cases of version 1 with each of the two.
+fn run_cases(gateway: &Gateway) {
+    let cases = repository().join("plugins/page-view/cases");
+    let cases = cases.to_str().expect("the path is text");
+    for (version, status, said) in [
+        (
+            "1",
+            0,
+            [
+                "passed  a-web-page  same",
+                "2 passed, 0 failed; 0 different from the active version",
+            ],
+        ),
+        (
+            "2",
+            1,
+            [
+                "FAILED  a-web-page  different",
+                "0 passed, 2 failed; 2 different from the active version",
+            ],
+        ),
+    ] {
+        let cli = gateway.cli(&["plugin", "test", "views", "--version", version, "--cases", cases]);
+        let text = String::from_utf8(cli.stdout).expect("it is text");
+        assert_eq!(cli.status.code(), Some(status), "{text}");
+        for said in said {
+            assert!(text.contains(said), "{said:?} in:\n{text}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -320,6 +523,8 @@ async fn a_version_is_tried_on_events_before_it_runs() {
             .map(|health| health["calls"].clone()),
         Some(json!(0))
     );
+
+    run_cases(&gateway);
 
     let cli = gateway.cli(&["plugin", "test", "views", "--version", "2", "--recent", "10"]);
     assert_eq!(cli.status.code(), Some(1), "some calls failed");

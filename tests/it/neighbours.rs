@@ -104,13 +104,14 @@ fn lives(gateway: &mut Gateway) {
 }
 
 /// What the bad plugin does to an event, and with how much.
-const MISDEEDS: [(&str, u64); 9] = [
+const MISDEEDS: [(&str, u64); 10] = [
     ("loop", 0),
     ("loop-in-host", 0),
     ("grow", 0),
     ("recurse", 1_000_000),
     ("panic", 0),
     ("outputs", 1001),
+    ("headers", 5000),
     ("log", 1000),
     ("log-much", 1_000_000),
     ("count", 1000),

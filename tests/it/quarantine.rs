@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::gateway::{Gateway, Options, eventually};
+use crate::harness::{
+    gateway::{Gateway, Options, eventually},
+    page_view,
+};
 
 const JSON: &str = "application/json";
 const KEYS: u64 = 7;
@@ -290,4 +293,29 @@ async fn retention_drops_nothing_without_a_word() {
         (&expired["by"], &expired["detail"]["too_many"]),
         (&json!("retention"), &json!(10))
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_plugin_failed_on_goes_out_when_another_version_is_activated() {
+    let mut gateway = Gateway::start().await;
+    gateway.partner("late", json!({})).await;
+    gateway
+        .put("/v1/schemas/late.view/1", json!({"type": "object"}))
+        .await;
+    let failing = crate::plugins::hostile_component().to_vec();
+    assert_eq!(gateway.push_plugin("views", failing).await, 1);
+    let route = json!({"plugin": "views", "to": [{"destination": "files", "topic": "late"}]});
+    gateway.put("/v1/routes/late", route).await;
+    let event = json!({"platform": "ios", "do": "panic"}).to_string();
+    let kept = gateway.post("/v1/events/late.view", "late", JSON, event).await;
+    assert_eq!(kept.expect(202)["code"], "plugin-failed");
+    assert_eq!(waiting(&gateway).await, 1);
+
+    assert_eq!(gateway.push_plugin("views", page_view::component()).await, 2);
+    let records = gateway.wait_for_records("late", 1).await;
+    assert_eq!(records[0]["hwplugin"], "views@2", "{records:?}");
+    eventually("nothing waits any more", async || {
+        (waiting(&gateway).await == 0).then_some(())
+    })
+    .await;
 }

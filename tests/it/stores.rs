@@ -242,7 +242,13 @@ async fn log_of(node: &Gateway, token: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_without_its_store_serves_on_and_says_so() {
-    let s3 = S3::start(Kind::Moto).await;
+    for kind in kinds() {
+        serves_on_without_its_store(*kind).await;
+    }
+}
+
+async fn serves_on_without_its_store(kind: Kind) {
+    let s3 = S3::start(kind).await;
     let mut gateway = node(&s3.store("away")).await;
     gateway.partner("shop", json!({})).await;
     gateway

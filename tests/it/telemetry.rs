@@ -379,46 +379,57 @@ async fn metrics_name_what_the_registry_names_and_nothing_else() {
     }
 }
 
-/// Every secret that the gateway is given, and every value that nobody but its consumers should read.
-#[expect(clippy::too_many_lines, reason = "every place that a secret can be put")]
-#[tokio::test]
-async fn nothing_that_is_secret_is_written_to_the_log() {
-    let planted = |name: &str| format!("planted-{name}-4e1a");
-    let mut gateway = Gateway::start_with(Options {
+fn planted(name: &str) -> String {
+    format!("planted-{name}-4e1a")
+}
+
+/// What no line of the log may hold, beside the keys that the gateway made itself.
+const PLANTED: [&str; 2] = ["planted-", "-4e1a"];
+
+/// A gateway that is given secrets wherever its configuration takes any, and says all that it has to say.
+async fn with_secrets(format: &str, lines: std::net::SocketAddr) -> Gateway {
+    Gateway::start_with(Options {
         configuration: format!(
-            "[[destination]]\nname = \"locked\"\nkind = \"kafka\"\nbrokers = \"127.0.0.1:1\"\n\
+            "[server.lines]\nlisten = \"{lines}\"\n\
+             [[destination]]\nname = \"locked\"\nkind = \"kafka\"\nbrokers = \"127.0.0.1:1\"\n\
              options = {{ \"security.protocol\" = \"sasl_plaintext\", \"sasl.mechanism\" = \"PLAIN\", \
              \"sasl.username\" = \"u\", \"sasl.password\" = \"{}\" }}\n\
-             [telemetry]\nlog_level = \"trace\"\nlog_format = \"json\"\notlp_endpoint = \"http://127.0.0.1:1/{}\"\n\
+             [[destination]]\nname = \"streams\"\nkind = \"kinesis\"\nregion = \"us-east-1\"\n\
+             endpoint_url = \"http://127.0.0.1:1\"\naccess_key_id = \"{}\"\nsecret_access_key = \"{}\"\n\
+             [telemetry]\nlog_level = \"trace\"\nlog_format = \"{format}\"\notlp_endpoint = \"http://127.0.0.1:1/{}\"\n\
              otlp_headers = {{ authorization = \"{}\" }}\notlp_interval_s = 1\n",
             planted("password"),
+            planted("access-key-id"),
+            planted("secret-access-key"),
             planted("path"),
             planted("header"),
         ),
         ..Options::default()
     })
-    .await;
-    with_orders(&mut gateway, "locked", "orders").await;
+    .await
+}
+
+/// Refused, quarantined and malformed events, and credentials of all kinds in all places; gives those that are real.
+async fn send_secrets(gateway: &Gateway, lines: std::net::SocketAddr) -> Vec<String> {
     let data = json!({"n": planted("payload"), "nested": {"list": [planted("deep")]}}).to_string();
-    let key = gateway.key("shop");
-    gateway
-        .post("/v1/events/order.placed", "shop", JSON, data.clone())
-        .await
-        .expect(202);
-    // Refused, quarantined, malformed, and with credentials of all kinds in all places.
-    gateway
-        .post("/v1/events/no.schema", "shop", JSON, data.clone())
-        .await
-        .expect(202);
-    gateway
-        .post(
+    for (path, body, status) in [
+        ("/v1/events/order.placed", data.clone(), 202),
+        ("/v1/events/order.streamed", data.clone(), 202),
+        ("/v1/events/no.schema", data.clone(), 202),
+        (
             "/v1/events/order.placed",
-            "shop",
-            JSON,
             format!("{{\"{}\":", planted("broken")),
-        )
+            400,
+        ),
+    ] {
+        gateway.post(path, "shop", JSON, body).await.expect(status);
+    }
+    let made = gateway
+        .admin("POST", "/v1/partners/shop/keys", Some(json!({"kind": "signing"})))
         .await
-        .expect(400);
+        .expect(201);
+    let text = |member: &str| made[member].as_str().expect("a text").to_owned();
+    let (signing_id, signing_secret) = (text("id"), text("secret"));
     let client = reqwest::Client::new();
     let base = format!("http://{}", gateway.data_address());
     for (path, header, value) in [
@@ -433,7 +444,7 @@ async fn nothing_that_is_secret_is_written_to_the_log() {
             format!("Bearer {}", planted("bearer")),
         ),
         (
-            "/v1/events/order.placed?key_id=x".to_owned(),
+            format!("/v1/events/order.placed?key_id={signing_id}"),
             "webhook-signature",
             format!("v1,{}", planted("signature")),
         ),
@@ -442,6 +453,7 @@ async fn nothing_that_is_secret_is_written_to_the_log() {
         let request = client
             .post(format!("{base}{path}"))
             .header(header, value)
+            .header("ce-subject", planted("subject"))
             .body(data.clone());
         let status = request.send().await.expect("answered").status().as_u16();
         assert!((400..500).contains(&status), "{status}");
@@ -451,27 +463,96 @@ async fn nothing_that_is_secret_is_written_to_the_log() {
         .get(format!("{}/v1/partners", gateway.admin_url()))
         .bearer_auth(planted("token"));
     assert_eq!(wrong.send().await.expect("answered").status(), 401);
-    eventually("the collector was tried", async || {
-        gateway.log().contains("does not take telemetry").then_some(())
-    })
-    .await;
-    gateway.terminate().await;
-    let log = gateway.log();
-    assert!(
-        log.contains("\"code\":\"key-conflict\""),
-        "refusals have a line each at debug: {log}"
-    );
-    for secret in [key.as_str(), token.as_str(), "planted-", "-4e1a"] {
-        let found: Vec<&str> = log.lines().filter(|line| line.contains(secret)).collect();
-        assert!(found.is_empty(), "{secret:?} is in the log: {found:#?}");
+    let key = gateway.key("shop");
+    // On the port for lines: a key that is none, one that is none and never ends, and a good one with bad lines behind.
+    let openings = [
+        (format!("AUTH {}\n", planted("line-key")), "-key-invalid"),
+        (format!("AUTH {}", planted("endless").repeat(200)), "-key-invalid"),
+        (
+            format!("AUTH {key}\n{{\"{}\"\n{}\n", planted("line"), planted("words")),
+            "+shop",
+        ),
+    ];
+    for (opening, answer) in openings {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(lines).await.expect("connected");
+        stream.write_all(opening.as_bytes()).await.expect("sent");
+        stream.shutdown().await.expect("shut");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.expect("answered");
+        assert!(text.starts_with(answer), "{text}");
     }
-    for line in log.lines() {
+    let secret = signing_secret.trim_start_matches("whsec_").to_owned();
+    vec![key, token, secret]
+}
+
+#[tokio::test]
+async fn nothing_that_is_secret_is_written_to_the_log() {
+    for format in ["json", "text"] {
+        let [lines] = free_addresses();
+        let mut gateway = with_secrets(format, lines).await;
+        with_orders(&mut gateway, "locked", "orders").await;
+        gateway.put("/v1/schemas/order.streamed/1", json!({})).await;
+        let to = json!([{"destination": "streams", "topic": "orders"}]);
+        let route = json!({"match": {"type": "order.streamed"}, "to": to});
+        gateway.put("/v1/routes/streamed", route).await;
+        let mut secrets = send_secrets(&gateway, lines).await;
+        secrets.extend(PLANTED.map(str::to_owned));
+        eventually("the collector was tried", async || {
+            gateway.log().contains("does not take telemetry").then_some(())
+        })
+        .await;
+        gateway.terminate().await;
+        // A store that does not answer: the gateway says so, and ends.
+        gateway.spawn_with(&format!(
+            "[store]\nurl = \"s3://bucket/prefix\"\n[store.options]\nendpoint = \"http://127.0.0.1:1\"\n\
+             allow_http = true\nregion = \"us-east-1\"\naccess_key_id = \"{}\"\nsecret_access_key = \"{}\"\n\
+             session_token = \"{}\"\n",
+            planted("store-id"),
+            planted("store-secret"),
+            planted("session")
+        ));
+        assert!(!gateway.ended().await.success());
+        let log = gateway.log();
+        assert!(log.contains("error: store: "), "{log}");
+        for secret in secrets {
+            let found: Vec<&str> = log.lines().filter(|line| line.contains(&secret)).collect();
+            assert!(found.is_empty(), "{secret:?} is in the log: {found:#?}");
+        }
+        let lines: Vec<&str> = log.lines().filter(|line| !line.starts_with("error: ")).collect();
+        match format {
+            "json" => read_as_json(&lines),
+            _ => read_as_text(&lines),
+        }
+    }
+}
+
+fn read_as_json(lines: &[&str]) {
+    let mut refusals = 0;
+    for line in lines {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(
             line["level"].is_string() && line["timestamp"].is_string(),
             "{line}"
         );
+        refusals += usize::from(line["code"] == "key-conflict");
     }
+    assert!(refusals > 0, "refusals have a line each at debug: {lines:#?}");
+}
+
+/// A time, a level in capitals, then words: for people, without colours where it goes to a file.
+fn read_as_text(lines: &[&str]) {
+    let mut refusals = 0;
+    for line in lines {
+        assert!(!line.contains('\u{1b}'), "{line}");
+        let mut words = line.split_whitespace();
+        let time = words.next().and_then(|word| word.parse::<jiff::Timestamp>().ok());
+        let level = words.next().unwrap_or_default();
+        let is_level = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].contains(&level);
+        assert!(time.is_some() && is_level, "{line}");
+        refusals += usize::from(line.contains("code=\"key-conflict\""));
+    }
+    assert!(refusals > 0, "refusals have a line each at debug: {lines:#?}");
 }
 
 /// The collector that `make collector` builds; its debug exporter prints what it took.

@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::gateway::{Gateway, PATIENCE, eventually};
+use crate::harness::{
+    gateway::{Answer, Gateway, PATIENCE, eventually},
+    kafka::shared,
+};
 
 const JSON: &str = "application/json";
 
@@ -98,17 +101,19 @@ async fn tail_shows_what_passes_and_hides_what_is_masked() {
     eventually("all have seen something", async || {
         number += 1;
         let event = json!({"plan": "pro", "email": "ada@example.com", "n": number, "token": "hw_1_secret"});
+        let sent = gateway
+            .send("POST", "/v1/events/user.signup", "shop")
+            .header("content-type", JSON)
+            .header("ce-subject", "user ada@example.com")
+            .header("ce-source", "/shop?key=hw_1_secret")
+            .body(event.to_string())
+            .send()
+            .await;
+        Answer::read(sent.expect("answered")).await.expect(202);
+        // Too large to be shown, and so to be looked through for what is hidden.
+        let large = json!({"plan": "free", "email": "ada@example.com", "pad": "x".repeat(40_000)});
         gateway
-            .post("/v1/events/user.signup", "shop", JSON, event.to_string())
-            .await
-            .expect(202);
-        gateway
-            .post(
-                "/v1/events/user.signup",
-                "web",
-                JSON,
-                json!({"plan": "free"}).to_string(),
-            )
+            .post("/v1/events/user.signup", "web", JSON, large.to_string())
             .await
             .expect(202);
         gateway
@@ -139,6 +144,13 @@ async fn tail_shows_what_passes_and_hides_what_is_masked() {
     assert_eq!(shop["data"]["email"], "***", "{shop}");
     assert_eq!(shop["data"]["token"], "***", "{shop}");
     assert_eq!(shop["status"], "accepted");
+    let attributes = &shop["attributes"];
+    assert_eq!(
+        (&attributes["subject"], &attributes["source"]),
+        (&json!("***"), &json!("***")),
+        "{shop}"
+    );
+    assert_ne!(attributes["id"], "***", "{shop}");
     let record = &shop["records"][0];
     assert_eq!(
         (&record["destination"], &record["topic"]),
@@ -393,6 +405,104 @@ async fn doctor_says_what_is_wrong_and_what_to_mend() {
     assert!(!folder.path().join("data").exists(), "looking makes nothing");
     let (status, _) = doctor(folder.path(), &sick, &["--ready"]);
     assert_eq!(status, Some(1));
+}
+
+/// What `headworks doctor --json` finds, by its name's beginning; run by a command that stands before it, where there is
+/// one.
+fn diagnosed(
+    wrapper: &[&str],
+    folder: &std::path::Path,
+    text: &str,
+) -> impl Fn(&str) -> (String, String) + use<> {
+    let file = folder.join("doctor.toml");
+    std::fs::write(&file, text).expect("written");
+    let program = env!("CARGO_BIN_EXE_headworks");
+    let mut words = wrapper.iter().copied().chain([program]);
+    let output = Command::new(words.next().expect("the program at least"))
+        .args(words)
+        .args(["doctor", "--json", "--config"])
+        .arg(&file)
+        .current_dir(folder)
+        .output()
+        .expect("the command runs");
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    move |what| {
+        let findings = report["findings"].as_array().expect("findings");
+        let word = |finding: &Value, member: &str| finding[member].as_str().expect("a text").to_owned();
+        let found = findings.iter().find(|finding| {
+            finding["what"]
+                .as_str()
+                .is_some_and(|name| name.starts_with(what))
+        });
+        let found = found.unwrap_or_else(|| panic!("{what}: {report}"));
+        (word(found, "verdict"), word(found, "found"))
+    }
+}
+
+#[tokio::test]
+async fn doctor_tells_memory_from_disk_and_enough_room_from_too_little() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("data")).expect("made");
+    let configuration = |spool: &str| {
+        format!(
+            "data_dir = {:?}\n[server]\nlisten = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:2\"\n\
+             [spool]\nmax_bytes = \"{spool}\"\n",
+            folder.path().join("data")
+        )
+    };
+    let free = {
+        let disk = rustix::fs::statvfs(folder.path()).expect("a file system");
+        disk.f_bavail * disk.f_frsize
+    };
+    for (spool, verdict) in [
+        ("64MiB".to_owned(), "good"),
+        (format!("{}", free * 2), "warning"),
+        (format!("{}", free * 20), "fault"),
+    ] {
+        let spool = spool
+            .parse::<u64>()
+            .map_or(spool, |bytes| format!("{}KiB", bytes >> 10));
+        let finding = diagnosed(&[], folder.path(), &configuration(&spool));
+        assert_eq!(finding("room").0, verdict, "{spool} of {free}");
+    }
+    // A file system in memory of its own, of 16 MiB, in the place of the data folder.
+    let mount = "mount -t tmpfs -o size=16m none data && exec \"$0\" \"$@\"";
+    let in_memory = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        mount,
+    ];
+    let finding = diagnosed(&in_memory, folder.path(), &configuration("1GiB"));
+    let (verdict, found) = finding("durability");
+    assert_eq!(verdict, "fault");
+    assert!(
+        found.ends_with("is in memory: what is synced there does not survive"),
+        "{found}"
+    );
+    let (verdict, found) = finding("room");
+    assert_eq!(verdict, "fault");
+    assert!(found.ends_with("MiB free, spool.max_bytes is 1GiB"), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_asks_the_brokers() {
+    let broker = tokio::task::spawn_blocking(shared).await.expect("started");
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = format!(
+        "data_dir = {:?}\n[[destination]]\nname = \"events\"\nkind = \"kafka\"\nbrokers = \"{}\"\n",
+        folder.path().join("data"),
+        broker.bootstrap()
+    );
+    let finding = diagnosed(&[], folder.path(), &text);
+    assert_eq!(
+        finding("destination events"),
+        ("good".to_owned(), "1 brokers answer".to_owned())
+    );
 }
 
 #[tokio::test]

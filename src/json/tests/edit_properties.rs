@@ -1,5 +1,6 @@
 //! Any edits on any JSON give what the same edits give on a plain tree.
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::Value;
@@ -84,6 +85,47 @@ fn step_on_both(step: &Step, edited: &mut EditedDocument, model: &mut Model) -> 
             (edit, expected.is_ok())
         }
     }
+}
+
+/// Edits by way of somebody else, with what they come to.
+#[derive(Clone, Debug)]
+pub(crate) struct EditCase {
+    pub(crate) text: String,
+    /// Made one by one; whether each is made.
+    pub(crate) first: Vec<(Edit, bool)>,
+    /// Then made at once, all or none.
+    pub(crate) edits: Vec<Edit>,
+    pub(crate) is_refused: bool,
+    /// The document after all of it.
+    pub(crate) written: Bytes,
+}
+
+pub(crate) fn edit_case() -> impl Strategy<Value = EditCase> {
+    let steps = (
+        prop::collection::vec(step(), 0..3),
+        prop::collection::vec(step(), 1..6),
+    );
+    (text(), steps).prop_map(|(text, (first, steps))| {
+        let document = parse(&text);
+        let mut model = Model::of(document.root());
+        let mut edited = EditedDocument::new(document);
+        let mut make = |steps: Vec<Step>| -> (Vec<(Edit, bool)>, Bytes) {
+            let made = steps
+                .iter()
+                .map(|step| step_on_both(step, &mut edited, &mut model));
+            (made.collect(), edited.to_bytes())
+        };
+        let (first, before) = make(first);
+        let (made, after) = make(steps);
+        let is_refused = made.iter().any(|(_, is_done)| !is_done);
+        EditCase {
+            text,
+            first,
+            edits: made.into_iter().map(|(edit, _)| edit).collect(),
+            is_refused,
+            written: if is_refused { before } else { after },
+        }
+    })
 }
 
 /// What is read, at every pointer and in the whole text, is what the model has.

@@ -1,6 +1,6 @@
 //! What the author of a plugin is told, each with what really went wrong; `docs/errors` shows the same words.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use bytes::Bytes;
 use headworks::problem::{Code, Problem};
@@ -127,4 +127,87 @@ async fn a_configuration_that_is_refused() {
         assert!(refused.detail.contains(words), "{}", refused.detail);
         page_says(Code::ConfigurationRefused, words);
     }
+}
+
+/// What `headworks plugin build` says of a project where only `programs` are installed.
+fn refused_build(project: &Path, programs: &Path) -> String {
+    let built = Command::new(env!("CARGO_BIN_EXE_headworks"))
+        .args(["plugin", "build"])
+        .arg(project)
+        .env("PATH", programs)
+        .env_remove("VIRTUAL_ENV")
+        .output()
+        .expect("the program runs");
+    assert_eq!(built.status.code(), Some(1), "{built:?}");
+    String::from_utf8(built.stderr).expect("it is text")
+}
+
+fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().expect("it is below the folder")).expect("ours");
+        fs::write(path, text).expect("ours");
+    }
+    folder
+}
+
+const CARGO_MANIFEST: &str = "[package]\nname = \"a\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+                              [lib]\ncrate-type = [\"cdylib\"]\n\n[workspace]\n";
+
+#[test]
+fn a_tool_that_is_not_installed() {
+    let none = tempfile::tempdir().expect("a folder");
+    let sdk = repository().join("sdk/js");
+    let package = serde_json::json!({
+        "name": "a", "dependencies": {"headworks-plugin": format!("file:{}", sdk.display())},
+    })
+    .to_string();
+    for (files, said) in [
+        (
+            &[("Cargo.toml", CARGO_MANIFEST), ("src/lib.rs", "")][..],
+            "cargo is not installed: install Rust with rustup (https://rustup.rs)",
+        ),
+        (
+            &[("package.json", package.as_str()), ("src/plugin.js", "")],
+            "node is not installed: install Node.js 20 or later (https://nodejs.org; on Debian: apt-get install nodejs \
+             npm)",
+        ),
+        (
+            &[("pyproject.toml", "[project]\nname = \"a\"\n"), ("plugin.py", "")],
+            "componentize-py is not installed: run `python3 -m venv {}/.venv && {}/.venv/bin/pip install \
+             componentize-py==0.25.1`",
+        ),
+        (
+            &[("go.mod", "module a\n"), ("plugin.go", "")],
+            "go is not installed: install Go 1.24 or later (https://go.dev/doc/install)",
+        ),
+    ] {
+        let project = project(files);
+        let said = said.replace("{}", &project.path().display().to_string());
+        let refused = refused_build(project.path(), none.path());
+        assert!(refused.contains(&said), "{said}\nis not what it said:\n{refused}");
+    }
+}
+
+#[test]
+fn a_rust_without_the_target() {
+    let programs = tempfile::tempdir().expect("a folder");
+    symlink(env!("CARGO"), programs.path().join("cargo")).expect("a link can be made");
+    let project = project(&[("Cargo.toml", CARGO_MANIFEST), ("src/lib.rs", "")]);
+    let refused = refused_build(project.path(), programs.path());
+    assert!(
+        refused.contains("rustc is not installed: install Rust with rustup (https://rustup.rs)"),
+        "{refused}"
+    );
+    // `rustc --print target-libdir` gives a path that is no folder where nothing is installed for the target. A program that
+    // is there already: one that was just written may not be run while another test forks.
+    symlink("/bin/echo", programs.path().join("rustc")).expect("a link can be made");
+    let refused = refused_build(project.path(), programs.path());
+    assert!(
+        refused.contains(
+            "the Rust target wasm32-unknown-unknown is missing: rustup target add wasm32-unknown-unknown"
+        ),
+        "{refused}"
+    );
 }

@@ -62,6 +62,16 @@ pub fn with_module(component: &[u8], module: &[u8], is_instantiated: bool) -> By
     bytes.into()
 }
 
+/// The component with code behind it that nobody runs, and that takes seconds to compile: much less than it may.
+pub fn slow_to_compile(component: &[u8]) -> Bytes {
+    // local.get 0, local.get 0, i32.div_u, local.set 0: what may trap is not left out.
+    let step = [0x20, 0, 0x20, 0, 0x6e, 0x21, 0];
+    let body = [&[1, 1, 0x7f][..], &step.repeat(200), &[0x0b]].concat();
+    with_module(component, &functions(SLOW_FUNCTIONS, &body), false)
+}
+
+const SLOW_FUNCTIONS: usize = 5000;
+
 pub fn with_component(component: &[u8], inner: &[u8]) -> Bytes {
     [component, &section(COMPONENT, inner)].concat().into()
 }

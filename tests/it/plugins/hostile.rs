@@ -8,11 +8,14 @@ use std::{
 use headworks::{
     event::Body,
     problem::Code,
-    transform::{LogLevel, PluginFailure},
+    registry::model::{Digest, Isolation},
+    transform::{LogLevel, PluginFailure, PluginUse, Purpose, TrialInstance},
 };
 use serde_json::{Value, json};
 
-use super::{call, event, failure, hostile_component, only_body, prepare_hostile, transformer};
+use super::{
+    call, event, failure, hostile_component, make_transformer, only_body, prepare_hostile, transformer,
+};
 
 #[tokio::test]
 async fn what_is_not_touched_keeps_its_bytes() {
@@ -109,9 +112,13 @@ async fn outputs_are_bounded() {
             (1 << 20) + 1,
             "gave outputs of more than 1MiB for one event",
         ),
+        ("headers", 65, "gave an output more than 64 headers"),
+        ("headers", 5000, "gave an output more than 64 headers"),
     ] {
         assert_eq!(failure(call(&plugin, what, amount)), cause);
     }
+    let headers = call(&plugin, "headers", 64).expect("the limit itself");
+    assert_eq!(headers[0].headers.len(), 64);
     let mebibyte = call(&plugin, "bytes", 1 << 20).expect("the limit itself");
     assert!(matches!(&mebibyte[0].body, Body::Bytes(bytes) if bytes.len() == 1 << 20));
 
@@ -183,6 +190,87 @@ async fn counters_are_bounded() {
     assert!(ours.iter().all(|counter| counter.value == 2));
 }
 
+fn counted(plugin: &str) -> u64 {
+    let counters = transformer().counters();
+    let ours = counters
+        .iter()
+        .filter(|counter| counter.plugin.as_str() == plugin);
+    ours.map(|counter| counter.value).sum()
+}
+
+#[tokio::test]
+async fn only_events_that_pass_are_counted() {
+    let plugin = prepare_hostile("counted", None).await;
+    let three = || event(r#"{"do": "count", "amount": 3}"#);
+    for purpose in [Purpose::Shadow, Purpose::Again] {
+        let made = plugin.transform_for(purpose, &three(), &Arc::default());
+        assert!(made.is_ok(), "{made:?}");
+    }
+    let trial = plugin.try_out(&three());
+    let expected = ["counter_0", "counter_1", "counter_2"].map(|name| (name.to_owned(), 1));
+    assert_eq!(trial.counters, expected.into());
+    assert_eq!((counted("counted"), plugin.health().calls), (0, 0));
+    // In the instance that the others left.
+    assert!(call(&plugin, "count", 3).is_ok());
+    assert_eq!((counted("counted"), plugin.health().calls), (3, 1));
+}
+
+#[tokio::test]
+async fn what_a_shadow_wastes_is_not_held_against_the_version() {
+    let plugin = prepare_hostile("shadowed", None).await;
+    let looping = event(r#"{"do": "loop"}"#);
+    let begun = Instant::now();
+    loop {
+        match plugin.transform_for(Purpose::Shadow, &looping, &Arc::default()) {
+            Err(PluginFailure::Held(_)) => break,
+            other => assert!(matches!(other, Err(PluginFailure::Trapped(_))), "{other:?}"),
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is never held");
+    }
+    assert!(call(&plugin, "echo", 0).is_ok(), "the same partner's events pass");
+    let health = plugin.health();
+    assert_eq!((health.calls, health.failed), (1, 0), "{health:?}");
+}
+
+#[tokio::test]
+async fn an_event_may_have_an_instance_of_its_own() {
+    for (isolation, expected) in [
+        (Isolation::Shared, ["1", "2", "3"]),
+        (Isolation::Event, ["1", "1", "1"]),
+    ] {
+        let component = hostile_component();
+        let name = "isolated".parse().expect("a name");
+        let of = PluginUse::new(name, 1, Digest::of(&component), None, isolation);
+        let plugin = transformer().prepare_use(&of, component).await.expect("a plugin");
+        let calls = [(); 3].map(|()| only_body(call(&plugin, "calls", 0)));
+        assert_eq!(calls, expected, "{isolation:?}");
+        let mut held = TrialInstance::default();
+        let calls = [(); 3].map(|()| {
+            let trial = plugin.try_in(&mut held, &event(r#"{"do": "calls"}"#), &Arc::default());
+            only_body(trial.result)
+        });
+        assert_eq!(calls, expected, "{isolation:?}, tried");
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_no_event_needs_is_freed() {
+    let folder = tempfile::tempdir().expect("a folder for the cache");
+    let transformer = make_transformer(folder.path(), 50);
+    let name = "idle".parse().expect("a name");
+    let plugin = transformer.prepare(&name, 1, hostile_component(), None).await;
+    let plugin = plugin.expect("a plugin");
+    assert_eq!(only_body(call(&plugin, "calls", 0)), "1");
+    assert_eq!(transformer.release_unused(), 0, "it was called since");
+    assert_eq!(only_body(call(&plugin, "calls", 0)), "2");
+    // But for the one that was made first, where another thread's place is the first.
+    assert!(transformer.release_unused() <= 1);
+    assert!(plugin.memory_bytes() > 0);
+    assert_eq!(transformer.release_unused(), 1);
+    assert_eq!(plugin.memory_bytes(), 0);
+    assert_eq!(only_body(call(&plugin, "calls", 0)), "1", "in a new one");
+}
+
 #[tokio::test]
 async fn a_configuration_that_cannot_be_used_is_refused() {
     let name = "configured".parse().expect("a name");
@@ -216,6 +304,17 @@ async fn the_same_preparation_is_made_once() {
     assert!(!Arc::ptr_eq(&one, &other));
     assert_eq!(only_body(call(&one, "calls", 0)), "1");
     assert_eq!(only_body(call(&other, "calls", 0)), "1", "instances are apart");
+}
+
+#[tokio::test]
+async fn threads_that_call_in_turn_share_an_instance() {
+    let plugin = prepare_hostile("turns", None).await;
+    for expected in 1..=8 {
+        let plugin = Arc::clone(&plugin);
+        let called = std::thread::spawn(move || only_body(call(&plugin, "calls", 0)));
+        assert_eq!(called.join().expect("no panic"), expected.to_string());
+    }
+    assert_eq!(plugin.health().instances, 1);
 }
 
 #[tokio::test]

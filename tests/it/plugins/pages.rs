@@ -25,15 +25,29 @@ fn without_measures(text: &str) -> String {
     words.join(" ")
 }
 
-async fn follow(page: &str) {
+/// From nothing to a live plugin `greet`, of which the gateway then says what it was written with.
+async fn follow(page: &str, language: Option<&str>, sdk: Option<&str>) {
     let gateway = Gateway::start_on_defaults().await;
+    follow_in(&gateway, page);
+    let plugin = gateway.admin("GET", "/v1/plugins/greet", None).await.expect(200);
+    let version = &plugin["versions"][0];
+    assert_eq!(version["language"].as_str(), language, "{plugin}");
+    assert_eq!(version["sdk"]["name"].as_str(), sdk, "{plugin}");
+    let page = gateway.cli(&["plugin", "show", "greet"]);
+    let page = String::from_utf8(page.stdout).expect("it is text");
+    for told in language.into_iter().chain(sdk) {
+        assert!(page.contains(told), "{page}");
+    }
+}
+
+fn follow_in(gateway: &Gateway, page: &str) {
     let programs = gateway.path("bin");
     fs::create_dir_all(&programs).expect("a folder can be made");
     symlink(env!("CARGO_BIN_EXE_headworks"), programs.join("headworks")).expect("a link can be made");
     fs::create_dir_all(gateway.path("sdk")).expect("a folder can be made");
     symlink(repository().join("sdk/c"), gateway.path("sdk/c")).expect("a link can be made");
     let mut shell = Shell {
-        gateway: &gateway,
+        gateway,
         variables: format!("PATH=\"{}:$PATH\"\n", programs.display()),
     };
     let commands = shown(page);
@@ -51,7 +65,7 @@ async fn follow(page: &str) {
             output: without_measures(output),
         };
         if command.starts_with("headworks plugin push") {
-            share_compiled(&gateway);
+            share_compiled(gateway);
         }
         let started = Instant::now();
         loop {
@@ -87,25 +101,40 @@ fn share_compiled(gateway: &Gateway) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_of_rust() {
-    follow("docs/plugins/rust.md").await;
+    follow("docs/plugins/rust.md", Some("Rust"), Some("headworks-plugin")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_of_javascript() {
-    follow("docs/plugins/javascript.md").await;
+    follow(
+        "docs/plugins/javascript.md",
+        Some("JavaScript"),
+        Some("headworks-plugin"),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_of_python() {
-    follow("docs/plugins/python.md").await;
+    follow("docs/plugins/python.md", Some("Python"), Some("headworks-plugin")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_of_go() {
-    follow("docs/plugins/go.md").await;
+    follow("docs/plugins/go.md", Some("Go"), Some("headworks.dev/headworks")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_tables() {
+    let gateway = Gateway::start_on_defaults().await;
+    let rows =
+        "utm_campaign,channel,budget\nspring-sale,search,1200\nautumn-sale,social,800\nnewsletter,mail,\n";
+    fs::write(gateway.path("campaigns.csv"), rows).expect("ours");
+    follow_in(&gateway, "docs/plugins/tables.md");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_of_c() {
-    follow("docs/plugins/c.md").await;
+    // Its compiler leaves nothing behind when it optimises.
+    follow("docs/plugins/c.md", None, None).await;
 }

@@ -3,7 +3,11 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use headworks::problem::{Code, Problem};
+use headworks::{
+    limits::Limits,
+    problem::{Code, Problem},
+    transform::examine,
+};
 
 use super::{hostile_component, make_transformer, transformer};
 
@@ -95,6 +99,125 @@ async fn imports_of_anything_else_are_refused_by_name() {
     );
 }
 
+/// A module that this compiler made, inside of a component.
+fn compiled_by(producer: &str) -> String {
+    format!("(core module (@producers {producer}))")
+}
+
+#[tokio::test]
+async fn whoever_wants_wasi_is_told_how_to_build_without_it_in_the_same_language() {
+    let advice = [
+        (
+            "Rust",
+            "Rust: cargo build --release --target wasm32-unknown-unknown, then a component of it",
+        ),
+        ("JavaScript", "JavaScript: componentize-qjs --stub-wasi --sync"),
+        ("Python", "Python: componentize-py componentize --stub-wasi"),
+        ("Go", "Go: go build for wasip1, with the adapter of the SDK"),
+        (
+            "C",
+            "C: zig cc --target=wasm32-wasi -mexec-model=reactor, without printing, files or clocks",
+        ),
+    ];
+    let function = r#"(core module $m (func (export "f")))
+        (core instance $i (instantiate $m))
+        (func (export "init") (canon lift (core func $i "f")))"#;
+    let instance = r#"(instance $e) (export "exports" (instance $e))"#;
+    for (language, shows) in [
+        (
+            "Rust",
+            compiled_by(r#"(language "Rust" "") (processed-by "rustc" "1.90.0")"#),
+        ),
+        (
+            "Go",
+            compiled_by(r#"(language "Go" "go1.24.1") (processed-by "Go cmd/compile" "go1.24.1")"#),
+        ),
+        ("Go", compiled_by(r#"(processed-by "TinyGo" "0.39.0")"#)),
+        ("C", compiled_by(r#"(processed-by "clang" "20.1.2")"#)),
+        // A C library is in what other compilers make.
+        (
+            "Rust",
+            compiled_by(r#"(processed-by "clang" "20.1.2")"#)
+                + &compiled_by(r#"(processed-by "rustc" "1.90.0")"#),
+        ),
+        // Interpreters are C; their components tell by what they export, or say it themselves.
+        (
+            "JavaScript",
+            compiled_by(r#"(processed-by "clang" "20.1.2")"#) + function,
+        ),
+        (
+            "Python",
+            compiled_by(r#"(processed-by "clang" "20.1.2")"#) + instance,
+        ),
+        (
+            "JavaScript",
+            compiled_by(r#"(processed-by "clang" "20.1.2")"#) + r#"(@producers (language "JavaScript" ""))"#,
+        ),
+        (
+            "Python",
+            compiled_by(r#"(processed-by "clang" "20.1.2")"#) + r#"(@producers (language "Python" "3.14"))"#,
+        ),
+    ] {
+        let refused = refusal(component(&format!(
+            r#"(component (import "wasi:clocks/wall-clock@0.2.6" (instance)) {shows})"#
+        )))
+        .await;
+        assert_eq!(refused.code, Code::ComponentImportForbidden);
+        assert!(
+            refused.detail.starts_with(
+                "the component imports wasi:clocks/wall-clock@0.2.6 (a clock); a plugin has no WASI"
+            ),
+            "{}",
+            refused.detail
+        );
+        for (other, words) in advice {
+            assert_eq!(
+                refused.detail.contains(words),
+                other == language,
+                "{language}, {other}: {}",
+                refused.detail
+            );
+        }
+    }
+}
+
+#[test]
+fn what_a_component_says_of_its_sdk_is_kept_where_it_is_short_and_plain() {
+    let sdk = |name: &str, version: &str| {
+        let text = with_functions("").replacen(
+            "(component",
+            &format!(r#"(component (@producers (sdk "{name}" "{version}"))"#),
+            1,
+        );
+        let facts =
+            examine(&component(&text), Limits::default().component_bytes).expect("it has the exports");
+        facts.sdk.map(|sdk| (sdk.name, sdk.version))
+    };
+    assert_eq!(
+        sdk("kit", "1.2.3-rc.1"),
+        Some(("kit".to_owned(), "1.2.3-rc.1".to_owned()))
+    );
+    for (name, version) in [
+        ("", "1"),
+        ("kit", ""),
+        ("two words", "1"),
+        ("kit", "1\\1b[31m"),
+        ("k".repeat(65).as_str(), "1"),
+    ] {
+        assert_eq!(sdk(name, version), None, "{name:?} {version:?}");
+    }
+    let inner = with_functions("unreachable").replacen(
+        "(core module $m",
+        r#"(core module $m (@producers (sdk "inner" "1"))"#,
+        1,
+    );
+    let facts = examine(&component(&inner), Limits::default().component_bytes).expect("it has the exports");
+    assert_eq!(
+        facts.sdk, None,
+        "what a library in it was made with is none of the plugin's"
+    );
+}
+
 #[tokio::test]
 async fn what_is_no_component_is_refused_with_the_reason() {
     let whole = hostile_component();
@@ -108,6 +231,11 @@ async fn what_is_no_component_is_refused_with_the_reason() {
         (core instance $i (instantiate $m))
         (func (export "transform") (canon lift (core func $i "f")))
         (component $c) (export "configure" (component $c)))"#;
+    let shared_memory = r#"(component
+        (core module $m (memory 1 1 shared) (func (export "f")))
+        (core instance $i (instantiate $m))
+        (func (export "configure") (canon lift (core func $i "f")))
+        (func (export "transform") (canon lift (core func $i "f"))))"#;
     let invalid_code = with_functions("i32.const 1");
     for (upload, reason) in [
         (Bytes::new(), "is not WebAssembly"),
@@ -134,6 +262,7 @@ async fn what_is_no_component_is_refused_with_the_reason() {
             "does not export `configure`: it exports `transform`, `configure`",
         ),
         (component(&invalid_code), "does not compile: "),
+        (component(shared_memory), "threads must be enabled"),
         (
             component(&with_functions("")),
             "does not keep to headworks:plugin: ",

@@ -9,7 +9,8 @@ use std::{
 
 use headworks::{
     cli::plugin_project::{self, Built, CaseReport},
-    transform::Transformer,
+    registry::model::Sdk,
+    transform::{Transformer, TrialInstance},
 };
 
 use super::{component, event, make_transformer, repository};
@@ -60,7 +61,7 @@ fn failed(language: &str, reports: &[CaseReport]) -> Vec<String> {
 
 async fn conforms(language: &str) {
     let common = run(language, &repository().join("sdk/conformance/cases")).await;
-    assert!(common.len() >= 19, "{}", common.len());
+    assert!(common.len() >= 20, "{}", common.len());
     let own = run(language, &conformance(language).join("cases")).await;
     assert!(own.len() >= 5, "{}", own.len());
     let mut failed = failed(language, &common);
@@ -121,12 +122,15 @@ async fn what_a_plugin_prints_is_in_the_log() {
             .map(|line| format!("{:?}: {}", line.level, line.message))
             .collect();
         assert_eq!(written, expected, "{language}");
+        assert_eq!(trial.counters, [("lines".to_owned(), 2)].into(), "{language}");
+        let made = plugin.transform(&event(r#"{"do": "log"}"#));
+        assert!(made.is_ok(), "{language}: {made:?}");
         let counters = kept_transformer().counters();
         let ours = counters
             .iter()
             .find(|counter| counter.plugin.as_str() == format!("{language}-logs"));
         assert!(
-            ours.is_some_and(|counter| &*counter.counter == "lines" && counter.value >= 2),
+            ours.is_some_and(|counter| &*counter.counter == "lines" && counter.value == 2),
             "{language}: {counters:?}"
         );
     }
@@ -143,6 +147,72 @@ async fn prepare(language: &str) -> Arc<headworks::transform::Prepared> {
         )
         .await
         .expect("the plugin takes it")
+}
+
+/// `edits` reads what is to be done, reads two values, and makes nine changes; `configured` reads one and makes one.
+#[tokio::test]
+async fn an_event_costs_two_or_three_calls_of_the_host() {
+    for language in LANGUAGES {
+        let plugin = prepare(language).await;
+        for (data, calls) in [
+            (r#"{"do": "configured"}"#, 2),
+            (
+                r#"{"do": "edits", "price": 2, "note": "", "order_no": 1, "items": []}"#,
+                3,
+            ),
+        ] {
+            let mut instance = TrialInstance::default();
+            for round in ["fresh", "used"] {
+                let trial = plugin.try_in(&mut instance, &event(data), &Arc::default());
+                assert!(trial.result.is_ok(), "{language}: {:?}", trial.result);
+                assert_eq!(trial.host_calls, calls, "{language}, {round}: {data}");
+            }
+        }
+    }
+}
+
+/// The text after `before` on its line, up to the next quote.
+fn quoted(path: &str, before: &str) -> String {
+    let text = fs::read_to_string(repository().join(path)).expect(path);
+    let rest = text.lines().find_map(|line| line.trim().strip_prefix(before));
+    let version = rest.and_then(|rest| rest.split('"').next());
+    version.unwrap_or_else(|| panic!("{path}: {before}")).to_owned()
+}
+
+/// What the gateway shows of a version is read from its component.
+#[test]
+fn a_component_says_what_it_was_written_with() {
+    let python = quoted("sdk/python/headworks_plugin/__init__.py", "__version__ = \"");
+    assert_eq!(python, quoted("sdk/python/pyproject.toml", "version = \""));
+    for (folder, language, sdk, version) in [
+        (
+            "rust",
+            "Rust",
+            "headworks-plugin",
+            env!("CARGO_PKG_VERSION").to_owned(),
+        ),
+        (
+            "js",
+            "JavaScript",
+            "headworks-plugin",
+            quoted("sdk/js/package.json", "\"version\": \""),
+        ),
+        ("python", "Python", "headworks-plugin", python),
+        (
+            "go",
+            "Go",
+            "headworks.dev/headworks",
+            quoted("sdk/go/headworks.go", "const Version = \""),
+        ),
+    ] {
+        let facts = build(&conformance(folder)).facts;
+        assert_eq!(facts.language, Some(language));
+        let sdk = Sdk {
+            name: sdk.to_owned(),
+            version,
+        };
+        assert_eq!(facts.sdk, Some(sdk), "{folder}");
+    }
 }
 
 /// Handles of documents are dropped by the SDK: garbage collectors come too late, or never.

@@ -64,6 +64,12 @@ impl Plugin for Hostile {
             "keep" => keep(amount),
             "recurse" => Ok(vec![recurse(amount as u64).to_string().into_bytes().into()]),
             "outputs" => Ok((0..amount).map(|_| Output::new(Vec::new())).collect()),
+            "headers" => Ok(vec![
+                (0..amount).fold(Output::new(event.data), |output, number| {
+                    output.header(number.to_string(), "")
+                }),
+            ]),
+            "elsewhere" => Ok(vec![Output::new(event.data).destination("elsewhere")]),
             "bytes" => Ok(vec![vec![b'x'; amount].into()]),
             "copies" => (0..amount).map(|_| Ok(event.data.copy()?.into())).collect(),
             "documents" => documents(amount),
