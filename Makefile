@@ -8,6 +8,8 @@ CARGO_HOME ?= $(HOME)/.cargo
 export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 WASM := wasm32-unknown-unknown
+# Tests wait for brokers, children and states more than they compute.
+export RUST_TEST_THREADS ?= 4
 MINUTES ?= 30
 RATE ?= 400
 ROUNDS ?= 3
