@@ -29,7 +29,8 @@ use super::{
     instance::{Instance, StartError, Surroundings},
     kept_log::{KeptLine, KeptLog},
     linker,
-    prepared::{self, Books, Loaded},
+    prepared::{Books, Loaded},
+    slots,
 };
 use crate::{
     event::PluginName,
@@ -88,7 +89,7 @@ impl Core {
             cache,
             compiler,
             compilations: Semaphore::new(limits::COMPILES_AT_ONCE),
-            readings: Semaphore::new(prepared::slots()),
+            readings: Semaphore::new(slots::count()),
             turns: Mutex::default(),
             loaded: Mutex::default(),
             prepared: Mutex::default(),
@@ -178,7 +179,7 @@ impl Core {
         let mut accounts = self.accounts.lock();
         let made = || {
             Arc::new(VersionAccount::new(
-                prepared::slots(),
+                slots::count(),
                 self.surroundings.limits.plugin_time_ms,
             ))
         };

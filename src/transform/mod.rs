@@ -19,6 +19,7 @@ mod linker;
 mod log;
 mod lookups;
 mod prepared;
+mod slots;
 mod waste;
 
 use std::{path::PathBuf, sync::Arc};

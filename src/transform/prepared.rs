@@ -2,15 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
-
-use parking_lot::Mutex;
 
 use super::{
     PluginFailure, PluginUse,
@@ -24,6 +18,7 @@ use super::{
     instance::{Call, Instance, StartError},
     kept_log::{KeptLine, KeptLog},
     log::{self, LogLevel, LogLine},
+    slots::{Slots, thread_index},
 };
 use crate::{
     event::{Output, Validated},
@@ -48,7 +43,7 @@ pub struct Prepared {
     books: Books,
     core: Arc<Core>,
     isolation: Isolation,
-    slots: Box<[Slot]>,
+    slots: Slots,
 }
 
 /// Where what a plugin does is written down.
@@ -56,17 +51,6 @@ pub(super) struct Books {
     pub(super) counters: Arc<PluginCounters>,
     pub(super) account: Arc<VersionAccount>,
     pub(super) log: Arc<KeptLog>,
-}
-
-/// One worker's instance. Apart from its neighbours in the cache: workers share none.
-#[derive(Default)]
-#[repr(align(128))]
-struct Slot {
-    instance: Mutex<Option<Box<Instance>>>,
-    /// Of the instance that waits.
-    memory_bytes: AtomicUsize,
-    /// There was a call since somebody looked for instances that none needs.
-    is_used: AtomicBool,
 }
 
 /// For whom a call is made.
@@ -115,14 +99,12 @@ impl Prepared {
             books,
             core,
             isolation,
-            slots: (0..slots()).map(|_| Slot::default()).collect(),
+            slots: Slots::new(),
         };
         let first = prepared.start().map_err(|error| prepared.refuse(error))?;
         if isolation == Isolation::Shared {
             prepared.books.account.made_instance(0);
-            let slot = prepared.slot(0);
-            slot.is_used.store(true, Ordering::Relaxed);
-            *slot.instance.lock() = Some(first);
+            prepared.slots.put(first);
         }
         Ok(prepared)
     }
@@ -171,27 +153,11 @@ impl Prepared {
         if self.isolation == Isolation::Event {
             return self.transform_in(first, &mut None, event, purpose, tables);
         }
-        let slots = self.slots.len();
-        for offset in 0..slots {
-            if let Some(mut held) = self.slot(first + offset).instance.try_lock() {
-                if held.is_none() {
-                    *held = self.take_waiting();
-                }
-                return self.transform_in(first + offset, &mut held, event, purpose, tables);
-            }
+        match self.slots.enter(first) {
+            Some((index, mut held)) => self.transform_in(index, &mut held, event, purpose, tables),
+            // This call's instance lives for it alone.
+            None => self.transform_in(first, &mut None, event, purpose, tables),
         }
-        // More threads than slots call at once: this call's instance lives for it alone.
-        self.transform_in(first, &mut None, event, purpose, tables)
-    }
-
-    /// An instance that waits for another worker's call. Workers that seldom call at once share one: with a thousand
-    /// plugins, one for each worker would be more than there is room for.
-    fn take_waiting(&self) -> Option<Box<Instance>> {
-        self.slots.iter().find_map(|slot| {
-            let taken = slot.instance.try_lock()?.take()?;
-            slot.memory_bytes.store(0, Ordering::Relaxed);
-            Some(taken)
-        })
     }
 
     /// What the call gave for an event goes to a destination that the event's route does not have: the version is at fault
@@ -269,38 +235,17 @@ impl Prepared {
 
     /// The memory of the largest of its instances, after its last call.
     pub fn memory_bytes(&self) -> usize {
-        let sizes = self
-            .slots
-            .iter()
-            .map(|slot| slot.memory_bytes.load(Ordering::Relaxed));
-        sizes.max().unwrap_or_default()
+        self.slots.memory_bytes()
     }
 
     /// Frees the instances that wait; those that run are left alone.
     pub(super) fn release_idle(&self) {
-        for slot in &self.slots {
-            if let Some(mut held) = slot.instance.try_lock() {
-                *held = None;
-            }
-        }
+        self.slots.release_idle();
     }
 
     /// Frees the instances that wait, and had no call since this was called before; gives how many.
     pub(super) fn release_unused(&self) -> usize {
-        let is_freed = |slot: &&Slot| {
-            let is_used = slot.is_used.swap(false, Ordering::Relaxed);
-            let held = (!is_used).then(|| slot.instance.try_lock()).flatten();
-            let freed = held.and_then(|mut held| held.take());
-            if freed.is_some() {
-                slot.memory_bytes.store(0, Ordering::Relaxed);
-            }
-            freed.is_some()
-        };
-        self.slots.iter().filter(is_freed).count()
-    }
-
-    fn slot(&self, index: usize) -> &Slot {
-        &self.slots[index % self.slots.len()]
+        self.slots.release_unused()
     }
 
     #[cold]
@@ -405,9 +350,7 @@ impl Prepared {
                 if reusable {
                     *held = Some(instance);
                 }
-                let slot = self.slot(index);
-                slot.memory_bytes.store(memory_bytes, Ordering::Relaxed);
-                slot.is_used.store(true, Ordering::Relaxed);
+                self.slots.note_call(index, memory_bytes);
                 self.write_log(event, &log);
                 (result, cause)
             }
@@ -511,18 +454,4 @@ fn start_failure(error: StartError) -> PluginFailure {
         StartError::Refused(text) => format!("refused its configuration, which it had taken before: {text}"),
         StartError::Failed(text) => format!("a new instance failed: {text}"),
     })
-}
-
-/// Twice the workers: the threads of the control side find a place of their own.
-pub(super) fn slots() -> usize {
-    2 * thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
-}
-
-/// A small number for this thread, the same all its life.
-fn thread_index() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed);
-    }
-    INDEX.with(|index| *index)
 }

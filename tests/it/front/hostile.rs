@@ -1,7 +1,7 @@
 //! Bodies that are made to harm: each gets its answer, and costs in proportion to what was sent. Time is the CPU time of
 //! the gateway's process, memory the highest that it held.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use serde_json::{Value, json};
 
@@ -430,7 +430,7 @@ async fn one_bad_line_in_the_largest_body_is_named() {
         }
     }
     body.push_str(&" ".repeat(BODY_BYTES - body.len()));
-    let answer = Sent::lines(body.clone()).to(&gateway).await.expect(207);
+    let answer = Sent::lines(body).to(&gateway).await.expect(207);
     assert_eq!(
         (&answer["accepted"], &answer["rejected"]),
         (&json!(LINES - 1), &json!(1))
@@ -443,12 +443,27 @@ async fn one_bad_line_in_the_largest_body_is_named() {
     let place = format!("at line {}, column 6 (byte {})", LINES / 2 + 1, offset + 5);
     assert!(detail.contains(&place), "{detail}: not {place}");
     gateway.wait_for_records("t", LINES - 1).await;
-    // One byte more is too much.
-    body.push(' ');
-    assert_eq!(
-        Sent::lines(body).to(&gateway).await.expect(413)["code"],
-        "body-too-large"
-    );
+    // One byte more is too much; that is said before any of it has come.
+    let answer = answer_to_head(&gateway, BODY_BYTES + 1);
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("\"code\":\"body-too-large\""), "{answer}");
+}
+
+/// The answer to a request whose body is announced and never sent.
+fn answer_to_head(gateway: &Gateway, length: usize) -> String {
+    let mut stream = std::net::TcpStream::connect(gateway.data_address()).expect("it listens");
+    write!(
+        stream,
+        "POST /v1/events/t HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {}\r\n\
+         content-type: application/x-ndjson\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n",
+        gateway.key("p")
+    )
+    .expect("it is sent");
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .expect("it is answered and closed");
+    answer
 }
 
 /// One bad line in the middle of many: its index, and where it stands in the body.
