@@ -2,13 +2,14 @@
 //! it does not: whether a header section has begun that is not whole, and how much came that is no request. It keeps no
 //! bytes but a frame's head that a read has cut.
 
-use crate::limits::HTTP2_FRAMES_BETWEEN_REQUESTS;
+use crate::limits::{HTTP2_FRAMES_BETWEEN_REQUESTS, HTTP2_WINDOW_UPDATE_BYTES};
 
 /// What every connection of HTTP/2 opens with.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEAD_BYTES: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -28,6 +29,8 @@ pub(super) struct Frames {
     sections: u32,
     /// Frames since the last of them that carry neither a section nor data.
     others: u32,
+    /// Bytes that were written and for which no window was opened yet.
+    unopened_bytes: u64,
 }
 
 impl Frames {
@@ -41,6 +44,7 @@ impl Frames {
             is_last: false,
             sections: 0,
             others: 0,
+            unopened_bytes: 0,
         }
     }
 
@@ -56,6 +60,11 @@ impl Frames {
     /// More came than any client has to say between two requests.
     pub(super) fn is_flood(&self) -> bool {
         self.others > HTTP2_FRAMES_BETWEEN_REQUESTS
+    }
+
+    /// So many bytes went to the peer: it has to open its windows for them again.
+    pub(super) fn written(&mut self, bytes: usize) {
+        self.unopened_bytes = self.unopened_bytes.saturating_add(bytes as u64);
     }
 
     /// Follows the next bytes of the connection, from its preface on.
@@ -97,6 +106,9 @@ impl Frames {
                 self.is_last = flags & END_HEADERS != 0;
             }
             DATA if self.payload_left > 0 || flags & END_STREAM != 0 => {}
+            WINDOW_UPDATE if self.unopened_bytes >= HTTP2_WINDOW_UPDATE_BYTES => {
+                self.unopened_bytes -= HTTP2_WINDOW_UPDATE_BYTES;
+            }
             _ => self.others = self.others.saturating_add(1),
         }
         if self.payload_left == 0 {
@@ -166,5 +178,29 @@ mod tests {
         assert!(frames.is_flood(), "data without a byte counts as well");
         frames.feed(&frame(HEADERS, END_HEADERS, 6));
         assert!(!frames.is_flood());
+    }
+
+    #[test]
+    fn windows_may_be_opened_for_what_was_written_and_no_more() {
+        const ANSWER_KIB: usize = 4096;
+        let mut frames = Frames::new();
+        frames.feed(PREFACE);
+        frames.feed(&frame(HEADERS, END_STREAM | END_HEADERS, 6));
+        // All of it before the peer reads.
+        frames.written(ANSWER_KIB << 10);
+        let window = frame(WINDOW_UPDATE, 0, 4);
+        for _ in 0..ANSWER_KIB + HTTP2_FRAMES_BETWEEN_REQUESTS as usize {
+            frames.feed(&window);
+        }
+        assert!(!frames.is_flood());
+        frames.feed(&window);
+        assert!(frames.is_flood());
+        let mut frames = Frames::new();
+        frames.feed(PREFACE);
+        frames.written(ANSWER_KIB << 10);
+        for _ in 0..=HTTP2_FRAMES_BETWEEN_REQUESTS {
+            frames.feed(&frame(6, 0, 8));
+        }
+        assert!(frames.is_flood(), "what was written is no leave for pings");
     }
 }

@@ -25,7 +25,10 @@ use super::{
     respond,
     stream::Stream,
 };
-use crate::problem::{Code, Problem};
+use crate::{
+    limits::HTTP2_FRAMES_BETWEEN_REQUESTS,
+    problem::{Code, Problem},
+};
 
 /// What a connection's requests tell its socket.
 #[derive(Debug, Default)]
@@ -74,6 +77,10 @@ pub(super) struct Patience {
 /// How long, and how much, is read and dropped after the response so that the peer comes to read it.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 << 20;
+/// Over HTTP/2, so much that was written is an answer that the peer takes: all acknowledgements of pings between two
+/// requests are less.
+const ANSWER_BYTES: usize = 20 << 10;
+const _: () = assert!(ANSWER_BYTES > HTTP2_FRAMES_BETWEEN_REQUESTS as usize * 17);
 /// Of the preface: no request of HTTP/1 begins with it.
 const HTTP2_METHOD: &[u8] = b"PRI ";
 
@@ -111,6 +118,8 @@ pub(super) struct Socket {
     opening: Option<usize>,
     /// Of HTTP/2.
     frames: Frames,
+    /// Of HTTP/2: written since that last kept the connection.
+    written_bytes: usize,
     /// When the header section of HTTP/2 began that is not whole yet.
     section_since: Option<Instant>,
     /// Nothing more is read.
@@ -144,6 +153,7 @@ impl Socket {
             is_refused: false,
             opening: (!is_http2).then_some(0),
             frames: Frames::new(),
+            written_bytes: 0,
             section_since: None,
             is_over: false,
         }
@@ -264,6 +274,10 @@ impl Socket {
         } else if self.section_since.is_none() || self.frames.sections() != sections {
             self.section_since = Some(Instant::now());
         }
+        if self.frames.sections() != sections {
+            // The request is not in flight yet, and may have come at the last moment.
+            self.since = Instant::now();
+        }
         if self.frames.is_flood() {
             tracing::debug!("a connection was ended: HTTP/2 frames without end, and no request among them");
             buffer.set_filled(before);
@@ -351,6 +365,17 @@ impl Socket {
         self.exchange.leave_unread();
     }
 
+    /// Over HTTP/2 the machinery writes on its own account, without end: only requests and their answers keep a
+    /// connection.
+    fn note_answer(&mut self, written: usize) {
+        self.frames.written(written);
+        self.written_bytes += written;
+        if self.written_bytes >= ANSWER_BYTES {
+            self.written_bytes = 0;
+            self.since = Instant::now();
+        }
+    }
+
     /// A write that makes no headway must end as well.
     fn written(
         &mut self,
@@ -365,8 +390,9 @@ impl Socket {
             }
             Poll::Ready(outcome) => {
                 self.write_stalled_since = None;
-                // Over HTTP/2 this machinery writes on its own account, without end: only requests keep a connection.
-                if !self.is_http2 && !self.is_busy() {
+                if self.is_http2 {
+                    self.note_answer(outcome.as_ref().copied().unwrap_or_default());
+                } else if !self.is_busy() {
                     self.since = Instant::now();
                 }
                 Poll::Ready(outcome)

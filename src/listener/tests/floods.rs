@@ -161,6 +161,142 @@ async fn frames_between_requests_are_no_flood() {
     }
 }
 
+/// A request that 200,000 results answer, each listed, in about 10 MB.
+async fn ask_for_much(client: &mut Client, stream: u32) {
+    const FRAME_BYTES: usize = 16 << 10;
+    // The gateway's windows count from when its settings are acknowledged.
+    assert_eq!(receive(client).await.kind, SETTINGS);
+    client.write(frame(SETTINGS, ACK, 0, b"")).await;
+    let prefer = [&[0x00, 6][..], b"prefer", &[1, b'x']].concat();
+    client
+        .write(frame(HEADERS, END_HEADERS, stream, &[POST, &prefer].concat()))
+        .await;
+    for piece in [b' '; 200_000].chunks(FRAME_BYTES) {
+        client.write(frame(DATA, 0, stream, piece)).await;
+    }
+    client.write(frame(DATA, END_STREAM, stream, b"")).await;
+}
+
+struct Received {
+    kind: u8,
+    is_last: bool,
+    bytes: usize,
+}
+
+async fn receive(client: &mut Client) -> Received {
+    loop {
+        if let [high, middle, low, kind, flags, ..] = client.read[..] {
+            let bytes = u32::from_be_bytes([0, high, middle, low]) as usize;
+            if client.read.len() >= 9 + bytes {
+                client.read.drain(..9 + bytes);
+                return Received {
+                    kind,
+                    is_last: kind == DATA && flags & END_STREAM != 0,
+                    bytes,
+                };
+            }
+        }
+        assert!(client.fill().await, "the connection ended");
+    }
+}
+
+fn open_windows(stream: u32, bytes: usize) -> Vec<u8> {
+    let bytes = u32::try_from(bytes).expect("a window").to_be_bytes();
+    [
+        frame(WINDOW_UPDATE, 0, 0, &bytes),
+        frame(WINDOW_UPDATE, 0, stream, &bytes),
+    ]
+    .concat()
+}
+
+/// As Go's client does: large windows, and both opened again for every 4 KiB that are read.
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_opened_for_a_large_answer_are_no_flood() {
+    const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+    const READ_BYTES: usize = 4 << 10;
+    let gateway = Gateway::start(settings());
+    let mut client = gateway.connect().await;
+    let window = [&[0, 4][..], &STREAM_WINDOW_BYTES.to_be_bytes()].concat();
+    client
+        .write([PREFACE, &frame(SETTINGS, 0, 0, &window)].concat())
+        .await;
+    client
+        .write(frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes()))
+        .await;
+    ask_for_much(&mut client, 1).await;
+    let (mut whole, mut unread) = (0, 0);
+    loop {
+        let received = receive(&mut client).await;
+        if received.kind != DATA {
+            continue;
+        }
+        whole += received.bytes;
+        unread += received.bytes;
+        while unread >= READ_BYTES {
+            unread -= READ_BYTES;
+            client.write(open_windows(1, READ_BYTES)).await;
+        }
+        if received.is_last {
+            break;
+        }
+    }
+    assert!(whole > 8 << 20, "{whole} bytes");
+    client
+        .write(frame(HEADERS, END_STREAM | END_HEADERS, 3, GET))
+        .await;
+    while !receive(&mut client).await.is_last {}
+    assert_eq!(gateway.requests(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_read_slowly_keeps_its_connection() {
+    const WINDOW_BYTES: usize = 65_535;
+    let mut settings = settings();
+    settings.keep_alive = Duration::from_secs(1);
+    let gateway = Gateway::start(settings);
+    let mut client = open(&gateway).await;
+    ask_for_much(&mut client, 1).await;
+    let began = Instant::now();
+    let (mut whole, mut unread) = (0, 0);
+    loop {
+        let received = receive(&mut client).await;
+        if received.kind != DATA {
+            continue;
+        }
+        whole += received.bytes;
+        unread += received.bytes;
+        if received.is_last {
+            break;
+        }
+        if unread >= WINDOW_BYTES / 2 {
+            if began.elapsed() < Duration::from_secs(3) {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            client.write(open_windows(1, unread)).await;
+            unread = 0;
+        }
+    }
+    assert!(whole > 8 << 20, "{whole} bytes");
+}
+
+/// Its first frame came before the time between requests was over, its last one after it.
+#[tokio::test]
+async fn a_request_at_the_end_of_the_time_between_requests_is_answered() {
+    let mut settings = settings();
+    settings.keep_alive = Duration::from_millis(300);
+    let gateway = Gateway::start(settings);
+    let mut client = open(&gateway).await;
+    let first = frame(HEADERS, END_STREAM | END_HEADERS, 1, GET);
+    client
+        .write([first, frame(HEADERS, END_STREAM, 3, GET)].concat())
+        .await;
+    while !receive(&mut client).await.is_last {}
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    client.write(frame(CONTINUATION, END_HEADERS, 3, b"")).await;
+    while !receive(&mut client).await.is_last {}
+    assert_eq!(gateway.requests(), 2);
+}
+
 fn impatient() -> Settings {
     let mut settings = settings();
     settings.limits.header_time_s = 1;
