@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{hidden_texts, masked};
 use crate::{event::Attributes, json::Document, limits::DEPTH_CEILING};
@@ -87,7 +87,12 @@ impl<'a> Hiding<'a> {
     fn hide(&self, value: &mut Value) {
         match value {
             Value::Array(elements) => elements.iter_mut().for_each(|element| self.hide(element)),
-            Value::Object(members) => members.values_mut().for_each(|member| self.hide(member)),
+            Value::Object(members) => {
+                members.values_mut().for_each(|member| self.hide(member));
+                if members.keys().any(|name| self.is_hidden(name)) {
+                    *members = self.without_names(std::mem::take(members));
+                }
+            }
             Value::String(text) => {
                 if self.is_hidden(text) {
                     HIDDEN.clone_into(text);
@@ -101,6 +106,23 @@ impl<'a> Hiding<'a> {
             }
             Value::Null | Value::Bool(_) => {}
         }
+    }
+
+    /// No member is lost: hidden names are numbered from the second on.
+    fn without_names(&self, members: Map<String, Value>) -> Map<String, Value> {
+        let mut hidden = 0;
+        let renamed = members.into_iter().map(|(name, member)| {
+            if !self.is_hidden(&name) {
+                return (name, member);
+            }
+            hidden += 1;
+            let name = match hidden {
+                1 => HIDDEN.to_owned(),
+                number => format!("{HIDDEN}{number}"),
+            };
+            (name, member)
+        });
+        renamed.collect()
     }
 
     fn is_hidden(&self, text: &str) -> bool {
@@ -146,6 +168,30 @@ mod tests {
         assert_eq!(
             hiding.record(&record),
             json!({"user": {"mail": "***"}, "text": "***", "pan": "***", "colour": "***", "n": 1, "x": "red"})
+        );
+    }
+
+    #[test]
+    fn names_of_members_are_hidden_likewise() {
+        let data = Bytes::from_static(br#"{"email":"ada@example.com"}"#);
+        let pointers = ["/email".to_owned()];
+        let record = Bytes::from_static(
+            br#"{"by":{"ada@example.com":1,"to ada@example.com":"ada@example.com","hw_1_secret":{"hwt_z":2},"plain":3}}"#,
+        );
+        let shown = Hiding::new(&pointers, &data).record(&record);
+        let by = shown["by"].as_object().unwrap();
+        assert_eq!((by.len(), &by["plain"]), (4, &json!(3)));
+        let text = shown.to_string();
+        for secret in ["ada", "hw_", "hwt_"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+        assert_eq!(
+            Hiding::new(&[], &Bytes::new()).record(&Bytes::from_static(br#"{"hw_1_secret":1}"#)),
+            json!({"***": 1})
+        );
+        assert_eq!(
+            Hiding::without_data(&pointers).record(&Bytes::from_static(br#"{"from":true,"to":null}"#)),
+            json!({"***": true, "***2": null})
         );
     }
 
