@@ -1,5 +1,7 @@
 //! Which version of a plugin takes which events: activation, shares, shadows, rollback.
 
+use std::time::Duration;
+
 use axum::{body::Body, extract::State as Extract};
 use bytes::Bytes;
 use serde::Serialize;
@@ -22,6 +24,9 @@ use crate::{
     transform,
     validate::Compiled,
 };
+
+/// How long a rollback waits for the version before to be ready.
+const ROLLBACK_WAIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 /// Which version is to run, and on which events.
 #[derive(Serialize, ToSchema)]
@@ -152,7 +157,7 @@ async fn try_routes(
     version: &PluginVersion,
 ) -> Result<(), Problem> {
     for (name, route) in routes_with(state, plugin) {
-        try_configuration(admin, plugin, version, route.value.config.clone())
+        try_configuration(admin, plugin, version, &route.value)
             .await
             .map_err(|mut problem| {
                 problem.detail = format!("route {name}: {}", problem.detail);
@@ -167,7 +172,7 @@ pub(super) async fn try_configuration(
     admin: &AdminState,
     plugin: &PluginName,
     version: &PluginVersion,
-    config: Option<serde_json::Value>,
+    route: &Route,
 ) -> Result<(), Problem> {
     let component = admin.registry.blob(version.digest).await.map_err(|error| {
         tracing::error!(%plugin, version = version.version, %error, "a plugin's component cannot be read");
@@ -176,12 +181,13 @@ pub(super) async fn try_configuration(
             "the plugin's component cannot be read now; nothing was changed",
         )
     })?;
-    check_configuration(plugin, version.version, &component, config.as_ref())?;
+    check_configuration(plugin, version.version, &component, route.config.as_ref())?;
     (admin.actions.prepare)(Preparation {
         plugin: plugin.clone(),
         version: version.version,
         component,
-        config,
+        config: route.config.clone(),
+        isolation: route.isolation,
     })
     .await
 }
@@ -327,7 +333,14 @@ pub async fn roll_back(
     Names(name): Names<String>,
     precondition: Precondition,
 ) -> Answer {
-    try_previous(&admin, &name).await;
+    // What takes longer goes on beside the rollback, which is needed now.
+    let tried = tokio::spawn(try_previous(admin.clone(), name.clone()));
+    if tokio::time::timeout(ROLLBACK_WAIT, tried).await.is_err() {
+        tracing::warn!(
+            plugin = name,
+            "the version before is not ready yet; the rollback is made without it"
+        );
+    }
     change(&admin, &caller.name, &name, precondition, |name, plugin| {
         if plugin.previous.is_none() && plugin.shadow.is_none() {
             return Err(Problem::new(
@@ -345,14 +358,14 @@ pub async fn roll_back(
 
 /// Makes the version before ready, so that it runs when the rollback is answered. One that cannot be made ready is tried
 /// again after it, and readiness says so.
-async fn try_previous(admin: &AdminState, name: &str) {
+async fn try_previous(admin: AdminState, name: String) {
     let (state, Ok(plugin)) = (admin.registry.state(), name.parse::<PluginName>()) else {
         return;
     };
     let known = state.plugins.get(&plugin).map(|known| &known.value);
     let previous = known.and_then(|known| known.version(known.previous?));
     if let Some(previous) = previous
-        && let Err(problem) = try_routes(admin, &state, &plugin, previous).await
+        && let Err(problem) = try_routes(&admin, &state, &plugin, previous).await
     {
         tracing::warn!(%plugin, version = previous.version, %problem, "the version before is not ready yet");
     }

@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 
 use crate::{
     event::EventType,
-    limits::CHECKED_EVENTS,
     problem::Code,
     recent::{Recent, RecentEvent, RecentFilter},
     registry::model::{SchemaKey, State, TypeSchemas},
@@ -76,7 +75,7 @@ pub fn falls(recent: &Recent, event_type: &EventType, before: &Outlook, after: &
             let attributes = &event.attributes;
             moves(both, &attributes.source, attributes.app_version.as_deref())
         };
-        let events = recent.matching(&filter, |event| moved(event).is_some(), CHECKED_EVENTS);
+        let events = recent.matching(&filter, |event| moved(event).is_some(), usize::MAX);
         for event in events {
             if let Some(to) = moved(&event) {
                 let place = (

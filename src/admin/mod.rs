@@ -70,7 +70,11 @@ use crate::{
     problem::{Fault, Problem},
     quarantine::{Filter, Item, Report, WholeItem},
     recent::{Recent, Tap},
-    registry::{Registry, model::State, seal::Sealer},
+    registry::{
+        Registry,
+        model::{Isolation, State},
+        seal::Sealer,
+    },
     transform::{ComponentFacts, KeptLine},
     validate::{
         References,
@@ -95,6 +99,7 @@ pub struct Preparation {
     pub version: u32,
     pub component: Bytes,
     pub config: Option<serde_json::Value>,
+    pub isolation: Isolation,
 }
 
 /// Which items of quarantine are to be listed.

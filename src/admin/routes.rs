@@ -96,7 +96,7 @@ pub async fn put(
         let tried = running_versions(&state, &route);
         if let Some(plugin) = &route.plugin {
             for version in &tried {
-                try_configuration(&admin, plugin, version, route.config.clone()).await?;
+                try_configuration(&admin, plugin, version, &route).await?;
             }
         }
         let (route_name, wanted, precondition) = (name.clone(), route.clone(), precondition.clone());

@@ -12,7 +12,7 @@ use crate::{
     pipeline::Preparations,
     problem::{Code, Problem},
     quarantine::{Quarantine, WholeItem},
-    registry::model::{Digest, Isolation},
+    registry::model::Digest,
     transform::{ComponentFacts, PluginUse, Transformer},
     validate::{check, compatibility},
 };
@@ -143,9 +143,10 @@ async fn try_out(preparations: Arc<Preparations>, preparation: Preparation) -> R
         version,
         component,
         config,
+        isolation,
     } = preparation;
     let digest = Digest::of(&component);
-    let of = PluginUse::new(plugin, version, digest, config.as_ref(), Isolation::default());
+    let of = PluginUse::new(plugin, version, digest, config.as_ref(), isolation);
     preparations.try_out(of, component).await
 }
 

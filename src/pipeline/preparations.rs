@@ -13,14 +13,14 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Notify, Semaphore, watch},
     time::Instant,
 };
 
 use crate::{
     problem::{Code, Problem},
     registry::{
-        Registry,
+        Registry, RegistryError,
         model::{Digest, State},
     },
     transform::{PluginUse, Prepared, Transformer},
@@ -57,13 +57,58 @@ struct Inner {
     /// What the routes of the newest state run.
     wanted: HashSet<PluginUse>,
     ready: HashMap<PluginUse, Arc<Prepared>>,
-    /// Of those, what has not been in force yet.
-    fresh: HashSet<PluginUse>,
+    news: News,
     /// Made ready for a change that is about to be made.
     tried: HashMap<PluginUse, (Instant, Arc<Prepared>)>,
-    preparing: HashSet<PluginUse>,
+    /// Each with what ends its pause after a failure.
+    preparing: HashMap<PluginUse, Arc<Notify>>,
     /// Why the last attempt failed.
     faults: HashMap<PluginUse, Arc<str>>,
+}
+
+/// What the state has to be applied again for.
+#[derive(Default)]
+struct News {
+    /// Ready, and not in force yet.
+    fresh: HashSet<PluginUse>,
+    /// Some route was left without it since the state was last applied; another one that takes it changes nothing there.
+    missed: HashSet<PluginUse>,
+}
+
+impl News {
+    /// The state is applied: every route that lacks something asks for it again.
+    fn begin(&mut self, wanted: &HashSet<PluginUse>) {
+        self.fresh.retain(|of| wanted.contains(of));
+        self.missed.clear();
+    }
+
+    fn made(&mut self, of: &PluginUse) {
+        self.fresh.insert(of.clone());
+    }
+
+    fn taken(&mut self, of: &PluginUse) {
+        self.fresh.remove(of);
+    }
+
+    fn missing(&mut self, of: &PluginUse) {
+        self.missed.insert(of.clone());
+    }
+
+    fn has(&self, of: &PluginUse) -> bool {
+        self.fresh.contains(of) || self.missed.contains(of)
+    }
+}
+
+/// Why an attempt gave nothing.
+enum Failure {
+    Store(RegistryError),
+    Plugin(Problem),
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Failure {
+        Failure::Plugin(problem)
+    }
 }
 
 struct Fault {
@@ -124,17 +169,31 @@ impl Preparations {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
         inner.ready.retain(|of, _| wanted.contains(of));
-        inner.fresh.retain(|of| wanted.contains(of));
+        inner.news.begin(&wanted);
         inner.faults.retain(|of, _| wanted.contains(of));
         let mut begun = Vec::new();
+        for (of, wake) in &inner.preparing {
+            if !wanted.contains(of) {
+                wake.notify_one();
+            }
+        }
         for of in &wanted {
             if inner.ready.contains_key(of) {
                 continue;
             }
             if let Some((_, prepared)) = inner.tried.get(of) {
                 inner.ready.insert(of.clone(), Arc::clone(prepared));
-            } else if inner.preparing.insert(of.clone()) {
-                tokio::spawn(Arc::clone(self).prepare(of.clone()));
+            } else if let Some(wake) = inner.preparing.get(of) {
+                // Wanted again before its task saw that it was not: whoever wants it now waits for no old pause.
+                if !inner.wanted.contains(of) {
+                    inner.faults.remove(of);
+                    wake.notify_one();
+                    begun.push(of.clone());
+                }
+            } else {
+                let wake = Arc::default();
+                inner.preparing.insert(of.clone(), Arc::clone(&wake));
+                tokio::spawn(Arc::clone(self).prepare(of.clone(), wake));
                 begun.push(of.clone());
             }
         }
@@ -148,7 +207,7 @@ impl Preparations {
             ended.borrow_and_update();
             let is_pending = {
                 let inner = self.inner.lock();
-                let is_pending = |of| inner.preparing.contains(of) && !inner.faults.contains_key(of);
+                let is_pending = |of| inner.preparing.contains_key(of) && !inner.faults.contains_key(of);
                 begun.iter().any(is_pending)
             };
             // The sender lives as long as this.
@@ -162,14 +221,15 @@ impl Preparations {
     pub(super) fn take(&self, of: &PluginUse) -> Result<Arc<Prepared>, Arc<str>> {
         let mut inner = self.inner.lock();
         if let Some(prepared) = inner.ready.get(of).map(Arc::clone) {
-            inner.fresh.remove(of);
+            inner.news.taken(of);
             return Ok(prepared);
         }
+        inner.news.missing(of);
         let fault = inner.faults.get(of).map(Arc::clone);
         Err(fault.unwrap_or_else(|| format!("{} is being prepared", of.label()).into()))
     }
 
-    async fn prepare(self: Arc<Self>, of: PluginUse) {
+    async fn prepare(self: Arc<Self>, of: PluginUse, wake: Arc<Notify>) {
         let mut failures = 0;
         loop {
             let made = self.make(&of).await;
@@ -181,25 +241,25 @@ impl Preparations {
                     let mut inner = self.inner.lock();
                     inner.preparing.remove(&of);
                     inner.faults.remove(&of);
-                    inner.fresh.insert(of.clone());
+                    inner.news.made(&of);
                     inner.ready.insert(of.clone(), prepared);
                     break;
                 }
                 Err(fault) => fault,
             };
             let pause = pause(failures, fault.is_refusal);
-            failures += 1;
             self.note(&of, fault);
             self.ended.send_replace(());
-            tokio::time::sleep(pause).await;
+            let is_woken = tokio::time::timeout(pause, wake.notified()).await.is_ok();
+            failures = if is_woken { 0 } else { failures + 1 };
             if self.gives_up(&of) {
                 return;
             }
         }
         self.ended.send_replace(());
-        // Whoever waited for it has taken it by then.
+        // Every route that waited for it may have taken it by then.
         self.registry
-            .apply_again(|| self.inner.lock().fresh.contains(&of))
+            .apply_again(|| self.inner.lock().news.has(&of))
             .await;
     }
 
@@ -210,16 +270,16 @@ impl Preparations {
             is_refusal: !matches!(problem.code, Code::Overloaded | Code::Internal),
         };
         // What is compiled already needs no store.
-        if let Some(prepared) = self.transformer.prepare_kept(of).await.map_err(cannot_run)? {
-            return Ok(prepared);
-        }
-        let component = self.registry.blob(of.digest).await.map_err(|error| Fault {
-            shown: format!("{} cannot be read from the store", of.label()),
-            cause: Some(error.to_string()),
-            is_refusal: false,
-        })?;
-        let made = self.transformer.prepare_use(of, component).await;
-        made.map_err(cannot_run)
+        let component = async { self.registry.blob(of.digest).await.map_err(Failure::Store) };
+        let made = self.transformer.prepare_fetched(of, component).await;
+        made.map_err(|failure| match failure {
+            Failure::Plugin(problem) => cannot_run(problem),
+            Failure::Store(error) => Fault {
+                shown: format!("{} cannot be read from the store", of.label()),
+                cause: Some(error.to_string()),
+                is_refusal: false,
+            },
+        })
     }
 
     fn note(&self, of: &PluginUse, fault: Fault) {
@@ -304,9 +364,100 @@ fn pause(failures: u32, is_refusal: bool) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
-    use super::{REFUSED_LAST, RETRY_LAST, pause};
+    use bytes::Bytes;
+
+    use super::{News, Preparations, REFUSED_FIRST, REFUSED_LAST, RETRY_LAST, pause};
+    use crate::{
+        limits::Limits,
+        registry::{
+            Registry,
+            model::{Digest, Isolation},
+        },
+        store::Store,
+        transform::{PluginUse, TransformSettings, Transformer},
+    };
+
+    fn plugin_use(digest: Digest) -> PluginUse {
+        let name = "views".parse().expect("a name");
+        PluginUse::new(name, 1, digest, None, Isolation::Shared)
+    }
+
+    async fn preparations(folder: &Path) -> Arc<Preparations> {
+        let store = Store::open(&format!("file:{}/store", folder.display())).expect("the store opens");
+        let registry = Registry::open(store).await.expect("the registry opens");
+        let transformer = Transformer::new(TransformSettings {
+            limits: Limits::default(),
+            cache_dir: folder.join("compiled"),
+            compiler: folder.join("none"),
+        });
+        Preparations::new(registry, transformer.expect("this machine runs plugins"))
+    }
+
+    /// Waits less than a pause takes.
+    async fn soon(preparations: &Preparations, is_so: impl Fn(&Preparations) -> bool) {
+        let mut ended = preparations.ended.subscribe();
+        let wait = async {
+            while !is_so(preparations) {
+                ended.changed().await.expect("it lives");
+            }
+        };
+        let waited = tokio::time::timeout(REFUSED_FIRST / 2, wait).await;
+        waited.expect("nothing waits for the end of a pause");
+    }
+
+    #[tokio::test]
+    async fn a_version_wanted_again_is_tried_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let preparations = preparations(folder.path()).await;
+        let kept = preparations
+            .registry
+            .put_blob(Bytes::from_static(b"no component"));
+        let of = plugin_use(kept.await.expect("it is kept"));
+        let wanted = HashSet::from([of.clone()]);
+        let is_refused = |of: &PluginUse| {
+            let of = of.clone();
+            move |preparations: &Preparations| preparations.inner.lock().faults.contains_key(&of)
+        };
+        assert_eq!(preparations.begin(wanted.clone()).len(), 1);
+        soon(&preparations, is_refused(&of)).await;
+        assert_eq!(preparations.begin(wanted.clone()).len(), 0, "it pauses");
+
+        // Before its task can have seen that it was unwanted.
+        assert_eq!(preparations.begin(HashSet::new()).len(), 0);
+        assert_eq!(preparations.begin(wanted.clone()).len(), 1);
+        assert!(!is_refused(&of)(&preparations));
+        soon(&preparations, is_refused(&of)).await;
+
+        // And after.
+        preparations.begin(HashSet::new());
+        soon(&preparations, |preparations| {
+            preparations.inner.lock().preparing.is_empty()
+        })
+        .await;
+        assert_eq!(preparations.begin(wanted).len(), 1);
+        soon(&preparations, is_refused(&of)).await;
+    }
+
+    #[test]
+    fn a_route_that_missed_a_version_gets_it_whoever_else_took_it() {
+        let of = plugin_use(Digest::of(b"one"));
+        let wanted = HashSet::from([of.clone()]);
+        let mut news = News::default();
+        news.begin(&wanted);
+        assert!(!news.has(&of));
+        news.missing(&of);
+        news.made(&of);
+        news.taken(&of);
+        assert!(news.has(&of), "one route took it, another had missed it before");
+        news.begin(&wanted);
+        assert!(!news.has(&of), "all routes ask again");
+        news.made(&of);
+        assert!(news.has(&of));
+        news.taken(&of);
+        assert!(!news.has(&of), "each took it");
+    }
 
     #[test]
     fn pauses_grow_up_to_their_bound() {

@@ -21,7 +21,7 @@ use crate::{
     event::{Decoded, PartnerName, RouteName, Validated},
     limits::PLUGIN_TEST_TIME_S,
     problem::Problem,
-    recent::hidden_texts,
+    recent::{Hiding, hidden_texts},
     registry::model::{Form, Isolation, Route},
     transform::{LogLine, PluginFailure, Prepared, Trial, TrialInstance},
     validate,
@@ -180,8 +180,8 @@ fn run(tables: &Tables, trial: &PluginTrial) -> TrialReport {
             .filter(|_| Instant::now() < until && !call.route.is_isolated(tables))
             .map(|used| call.route.call(&call.route.candidate, used, &call.event, tables));
         let mask = match &trial.attested {
-            Some(_) => &[][..],
-            None => tables.mask(&call.event.event().attributes.event_type),
+            Some(_) => None,
+            None => Some(tables.mask(&call.event.event().attributes.event_type)),
         };
         results.push(call.told(mask, again));
     }
@@ -234,9 +234,11 @@ impl TrialRoute {
 }
 
 impl Call<'_> {
-    fn told(&self, mask: &[String], again: Option<Trial>) -> Tried {
+    /// Without a mask nothing is hidden.
+    fn told(&self, mask: Option<&[String]>, again: Option<Trial>) -> Tried {
         let decoded = self.event.event();
-        let hidden = hidden_texts(&decoded.data.bytes(), mask);
+        let (data, id) = (decoded.data.bytes(), &decoded.attributes.id);
+        let hidden = hidden_texts(&data, mask.unwrap_or_default());
         let made = Made::of(&self.fresh.result);
         let hide_all = |mut differences: Vec<Difference>| {
             hide_in(&mut differences, &hidden);
@@ -251,7 +253,7 @@ impl Call<'_> {
         let mut shown = made.to_value();
         hide(&mut shown, &hidden);
         Tried {
-            id: Arc::clone(&decoded.attributes.id),
+            id: mask.map_or_else(|| Arc::clone(id), |mask| Hiding::new(mask, &data).text(id).into()),
             partner: decoded.partner.clone(),
             event_type: Arc::clone(decoded.attributes.event_type.as_shared()),
             route: self.route.route.clone(),

@@ -49,7 +49,9 @@ pub(super) struct Core {
     compiler: PathBuf,
     compilations: Semaphore,
     readings: Semaphore,
-    /// Who has one compiles that component; whoever else needs it waits for the same.
+    /// Who has one holds a component from its reading to its end, while it waits for a compiler too.
+    fetches: Semaphore,
+    /// Who has one loads that component; whoever else needs it waits for the same.
     turns: Mutex<HashMap<Digest, Weak<Turn<()>>>>,
     loaded: Mutex<HashMap<Digest, Weak<Loaded>>>,
     prepared: Mutex<HashMap<PluginUse, Weak<Prepared>>>,
@@ -90,6 +92,7 @@ impl Core {
             compiler,
             compilations: Semaphore::new(limits::COMPILES_AT_ONCE),
             readings: Semaphore::new(slots::count()),
+            fetches: Semaphore::new(limits::COMPILES_AT_ONCE),
             turns: Mutex::default(),
             loaded: Mutex::default(),
             prepared: Mutex::default(),
@@ -137,18 +140,17 @@ impl Core {
         self.make(of.clone(), loaded).await
     }
 
-    /// None where there is no compiled form of it yet.
-    pub(super) async fn prepare_kept(
+    /// `fetch` gives the component that `of` names; it is asked only where there is no compiled form of it yet.
+    pub(super) async fn prepare_fetched<E: From<Problem>>(
         self: &Arc<Self>,
         of: &PluginUse,
-    ) -> Result<Option<Arc<Prepared>>, Problem> {
+        fetch: impl Future<Output = Result<Bytes, E>> + Send,
+    ) -> Result<Arc<Prepared>, E> {
         if let Some(known) = self.known(of) {
-            return Ok(Some(known));
+            return Ok(known);
         }
-        match self.load_kept(of.digest).await? {
-            Some(loaded) => self.make(of.clone(), loaded).await.map(Some),
-            None => Ok(None),
-        }
+        let loaded = self.load_fetched(of.digest, fetch).await?;
+        Ok(self.make(of.clone(), loaded).await?)
     }
 
     fn known(&self, of: &PluginUse) -> Option<Arc<Prepared>> {
@@ -233,7 +235,8 @@ impl Core {
         blocking(move || component::examine(&component, size_max)).await?
     }
 
-    /// The loaded component, where it is shared or in the cache.
+    /// The loaded component, where it is shared or in the cache. Only for who has the component's turn: what two load at
+    /// once is there twice.
     async fn load_kept(self: &Arc<Self>, digest: Digest) -> Result<Option<Arc<Loaded>>, Problem> {
         let shared = self.loaded.lock().get(&digest).and_then(Weak::upgrade);
         if shared.is_some() {
@@ -265,9 +268,31 @@ impl Core {
     async fn load(self: &Arc<Self>, digest: Digest, component: &Bytes) -> Result<Arc<Loaded>, Problem> {
         let turn = self.turn(digest);
         let _alone = turn.lock().await;
+        match self.load_kept(digest).await? {
+            Some(loaded) => Ok(loaded),
+            None => self.load_new(digest, component).await,
+        }
+    }
+
+    /// The same, with a component that is fetched where it has to be compiled.
+    async fn load_fetched<E: From<Problem>>(
+        self: &Arc<Self>,
+        digest: Digest,
+        fetch: impl Future<Output = Result<Bytes, E>> + Send,
+    ) -> Result<Arc<Loaded>, E> {
+        let turn = self.turn(digest);
+        let _alone = turn.lock().await;
         if let Some(loaded) = self.load_kept(digest).await? {
             return Ok(loaded);
         }
+        let _held = self.fetches.acquire().await.map_err(|error| unusable(&error))?;
+        let component = fetch.await?;
+        self.examine(&component).await?;
+        Ok(self.load_new(digest, &component).await?)
+    }
+
+    /// Only for who has the component's turn.
+    async fn load_new(self: &Arc<Self>, digest: Digest, component: &Bytes) -> Result<Arc<Loaded>, Problem> {
         let compiled = {
             let _turn = self
                 .compilations
@@ -322,6 +347,9 @@ impl Core {
         let loaded = Arc::new(Loaded { pre, looks_up });
         let mut known = self.loaded.lock();
         known.retain(|_, loaded| loaded.strong_count() > 0);
+        if let Some(first) = known.get(digest).and_then(Weak::upgrade) {
+            return Ok(first);
+        }
         known.insert(*digest, Arc::downgrade(&loaded));
         Ok(loaded)
     }

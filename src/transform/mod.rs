@@ -178,9 +178,18 @@ impl Transformer {
         self.core.prepare(of, component).await
     }
 
-    /// As [`Transformer::prepare_use`], without the component, where a compiled form of it is on this node.
-    pub async fn prepare_kept(&self, of: &PluginUse) -> Result<Option<Arc<Prepared>>, Problem> {
-        self.core.prepare_kept(of).await
+    /// As [`Transformer::prepare_use`], with a component that is fetched only where no compiled form of it is on this
+    /// node. Of many at once few hold one, so that what waits for a compiler takes no memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fetch`, and why the version cannot run.
+    pub async fn prepare_fetched<E: From<Problem>>(
+        &self,
+        of: &PluginUse,
+        fetch: impl Future<Output = Result<Bytes, E>> + Send,
+    ) -> Result<Arc<Prepared>, E> {
+        self.core.prepare_fetched(of, fetch).await
     }
 
     /// Whether the component with this digest needs no compiling on this node.

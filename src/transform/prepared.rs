@@ -350,7 +350,8 @@ impl Prepared {
                 if reusable {
                     *held = Some(instance);
                 }
-                self.slots.note_call(index, memory_bytes);
+                self.slots
+                    .note_call(index, if reusable { memory_bytes } else { 0 });
                 self.write_log(event, &log);
                 (result, cause)
             }

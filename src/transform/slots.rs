@@ -57,7 +57,7 @@ impl Slots {
         })
     }
 
-    /// Notes a call, after which the instance has so much memory.
+    /// Notes a call, after which the instance that waits has so much memory: 0 where none does.
     pub(super) fn note_call(&self, index: usize, memory_bytes: usize) {
         let slot = self.of(index);
         slot.memory_bytes.store(memory_bytes, Ordering::Relaxed);
@@ -78,6 +78,7 @@ impl Slots {
         for slot in &self.0 {
             if let Some(mut held) = slot.instance.try_lock() {
                 *held = None;
+                slot.memory_bytes.store(0, Ordering::Relaxed);
             }
         }
     }
@@ -113,4 +114,22 @@ pub(super) fn thread_index() -> usize {
         static INDEX: usize = NEXT.fetch_add(1, Ordering::Relaxed);
     }
     INDEX.with(|index| *index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Slots;
+
+    #[test]
+    fn what_is_freed_has_no_memory() {
+        let slots = Slots::new();
+        slots.note_call(0, 5 << 20);
+        slots.note_call(1, 3 << 20);
+        assert_eq!(slots.memory_bytes(), 5 << 20);
+        // The first one's instance ended with its call.
+        slots.note_call(0, 0);
+        assert_eq!(slots.memory_bytes(), 3 << 20);
+        slots.release_idle();
+        assert_eq!(slots.memory_bytes(), 0);
+    }
 }

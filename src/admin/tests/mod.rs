@@ -25,8 +25,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Actions, AdminServer, AdminState, Check, PluginHealth, PluginStanding, PluginStatus, PluginTest,
-    Preparation, Readiness, Sweep,
+    Actions, AdminServer, AdminState, Asynchronous, Check, PluginHealth, PluginStanding, PluginStatus,
+    PluginTest, Preparation, Readiness, Sweep,
 };
 use crate::{
     config::RecentSettings,
@@ -39,7 +39,7 @@ use crate::{
     recent::Recent,
     registry::{
         Registry,
-        model::{Change, Digest, Role, Sdk, Token},
+        model::{Change, Digest, Isolation, Role, Sdk, Token},
         now,
         seal::Sealer,
         secret::{NewSecret, TOKEN_PREFIX},
@@ -57,7 +57,9 @@ use crate::{
 #[derive(Default)]
 struct Calls {
     compiled: usize,
-    prepared: Vec<(String, u32, Option<Value>)>,
+    prepared: Vec<(String, u32, Option<Value>, Isolation)>,
+    /// Whatever is prepared takes for ever.
+    prepares_endlessly: bool,
     swept: Vec<(&'static str, Sweep)>,
     tested: Vec<PluginTest>,
 }
@@ -300,6 +302,21 @@ fn prepared(wanted: &Preparation) -> Result<(), Problem> {
     compiled(&wanted.component).map(drop)
 }
 
+fn preparing(calls: &Arc<Mutex<Calls>>) -> Asynchronous<Preparation, Result<(), Problem>> {
+    let calls = calls.clone();
+    Arc::new(move |wanted| {
+        let (plugin, config) = (wanted.plugin.to_string(), wanted.config.clone());
+        let mut calls = calls.lock();
+        calls
+            .prepared
+            .push((plugin, wanted.version, config, wanted.isolation));
+        if calls.prepares_endlessly {
+            return std::future::pending().boxed();
+        }
+        std::future::ready(prepared(&wanted)).boxed()
+    })
+}
+
 fn compared(pair: &Pair) -> SchemaReport {
     let time = std::time::Duration::from_secs(20);
     validate::compatibility::compare(&pair.old, &pair.new, &pair.events, time)
@@ -341,8 +358,8 @@ fn actions(
     readiness: &Arc<Mutex<Readiness>>,
     quarantine: &Arc<Quarantine>,
 ) -> Actions {
-    let (compiles, prepares) = (calls.clone(), calls.clone());
-    let (replays, discards, tests) = (calls.clone(), calls.clone(), calls.clone());
+    let (compiles, tests) = (calls.clone(), calls.clone());
+    let (replays, discards) = (calls.clone(), calls.clone());
     let (listed, shown, counted) = (quarantine.clone(), quarantine.clone(), quarantine.clone());
     let readiness = readiness.clone();
     Actions {
@@ -358,11 +375,7 @@ fn actions(
             compiles.lock().compiled += 1;
             std::future::ready(compiled(&component)).boxed()
         }),
-        prepare: Arc::new(move |wanted| {
-            let call = (wanted.plugin.to_string(), wanted.version, wanted.config.clone());
-            prepares.lock().prepared.push(call);
-            std::future::ready(prepared(&wanted)).boxed()
-        }),
+        prepare: preparing(calls),
         key_used: Arc::new(|_| Some(jiff::Timestamp::UNIX_EPOCH)),
         plugin_standing: Arc::new(|_, _| inactive()),
         plugin_log: Arc::new(|_| plugin_log()),

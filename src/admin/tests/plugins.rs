@@ -126,6 +126,25 @@ async fn a_version_is_activated_and_rolled_back() {
 }
 
 #[tokio::test]
+async fn a_rollback_waits_for_no_endless_preparation() {
+    let api = Api::start().await;
+    for component in [ONE, TWO] {
+        api.upload("calls", component).await;
+    }
+    let route = json!({ "plugin": "calls", "to": [{ "destination": "files" }] });
+    assert_eq!(api.put("/v1/routes/calls", route).await.status, 201);
+    for version in [1, 2] {
+        let activated = api.post("/v1/plugins/calls/activate", json!({ "version": version }));
+        assert_eq!(activated.await.status, 200);
+    }
+    api.calls.lock().prepares_endlessly = true;
+    let back = api.post("/v1/plugins/calls/rollback", json!({})).await;
+    assert_eq!((back.status, &back.json()["active"]), (200, &json!(1)));
+    let tried = api.calls.lock().prepared.last().map(|(_, version, ..)| *version);
+    assert_eq!(tried, Some(1), "it was tried first");
+}
+
+#[tokio::test]
 async fn faults_of_an_activation_are_named() {
     let api = Api::start().await;
     let activate = |body: Value| api.post("/v1/plugins/calls/activate", body);

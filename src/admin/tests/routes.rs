@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Api, send};
-use crate::registry::model::Role;
+use crate::registry::model::{Isolation, Role};
 
 #[tokio::test]
 async fn a_route_is_made_changed_and_deleted() {
@@ -124,7 +124,17 @@ async fn a_configuration_is_tried_with_the_active_version() {
     assert_eq!(api.get("/v1/routes/more").await.status, 404);
     assert_eq!(api.put("/v1/routes/more", route(7)).await.status, 201);
     let tried = api.calls.lock().prepared.last().cloned();
-    assert_eq!(tried, Some(("calls".to_owned(), 2, Some(json!({ "refuse": 7 })))));
+    let config = |refuse: u32| Some(json!({ "refuse": refuse }));
+    assert_eq!(tried, Some(("calls".to_owned(), 2, config(7), Isolation::Shared)));
+    let mut isolated = route(8);
+    isolated["isolation"] = json!("event");
+    assert_eq!(api.put("/v1/routes/more", isolated).await.status, 200);
+    let tried = api.calls.lock().prepared.last().cloned();
+    assert_eq!(
+        tried,
+        Some(("calls".to_owned(), 2, config(8), Isolation::Event)),
+        "as the route runs it"
+    );
 }
 
 #[tokio::test]

@@ -243,6 +243,18 @@ async fn a_deletion_and_a_check_ask_the_gateways_own_resolution() {
 }
 
 #[tokio::test]
+async fn every_event_that_falls_is_counted() {
+    let api = Api::start().await;
+    register(&api, "5", json!({})).await;
+    register(&api, "5?source=/shop", json!({})).await;
+    pass_busy_newer_versions(&api);
+    let deleted = deletion(&api, "5?source=/shop").await;
+    let falls = deleted["falls"].as_array().expect("a list");
+    let events: u64 = falls.iter().filter_map(|row| row["events"].as_u64()).sum();
+    assert_eq!((falls.len(), events), (12, 1200), "{deleted}");
+}
+
+#[tokio::test]
 async fn versions_that_cannot_be_read_fall_as_their_type_says() {
     let api = Api::start().await;
     for version in ["5", "6"] {

@@ -1,11 +1,19 @@
 //! Compilation as hostile input: what is made to harm is refused with a reason, or taken and bounded like any plugin.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use headworks::problem::Code;
+use headworks::{
+    problem::{Code, Problem},
+    registry::model::{Digest, Isolation},
+    transform::{LoadCounts, PluginUse},
+};
+use serde_json::json;
 
-use super::{bombs, hostile_component, transformer};
+use super::{bombs, hostile_component, make_transformer, transformer};
 use crate::harness::long;
 
 /// Whether an upload is taken; if not, it is refused for what it is.
@@ -95,5 +103,46 @@ async fn cut_and_overwritten_plugins_are_refused_with_a_reason_or_bounded() {
         }
         // One that changed nothing that matters is taken.
         judged(&format!("round {round}"), damaged.into()).await;
+    }
+}
+
+#[tokio::test]
+async fn configurations_of_one_component_share_its_code() {
+    let folder = tempfile::tempdir().expect("a folder for the cache");
+    let component = hostile_component();
+    let digest = Digest::of(&component);
+    let uses = ["one", "two", "three"].map(|config| {
+        let name = "hostile".parse().expect("a name");
+        PluginUse::new(
+            name,
+            1,
+            digest,
+            Some(&json!({"configure": config})),
+            Isolation::Shared,
+        )
+    });
+    let fetches = AtomicUsize::new(0);
+    let fetch = || async {
+        fetches.fetch_add(1, Ordering::Relaxed);
+        Ok::<_, Problem>(component.clone())
+    };
+    // The second one finds compiled what the first one left, as after a restart.
+    for (compiled, disk) in [(1, 0), (0, 1)] {
+        let transformer = make_transformer(folder.path(), 50);
+        let prepare = |of| transformer.prepare_fetched(of, fetch());
+        let [one, two, three] = &uses;
+        let prepared = tokio::try_join!(prepare(one), prepare(two), prepare(three));
+        let _held = prepared.expect("each can run");
+        let expected = LoadCounts {
+            compiled,
+            disk,
+            memory: 2,
+        };
+        assert_eq!(transformer.loads(), expected);
+        assert_eq!(
+            fetches.load(Ordering::Relaxed),
+            1,
+            "what is compiled is not fetched"
+        );
     }
 }
