@@ -254,6 +254,9 @@ pub const DECOMPRESSED_BYTES_FREE: u64 = 64 * KIB;
 pub const COMPRESSED_EVENTS_FREE: usize = 1000;
 /// Frames of HTTP/2 between two requests that carry neither a header section nor data: pings, settings, windows.
 pub const HTTP2_FRAMES_BETWEEN_REQUESTS: u32 = 1000;
+/// For so many bytes that were written the peer may open a window once more than that: Go's client does so twice for
+/// every 4 KiB that it reads.
+pub const HTTP2_WINDOW_UPDATE_BYTES: u64 = KIB;
 /// Members of a query string; finding a member among its siblings is linear.
 pub const QUERY_MEMBERS: usize = 1000;
 /// Steps through a schema that one query string may cost.
@@ -270,6 +273,8 @@ pub const SPOOL_SHARE_FACTOR: u64 = 4;
 /// Where places in spools are few, a request's records are held back until all have one; but no more of them than so
 /// many times the largest body.
 pub const HELD_BACK_BODIES: usize = 8;
+/// Held back of all requests together; past it each hands over what it has.
+pub const HELD_BACK_BYTES: usize = 512 << 20;
 /// The quarantine's spool has one part in so many of `spool.max_bytes` for itself.
 pub const SPOOL_QUARANTINE_PARTS: u64 = 16;
 /// Kept in each spool's folder, and given up when the disk is full: for the cursor, so that draining goes on.

@@ -114,6 +114,7 @@ impl Records {
             value: self.value.clone(),
             value_is_json: true,
             is_alone: true,
+            item: None,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! A record as it lies in a spool: a version byte, then fields in a fixed order, each with its length.
 //!
 //! Version 1: texts and bytes as `u32` length and content, an absent text as length `u32::MAX`, the time of receipt
-//! as seconds (`i64`) and nanoseconds (`i32`), flags as one byte, all little-endian. A later version gets another
-//! number; readers keep the old ones.
+//! as seconds (`i64`) and nanoseconds (`i32`), flags as one byte, all little-endian; last, where a flag says so, an id
+//! of 16 bytes. A later version gets another number; readers keep the old ones.
 
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::KnownEvent;
 use crate::event::{Attributes, Record, RecordAttributes};
@@ -17,6 +18,8 @@ const ABSENT: u32 = u32::MAX;
 const VALUE_IS_JSON: u8 = 1;
 /// A reader that does not know this flag only forgets which events it has.
 const IS_ALONE: u8 = 2;
+/// Behind the value stand the 16 bytes of the item's id. A reader that does not know this flag passes over them.
+const HAS_ITEM: u8 = 4;
 
 /// Why an entry of a spool is no record.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +44,8 @@ pub(super) fn encode(record: &Record) -> Bytes {
     writer.0.put_u8(VERSION);
     let is_json = if record.value_is_json { VALUE_IS_JSON } else { 0 };
     let is_alone = if record.is_alone { IS_ALONE } else { 0 };
-    writer.0.put_u8(is_json | is_alone);
+    let has_item = if record.item.is_some() { HAS_ITEM } else { 0 };
+    writer.0.put_u8(is_json | is_alone | has_item);
     writer.text(&attributes.id);
     writer.text(&attributes.source);
     writer.text(attributes.event_type.as_str());
@@ -64,6 +68,9 @@ pub(super) fn encode(record: &Record) -> Bytes {
     }
     writer.length(record.value.len());
     writer.0.put_slice(&record.value);
+    if let Some(item) = record.item {
+        writer.0.put_slice(item.as_bytes());
+    }
     writer.0.freeze()
 }
 
@@ -101,6 +108,7 @@ pub(super) fn encoded_bytes(record: &Record) -> usize {
         + all_texts.map(str::len).sum::<usize>()
         + headers.sum::<usize>()
         + record.value.len()
+        + record.item.map_or(0, |item| item.as_bytes().len())
 }
 
 /// Whose an encoded record is, without decoding the rest.
@@ -190,6 +198,7 @@ pub(super) fn decode(entry: &Bytes) -> Result<Record, DecodeError> {
         value: reader.content()?,
         value_is_json: flags & VALUE_IS_JSON != 0,
         is_alone: flags & IS_ALONE != 0,
+        item: (flags & HAS_ITEM != 0).then(|| reader.item()).transpose()?,
     })
 }
 
@@ -278,6 +287,10 @@ impl Reader {
         let second = i64::from_le_bytes(self.array()?);
         let nanosecond = i32::from_le_bytes(self.array()?);
         Timestamp::new(second, nanosecond).map_err(|_| DecodeError::Invalid("time of receipt"))
+    }
+
+    fn item(&mut self) -> Result<Uuid, DecodeError> {
+        self.array().map(Uuid::from_bytes)
     }
 
     fn headers(&mut self) -> Result<Arc<[(String, String)]>, DecodeError> {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::codec;
 use crate::{
@@ -13,7 +14,8 @@ use crate::{
 /// Read from a spool at once.
 const READ_BYTES: usize = 4 << 20;
 
-/// Records of one event and route have the same.
+/// Records of one event and route that say the same have the same; but those that wait in quarantine as items of their
+/// own never.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RecordIdentity {
     partner: PartnerName,
@@ -21,6 +23,8 @@ pub struct RecordIdentity {
     id: std::sync::Arc<str>,
     received: Timestamp,
     route: RouteName,
+    item: Option<Uuid>,
+    digest: [u8; 32],
 }
 
 impl RecordIdentity {
@@ -32,11 +36,13 @@ impl RecordIdentity {
             id: about.attributes.id.clone(),
             received: about.received,
             route: about.route.clone(),
+            item: record.item,
+            digest: record.digest(),
         }
     }
 }
 
-/// How many records of each event and route stand in the spool after `position`. The spool must retain them.
+/// How many records of each identity stand in the spool after `position`. The spool must retain them.
 pub async fn records_after(spool: &Spool, position: Sequence) -> HashMap<RecordIdentity, u32> {
     let mut found: HashMap<RecordIdentity, u32> = HashMap::new();
     let end = spool.last_sequence();

@@ -2,9 +2,15 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use uuid::Uuid;
 
-use super::{Acknowledgement, Delivery, KnownEvent, attributes, codec, nowhere};
-use crate::event::{Attributes, Record, RecordAttributes};
+use super::{
+    Acknowledgement, Delivery, KnownEvent, RecordIdentity, attributes, codec, nowhere, records_after,
+};
+use crate::{
+    event::{Attributes, Record, RecordAttributes},
+    spool::{Budget, Spool, SpoolOptions},
+};
 
 /// A record as the pipeline makes it, with every attribute set.
 pub(super) fn record(topic: &str, id: &str, value: &str) -> Record {
@@ -33,6 +39,7 @@ pub(super) fn record(topic: &str, id: &str, value: &str) -> Record {
         value: Bytes::copy_from_slice(value.as_bytes()),
         value_is_json: true,
         is_alone: false,
+        item: None,
     }
 }
 
@@ -114,6 +121,7 @@ proptest! {
         value in proptest::collection::vec(any::<u8>(), 0..300),
         value_is_json: bool,
         is_alone: bool,
+        item: Option<u128>,
         second in -1_000_000_000_000_i64..1_000_000_000_000 / 10,
         nanosecond in 0..1_000_000_000_i32,
     ) {
@@ -143,6 +151,7 @@ proptest! {
         record.value = value.into();
         record.value_is_json = value_is_json;
         record.is_alone = is_alone;
+        record.item = item.map(Uuid::from_u128);
         let entry = codec::encode(&record);
         prop_assert_eq!(codec::encoded_bytes(&record), entry.len());
         let about = &record.about;
@@ -159,6 +168,32 @@ proptest! {
             prop_assert!(codec::decode(&entry.slice(..length)).is_err());
         }
     }
+}
+
+/// Of two records of one event and route, each an item in quarantine, the spool took one before the node died.
+#[tokio::test]
+async fn a_spool_tells_the_records_of_one_event_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let spool = Spool::open(folder.path(), SpoolOptions::default(), Budget::new(1 << 30)).expect("opens");
+    let item = |number, value| Record {
+        item: Some(Uuid::from_u128(number)),
+        ..record("t", "1", value)
+    };
+    let whole = |value| record("t", "1", value);
+    for taken in [item(1, "{}"), whole("[]"), whole("[]")] {
+        let (done, durable) = tokio::sync::oneshot::channel();
+        spool.append(&"shop".into(), codec::encode(&taken), |result| {
+            done.send(result).expect("the test waits");
+        });
+        durable.await.expect("an answer").expect("durable");
+    }
+    let had = records_after(&spool, 0).await;
+    let count = |record: &Record| had.get(&RecordIdentity::of(record)).copied();
+    assert_eq!(count(&item(1, "{}")), Some(1));
+    assert_eq!(count(&item(2, "{}")), None, "it says the same and is another");
+    assert_eq!(count(&item(2, "[1]")), None);
+    assert_eq!(count(&whole("[]")), Some(2));
+    assert_eq!(count(&whole("{}")), None, "a sibling of what it took");
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 pub use names::{DestinationName, EventType, NameError, PartnerName, PluginName, RouteName, TableName};
 pub use version::AppVersion;
@@ -151,6 +153,22 @@ pub struct Record {
     pub value_is_json: bool,
     /// The only one that its event became: where this one is durable, all of the event is.
     pub is_alone: bool,
+    /// The quarantine's item that it waited as, where a replay sends it from there.
+    pub item: Option<Uuid>,
+}
+
+impl Record {
+    /// SHA-256 of topic, key and value.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update((self.topic.len() as u64).to_le_bytes());
+        hash.update(self.topic.as_bytes());
+        let key_bytes = self.key.as_ref().map_or(u64::MAX, |key| key.len() as u64);
+        hash.update(key_bytes.to_le_bytes());
+        hash.update(self.key.as_deref().unwrap_or_default().as_bytes());
+        hash.update(&self.value);
+        hash.finalize().into()
+    }
 }
 
 /// The attributes that stand beside a record's value, the same for all records of one event and route.

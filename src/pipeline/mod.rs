@@ -54,6 +54,7 @@ pub use difference::Difference;
 use duplicates::Duplicates;
 use enrich::Added;
 pub use lookups::{Lookups, Offer};
+use places::HeldBack;
 pub use preparations::Preparations;
 pub use quotas::Quotas;
 use rates::Rates;
@@ -111,6 +112,7 @@ pub struct Pipeline {
     /// What a crash left half sent is settled.
     has_recovered: AtomicBool,
     runs: Runs,
+    held_back: HeldBack,
     /// Requests, so that a replay sees whether live events pass.
     live: AtomicU64,
 }
@@ -150,6 +152,7 @@ impl Pipeline {
             replaying: tokio::sync::Mutex::new(()),
             has_recovered: AtomicBool::new(false),
             runs: Runs::default(),
+            held_back: HeldBack::default(),
             live: AtomicU64::new(0),
         })
     }

@@ -1,7 +1,10 @@
 //! What a request hands over, held back until all of it has a place: where some destination is strained, a record
 //! without a place must not be found out after the others were sent.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use super::{
     Pipeline,
@@ -10,16 +13,45 @@ use super::{
 use crate::{
     deliver::{self, Delivery, Destination, Ticket},
     event::{DestinationName, Record},
+    limits::{HELD_BACK_BODIES, HELD_BACK_BYTES},
     quarantine::{Kept, Packed},
     spool::{AppendError, Owner, Reservation},
 };
 
+/// Bytes that all requests hold back together.
+pub(super) type HeldBack = Arc<AtomicUsize>;
+
+/// A request's part of them.
+struct Part {
+    whole: HeldBack,
+    bytes: usize,
+}
+
+impl Part {
+    fn of(whole: &HeldBack) -> Part {
+        Part {
+            whole: Arc::clone(whole),
+            bytes: 0,
+        }
+    }
+
+    fn grow(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.whole.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.whole.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// Records and events of one request that wait for places.
-#[derive(Default)]
 pub(super) struct Waiting {
     records: Vec<(Arc<dyn Destination>, Record, Ticket)>,
     kept: Vec<(Packed, Ticket)>,
-    bytes: usize,
+    part: Part,
     /// What came before had no place: what comes now needs none.
     is_refused: bool,
 }
@@ -36,9 +68,18 @@ struct Need {
 }
 
 impl Waiting {
+    pub fn new(all: &HeldBack) -> Waiting {
+        Waiting {
+            records: Vec::new(),
+            kept: Vec::new(),
+            part: Part::of(all),
+            is_refused: false,
+        }
+    }
+
     pub fn record(&mut self, destination: Arc<dyn Destination>, record: Record, ticket: Ticket) {
         if !self.is_refused {
-            self.bytes += RECORD_BYTES + record.value.len();
+            self.part.grow(RECORD_BYTES + record.value.len());
             self.records.push((destination, record, ticket));
         }
     }
@@ -46,13 +87,16 @@ impl Waiting {
     pub fn keep(&mut self, kept: &Kept, ticket: Ticket) {
         if !self.is_refused {
             let packed = Packed::new(kept);
-            self.bytes += packed.bytes();
+            self.part.grow(packed.bytes());
             self.kept.push((packed, ticket));
         }
     }
 
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// More than one request, or all of them together, may hold back.
+    pub fn is_too_much(&self, body_bytes: usize) -> bool {
+        let bytes = self.part.bytes;
+        let is_past_all = bytes > 0 && self.part.whole.load(Ordering::Relaxed) > HELD_BACK_BYTES;
+        is_past_all || bytes > body_bytes.saturating_mul(HELD_BACK_BODIES)
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -106,7 +150,7 @@ impl Pipeline {
         let is_refused = waiting.is_refused || self.place_all(waiting).is_none();
         Waiting {
             is_refused,
-            ..Waiting::default()
+            ..Waiting::new(&self.held_back)
         }
     }
 
@@ -145,5 +189,25 @@ impl Pipeline {
                 .keep_packed(packed, room.as_ref(), into_ticket(ticket));
         }
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HELD_BACK_BYTES, HeldBack, Waiting};
+
+    #[test]
+    fn what_all_requests_hold_back_is_bounded() {
+        let all = HeldBack::default();
+        let mut large = Waiting::new(&all);
+        let mut small = Waiting::new(&all);
+        large.part.grow(HELD_BACK_BYTES);
+        assert!(!large.is_too_much(usize::MAX));
+        assert!(large.is_too_much(1), "past its own bound");
+        assert!(!small.is_too_much(1), "it holds nothing back");
+        small.part.grow(1);
+        assert!(small.is_too_much(1) && large.is_too_much(usize::MAX));
+        drop(large);
+        assert!(!small.is_too_much(1), "room is given back");
     }
 }

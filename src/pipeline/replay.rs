@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     deliver::{Acknowledgement, RecordIdentity},
-    event::{DestinationName, Reason, RouteName},
+    event::{DestinationName, Reason, Record, RouteName},
     problem::{Code, Problem},
     quarantine::{Claim, Filter, Kept, Report},
     spool::Sequence,
@@ -409,14 +409,15 @@ impl Pipeline {
         index: usize,
         keeping: &Acknowledgement,
     ) -> Result<(), Problem> {
-        let mut numbers: HashMap<DestinationName, u32> = HashMap::new();
+        let mut numbers: HashMap<(DestinationName, RouteName, [u8; 32]), u32> = HashMap::new();
         for Refused {
             destination,
             detail,
             record,
         } in refused
         {
-            let number = numbers.entry(destination.clone()).or_default();
+            let same = (destination.clone(), record.about.route.clone(), record.digest());
+            let number = numbers.entry(same).or_default();
             let kept = item.refused_again(destination.to_string(), record, *number, detail);
             *number += 1;
             let kept = kept.map_err(|error| unkept(&error))?;
@@ -437,7 +438,11 @@ impl Pipeline {
             let Some(destination) = self.destinations.get(&refused.destination) else {
                 return Again::Waits(None);
             };
-            let records = vec![(Arc::clone(destination), refused.record.clone())];
+            let record = Record {
+                item: Some(kept.id),
+                ..refused.record.clone()
+            };
+            let records = vec![(Arc::clone(destination), record)];
             send(records, index, acknowledgement, had);
             return Again::Sent;
         }
@@ -470,8 +475,8 @@ impl Pipeline {
     }
 }
 
-/// Hands the records over, but for those that a destination had before a crash: of one item's records for one
-/// destination the first ones, since they are sent in order.
+/// Hands the records over, but for those that a destination had before a crash: of records that are the same as many
+/// as it had.
 fn send(records: Ready, index: usize, acknowledgement: &Acknowledgement, had: &Had) {
     if had.is_empty() {
         for (destination, record) in records {

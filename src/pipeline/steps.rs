@@ -17,7 +17,6 @@ use crate::{
         RouteName, Validated,
     },
     json::EditedDocument,
-    limits::HELD_BACK_BODIES,
     problem::Code,
     quarantine::Kept,
     recent::{Memo, Sight},
@@ -90,7 +89,7 @@ impl<'a> Way<'a> {
             stream: Memo::default(),
             observation,
             is_watched: pipeline.tap.is_watched(),
-            waiting: pipeline.is_strained().then(Waiting::default),
+            waiting: pipeline.is_strained().then(|| Waiting::new(&pipeline.held_back)),
         }
     }
 
@@ -126,9 +125,9 @@ impl<'a> Way<'a> {
         let attributes = watch.is_some().then(|| Arc::clone(&event.attributes));
         let mut sight = self.is_watched.then(|| Sight::of(&event));
         let (outcome, counted) = self.process(index, event, tallies, watch.as_ref(), sight.as_mut());
-        let held_back = self.waiting.as_ref().map_or(0, Waiting::bytes);
         let body_bytes = self.pipeline.limits.body_bytes.as_usize();
-        if held_back > body_bytes.saturating_mul(HELD_BACK_BODIES) {
+        let waiting = self.waiting.as_ref();
+        if waiting.is_some_and(|waiting| waiting.is_too_much(body_bytes)) {
             self.hand_over();
         }
         if let Some(sight) = sight {

@@ -209,6 +209,7 @@ fn restore(kept: RecordHeader, data: &Bytes) -> Result<KeptRecord, FormError> {
             value,
             value_is_json: kept.value_is_json,
             is_alone: false,
+            item: None,
         },
     })
 }

@@ -75,9 +75,9 @@ impl Kept {
         })
     }
 
-    /// A record of this item that its destination refused: an item of its own, beside this one in the order. Of the
-    /// `number`th refusal by one destination it has the same id each time, so that a replay that begins anew after a
-    /// crash keeps it once.
+    /// A record of this item that its destination refused: an item of its own, beside this one in the order. `number`
+    /// counts, from 0, the refusals by one destination of records of one route that say the same. Its id is the same
+    /// each time, so that a replay that begins anew after a crash keeps it once.
     ///
     /// # Errors
     ///
@@ -93,7 +93,11 @@ impl Kept {
         let mut hash = Sha256::new();
         hash.update(self.id.as_bytes());
         hash.update(number.to_le_bytes());
-        hash.update(destination.as_bytes());
+        for name in [destination.as_str(), record.about.route.as_str()] {
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update(name.as_bytes());
+        }
+        hash.update(record.digest());
         let digest = hash.finalize();
         // In front of these are the time and a count within it.
         let mut id = *self.id.as_bytes();

@@ -184,6 +184,7 @@ fn refused_record() -> Record {
         value: Bytes::from_static(b"\x00\xff"),
         value_is_json: false,
         is_alone: false,
+        item: None,
     }
 }
 
@@ -223,4 +224,40 @@ async fn a_refusal_that_is_kept_again_is_the_same_item() {
         }
     }
     assert_eq!(quarantine.len(), 3);
+}
+
+/// The item stays where a route failed, and the next replay counts its refusals from 0 again.
+#[test]
+fn refusals_of_different_records_are_different_items() {
+    let item = kept("1", Code::SchemaUnknown);
+    let record = refused_record();
+    let mut about = (*record.about).clone();
+    about.route = "another".parse().unwrap();
+    let records = [
+        Record {
+            topic: "another".into(),
+            ..record.clone()
+        },
+        Record {
+            key: Some("another".into()),
+            ..record.clone()
+        },
+        Record {
+            value: Bytes::from_static(b"another"),
+            ..record.clone()
+        },
+        Record {
+            about: Arc::new(about),
+            ..record.clone()
+        },
+        record,
+    ];
+    let ids: std::collections::BTreeSet<_> = records
+        .iter()
+        .map(|record| {
+            let refused = item.refused_again("events".to_owned(), record.clone(), 0, "too large".to_owned());
+            refused.unwrap().id
+        })
+        .collect();
+    assert_eq!(ids.len(), records.len());
 }

@@ -155,6 +155,7 @@ impl Target {
             value: value.clone(),
             value_is_json: matches!(body, Body::Document(_)),
             is_alone: false,
+            item: None,
         }
     }
 }

@@ -231,13 +231,17 @@ struct Shared {
     budget: Arc<Budget>,
     account: AccountNumber,
     state: Mutex<State>,
-    /// The queue is half full, or the disk has failed since it last took something.
+    /// The queue is half full.
     strained: AtomicBool,
+    /// For how many milliseconds from `opened_at` on a failure of the disk counts.
+    failed_until_ms: AtomicU64,
+    opened_at: Instant,
     /// There is work for the writer.
     work: Condvar,
     /// There is something to read, or nothing to wait for any more.
     progress: Notify,
     position: Mutex<Option<reader::Position>>,
+    read_failures: Mutex<reader::Failures>,
     /// [`SpoolOptions::retain_after`]; the greatest number where nothing is retained.
     retain_after: AtomicU64,
     damage: DamageCounters,
@@ -295,9 +299,12 @@ impl Spool {
             account,
             state: Mutex::new(recovered.state),
             strained: AtomicBool::new(false),
+            failed_until_ms: AtomicU64::new(0),
+            opened_at: Instant::now(),
             work: Condvar::new(),
             progress: Notify::new(),
             position: Mutex::new(None),
+            read_failures: Mutex::default(),
             retain_after: AtomicU64::new(retain_after),
             damage: recovered.damage,
         });

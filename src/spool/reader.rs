@@ -1,6 +1,11 @@
 //! Reading: from the newest entries in memory, else from the segments.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     DamageCounters, Entry, Pending, Segment, Sequence, Shared,
@@ -13,6 +18,41 @@ use super::{
 const RETRY: Duration = Duration::from_millis(500);
 /// Tries, before what the disk does not give back counts as damage.
 const ATTEMPTS: u32 = 6;
+/// Failures after which so long none has followed count no more.
+const FORGET: Duration = Duration::from_secs(60);
+
+/// Failed reads by the position that they begin after. Who reads may give up a read, and begin it anew, at any time.
+#[derive(Default)]
+pub(super) struct Failures(HashMap<Sequence, Failed>);
+
+struct Failed {
+    attempts: u32,
+    next_attempt: Instant,
+}
+
+impl Failures {
+    /// Failures between two tries, of reads that were given up and ended later, count as one.
+    fn add(&mut self, after: Sequence) {
+        let now = Instant::now();
+        self.0.retain(|_, failed| now < failed.next_attempt + FORGET);
+        let failed = self.0.entry(after).or_insert(Failed {
+            attempts: 0,
+            next_attempt: now,
+        });
+        if now >= failed.next_attempt {
+            failed.attempts += 1;
+            failed.next_attempt = now + RETRY;
+        }
+    }
+
+    /// How long to wait, and whether what cannot be read is to be passed over.
+    fn before(&self, after: Sequence) -> (Duration, bool) {
+        self.0.get(&after).map_or((Duration::ZERO, false), |failed| {
+            let pause = failed.next_attempt.saturating_duration_since(Instant::now());
+            (pause, failed.attempts >= ATTEMPTS)
+        })
+    }
+}
 
 /// Where the last read ended.
 pub(super) struct Position {
@@ -24,7 +64,6 @@ pub(super) struct Position {
 pub(super) async fn read(shared: &Arc<Shared>, after: Sequence, max_bytes: usize) -> Option<Vec<Entry>> {
     // Whatever stood up to here could not be read and will never be.
     let mut lost_to = 0;
-    let mut failures = 0;
     loop {
         let progress = shared.progress.notified();
         tokio::pin!(progress);
@@ -39,19 +78,33 @@ pub(super) async fn read(shared: &Arc<Shared>, after: Sequence, max_bytes: usize
             Look::OnDisk(last_sequence) => last_sequence,
         };
         let reading = Arc::clone(shared);
-        let passes = failures >= ATTEMPTS;
-        let read = tokio::task::spawn_blocking(move || read_files(&reading, after, max_bytes, passes)).await;
-        match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        let (pause, passes) = shared.read_failures.lock().before(after);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        let read = tokio::task::spawn_blocking(move || {
+            let read = read_files(&reading, after, max_bytes, passes);
+            // Here, where it counts though nobody may wait for it any more.
+            if let Err(error) = &read {
+                reading.read_failures.lock().add(after);
+                tracing::error!(directory = %reading.directory.display(), %error, "the spool cannot be read");
+            }
+            read
+        })
+        .await;
+        let read = read.unwrap_or_else(|error| {
+            shared.read_failures.lock().add(after);
+            tracing::error!(directory = %shared.directory.display(), %error, "a read of the spool ended early");
+            Err(io::Error::other(error))
+        });
+        match read {
             Ok(entries) if entries.is_empty() => lost_to = last_sequence,
             Ok(entries) => {
+                shared.read_failures.lock().0.remove(&after);
                 hand_out(&mut shared.state.lock(), after, &entries);
                 return Some(entries);
             }
-            Err(error) => {
-                failures += 1;
-                tracing::error!(directory = %shared.directory.display(), %error, "the spool cannot be read");
-                tokio::time::sleep(RETRY).await;
-            }
+            Err(_) => {}
         }
     }
 }

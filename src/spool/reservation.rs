@@ -1,11 +1,17 @@
 //! Room that is taken before what needs it is appended: whoever has several things to append, here and elsewhere, knows
 //! beforehand that all of them find a place.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 
 use super::{AppendError, Owner, Shared, Spool, frame};
+
+/// For so long a failure of the disk says that the next append may fail.
+const FAILURE: Duration = Duration::from_secs(30);
 
 /// Room in one spool, on the disk and in memory. What is not used is given back when it is dropped.
 pub struct Reservation {
@@ -56,17 +62,35 @@ impl Spool {
         })
     }
 
-    /// What is appended now may find no place, since much waits for the disk, the disk failed, or little is left of the
+    /// What is appended now may find no place, since much waits for the disk, the disk failed lately, or little is left of the
     /// budget. A request that has several things to append reserves them first.
     pub fn is_strained(&self) -> bool {
         let shared = &self.handle.shared;
-        shared.strained.load(Ordering::Relaxed) || !shared.budget.is_roomy()
+        shared.strained.load(Ordering::Relaxed)
+            || shared.has_failed(shared.opened_at.elapsed())
+            || !shared.budget.is_roomy()
     }
 
     /// What it may take beside what it holds, of all owners together.
     pub fn room_bytes(&self) -> u64 {
         let shared = &self.handle.shared;
         shared.budget.room_bytes(shared.account)
+    }
+}
+
+impl Shared {
+    /// What was queued was refused with it: only the failure counts, until the disk takes something or for a while, since
+    /// nothing may come that it could take.
+    pub(super) fn note_failure(&self) {
+        let until = self.opened_at.elapsed() + FAILURE;
+        let until_ms = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
+        self.failed_until_ms.store(until_ms, Ordering::Relaxed);
+        self.strained.store(false, Ordering::Relaxed);
+    }
+
+    /// `open`: how long the spool has been open.
+    pub(super) fn has_failed(&self, open: Duration) -> bool {
+        open < Duration::from_millis(self.failed_until_ms.load(Ordering::Relaxed))
     }
 }
 

@@ -177,7 +177,7 @@ impl Writer {
             }
             Err(error) => {
                 self.seal_failed();
-                self.shared.strained.store(true, Ordering::Relaxed);
+                self.shared.note_failure();
                 tracing::error!(directory = %self.shared.directory.display(), %error, "the spool's disk failed");
                 let error = if is_full(&error) {
                     self.shared.state.lock().full_until = Some(Instant::now() + FULL_PAUSE);
@@ -257,6 +257,7 @@ impl Writer {
 
     fn publish(&self, segment: Segment, batch: &[Queued], first_sequence: Sequence, bytes: u64) {
         self.shared.strained.store(false, Ordering::Relaxed);
+        self.shared.failed_until_ms.store(0, Ordering::Relaxed);
         let mut state = self.shared.state.lock();
         state.full_until = None;
         match state.segments.back_mut() {

@@ -63,6 +63,7 @@ pub fn record(topic: &str, key: Option<&str>, id: &str, value: impl Into<Bytes>)
         value: value.into(),
         value_is_json: true,
         is_alone: false,
+        item: None,
     }
 }
 

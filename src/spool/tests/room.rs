@@ -1,6 +1,9 @@
 //! A disk that is full, and owners that want all of it.
 
-use std::sync::{Arc, mpsc};
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -186,7 +189,7 @@ fn a_full_disk_refuses_drains_and_takes_again() {
         assert_eq!(error, AppendError::DiskFull);
         refused += 1;
         assert!(refused < 1000, "room was made");
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     assert!(disk.has("headroom"), "the headroom is made anew");
 }
@@ -236,4 +239,24 @@ fn nothing_that_is_delivered_and_removed_stays_open() {
         .filter(|path| path.starts_with(folder.path()) && path.to_string_lossy().ends_with("(deleted)"))
         .collect();
     assert!(left_open.is_empty(), "{left_open:?}");
+}
+
+#[test]
+fn a_failure_of_the_disk_strains_the_spool_until_it_takes_something_or_for_a_while() {
+    let disk = FaultyDisk::default();
+    let spool = open_with(&disk, options(), Budget::new(4 << 30)).expect("opens");
+    let shared = &spool.handle.shared;
+    assert!(!spool.is_strained());
+    disk.fail_sync(0);
+    assert!(matches!(append(&spool, b"refused"), Err(AppendError::Disk(_))));
+    assert!(spool.is_strained());
+    let open = shared.opened_at.elapsed();
+    assert!(shared.has_failed(open));
+    assert!(
+        !shared.has_failed(open + Duration::from_secs(60)),
+        "nothing has come since"
+    );
+    disk.fail_no_more();
+    append(&spool, b"taken").expect("appended");
+    assert!(!spool.is_strained());
 }

@@ -1,6 +1,11 @@
 //! A disk that does not give back what it holds, or refuses other calls: the spool opens and goes on.
 
-use std::{collections::BTreeSet, ops::Range, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    ops::Range,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use super::{
     DIRECTORY, FaultyDisk, append, commit, faulty::Call, open, open_with, options, read_all, runtime,
@@ -96,6 +101,27 @@ fn a_sector_that_goes_while_the_gateway_runs_is_passed_over_after_some_tries() {
     assert_eq!(sequences(&spool), outside_the_sector());
     assert_eq!(spool.damage().regions, 1);
     assert_set_aside(&disk, &spool);
+}
+
+/// As who reads beside other work does.
+#[test]
+fn a_sector_is_passed_over_though_no_read_is_waited_for_to_its_end() {
+    let (disk, segment) = written();
+    let spool = open_large(&disk);
+    disk.make_unreadable(&segment, 0..PAYLOAD_BYTES);
+    let entries = runtime().block_on(async {
+        let begun = Instant::now();
+        loop {
+            // Shorter than what lies between two tries.
+            let read = tokio::time::timeout(Duration::from_millis(100), spool.read(0, 100)).await;
+            if let Ok(entries) = read {
+                return entries.expect("the spool is open");
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "it is passed over");
+        }
+    });
+    assert!(entries[0].sequence > 1);
+    assert_eq!(spool.damage().regions, 1);
 }
 
 #[test]
