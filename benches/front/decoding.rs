@@ -64,7 +64,8 @@ fn page_views() -> Vec<Value> {
         let mut view = sample.clone();
         view["anonymous_id"] = uuid::Uuid::new_v4().to_string().into();
         view["session"]["id"] = uuid::Uuid::new_v4().to_string().into();
-        view["sequence"] = number.into();
+        // The schema counts from 1.
+        view["sequence"] = (number + 1).into();
         view
     };
     (0..BATCH).map(other).collect()

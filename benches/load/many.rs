@@ -106,6 +106,7 @@ impl Filled {
         let keys = fill(store.path(), sizes).await;
         let node = Node::spawn(bench.broker.bootstrap(), &bench.program, Some(store.path()));
         node.gateway.ready_within(READY_MAX).await;
+        node.gateway.every_route_within(READY_MAX).await;
         let count = sizes.types.max(sizes.partners);
         let requests = (0..count).map(|number| {
             let event_type = event_type(number % sizes.types, sizes);

@@ -132,6 +132,24 @@ impl Gateway {
         }
     }
 
+    /// Waits until every route has its plugin: a gateway is ready before, and keeps such a route's events till then.
+    pub async fn every_route_within(&self, most: Duration) {
+        let (url, begun) = (format!("http://{}/readyz", self.admin), Instant::now());
+        loop {
+            let answer = self.client.get(&url).send().await.expect("it answers");
+            let readiness: Value = answer.json().await.expect("readiness is JSON");
+            let mut checks = readiness["checks"].as_array().expect("checks").iter();
+            let behind = checks.find(|check| {
+                check["name"]
+                    .as_str()
+                    .is_some_and(|name| name.starts_with("route:"))
+            });
+            let Some(behind) = behind else { return };
+            assert!(begun.elapsed() < most, "a route waits for its plugin: {behind}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Of the first admin.
     pub fn token(&self) -> String {
         let token = std::fs::read_to_string(self.folder.join("data/admin-token"));
