@@ -112,7 +112,7 @@ bench-load: ## Load the gateway beside its ceiling, a real Kafka behind: ROUNDS,
 	cargo bench --locked --bench load -- --rounds $(ROUNDS) --seconds $(DURATION_S) --json $(FIGURES)/load$(filter --many --nodes,$(ARGS)).json $(if $(BASELINE),--baseline $(BASELINE)) $(ARGS)
 
 bench-compatibility: ## Compare neighbouring schemas of this repository, and of folders: ARGS='FOLDER ...'; EXPLAIN=1 names what is undecided.
-	cargo bench --locked --bench compatibility -- $(ARGS)
+	cargo bench --locked --profile measure --bench compatibility -- $(ARGS)
 
 plots: ## Draw what bench-load and soak have written, into docs/images.
 	@scripts/setup run

@@ -1,7 +1,7 @@
 //! How often a compatibility check has an answer, and how long it takes, over schemas with several versions: those of
 //! this repository, and those of folders given as arguments.
 //!
-//!     cargo bench --bench compatibility -- [FOLDER …]
+//!     cargo bench --profile measure --bench compatibility -- [FOLDER …]
 //!     make bench-compatibility ARGS=~/iglu-central/schemas
 //!
 //! In a folder, schemas that stand beside each other are versions of one: `5.10.0.json`, or Iglu's `1-0-2`. What does not

@@ -13,6 +13,8 @@ mod path;
 mod report;
 mod stages;
 
+#[path = "../support/context.rs"]
+mod context;
 #[path = "../../tests/it/harness/page_view.rs"]
 mod page_view;
 #[path = "../support/register.rs"]

@@ -4,20 +4,19 @@ use std::{hint::black_box, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use headworks::{
-    decode::{self, Context, Head, Hints},
-    event::{EventType, Outcome},
+    decode::{self, Head},
+    event::Outcome,
     json::Document,
     limits::Limits,
     telemetry::{CallOutcome, Tally, Telemetry},
     validate::Schemas,
 };
 use http::request::Parts;
-use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::{
     callgrind::{COMPILER, COMPONENT},
     callgrind_collects,
+    context::context,
     path::{self, Batch, Seeing},
     sample::{self, DEPTH},
 };
@@ -167,15 +166,6 @@ fn times(batch: Batch) -> u32 {
     TIMES / batch.events()
 }
 
-/// The types of events are known, and none of them is a query's.
-struct NoHints;
-
-impl Hints for NoHints {
-    fn schema(&self, _: &EventType, _: &str, _: Option<&str>) -> Option<Arc<Value>> {
-        None
-    }
-}
-
 fn decode_request(batch: Batch, event: &[u8]) {
     let head: Parts = batch
         .request(event.len())
@@ -185,15 +175,7 @@ fn decode_request(batch: Batch, event: &[u8]) {
         .0;
     let body = Bytes::from(batch.body(event));
     let limits = limits();
-    let context = Context {
-        partner: "bench".parse().expect("the name is a partner's"),
-        default_source: "/partners/bench".into(),
-        limits: &limits,
-        received: Timestamp::UNIX_EPOCH,
-        client_ip: None,
-        user_agent: None,
-        hints: &NoHints,
-    };
+    let context = context(&limits);
     let mut work = || {
         let read = Head::read(&head, head.uri.path()).expect("the head is in order");
         let decoded = decode::decode(read, body.clone(), &context).expect("the body is in order");

@@ -5,17 +5,17 @@ use std::{hint::black_box, io::Write as _, sync::Arc};
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use headworks::{
-    decode::{self, Context, Head, Hints},
-    event::{Batch, EventType},
+    decode::{self, Context, Head},
+    event::Batch,
     limits::Limits,
     registry::model::envelope::Envelope,
     validate::Schemas,
 };
 use http::{Request, request::Parts};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
+    context::context,
     cost::{self, Range, Work, median, more},
     events::BATCH,
     sample,
@@ -27,27 +27,6 @@ const PATH: &str = "/v1/events";
 const TYPE_PATH: &str = "/v1/events/app.page_view";
 const ENVELOPE_US_MAX: f64 = 1.0;
 const GZIP_US_MAX: f64 = 5.0;
-
-/// Types are known, and none of the events is a query's.
-struct NoHints;
-
-impl Hints for NoHints {
-    fn schema(&self, _: &EventType, _: &str, _: Option<&str>) -> Option<Arc<Value>> {
-        None
-    }
-}
-
-fn context(limits: &Limits) -> Context<'_> {
-    Context {
-        partner: "bench".parse().expect("the name is a partner's"),
-        default_source: "/partners/bench".into(),
-        limits,
-        received: Timestamp::UNIX_EPOCH,
-        client_ip: None,
-        user_agent: None,
-        hints: &NoHints,
-    }
-}
 
 fn post(path: &str, headers: &[(&str, &str)]) -> Parts {
     let mut request = Request::post(path).header("host", "events.example");

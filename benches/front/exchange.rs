@@ -7,6 +7,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::client;
+
 pub struct Answer {
     pub status: u16,
     /// The gateway takes no other request on this connection.
@@ -25,27 +27,15 @@ pub async fn exchange(stream: &mut TcpStream, request: &[u8]) -> io::Result<Answ
         if stream.read_buf(&mut answer).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if let Some(answer) = whole(&answer) {
-            return Ok(answer);
+        if let Some(answer) = client::complete(&answer) {
+            let has_length =
+                answer.field("content-length").is_some() || answer.field("transfer-encoding").is_some();
+            assert!(has_length, "an answer says how long it is");
+            let connection = answer.field("connection");
+            return Ok(Answer {
+                status: answer.status,
+                is_last: connection.is_some_and(|value| value.eq_ignore_ascii_case("close")),
+            });
         }
     }
-}
-
-fn whole(answer: &[u8]) -> Option<Answer> {
-    let end = memchr::memmem::find(answer, b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&answer[..end]).expect("a head is text");
-    let field = |wanted: &str| {
-        let mut fields = head.lines().filter_map(|line| line.split_once(':'));
-        fields
-            .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
-            .map(|(_, value)| value.trim())
-    };
-    let length: usize = field("content-length")
-        .and_then(|length| length.parse().ok())
-        .expect("the answer says how long it is");
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    (answer.len() >= end + 4 + length).then(|| Answer {
-        status: status.expect("an answer has a status"),
-        is_last: field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")),
-    })
 }

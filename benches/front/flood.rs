@@ -2,7 +2,6 @@
 
 use std::{ops::AddAssign, time::Duration};
 
-use hdrhistogram::Histogram;
 use serde_json::json;
 use tokio::{
     net::TcpStream,
@@ -15,6 +14,7 @@ use crate::{
     exchange::exchange,
     sample,
     server::Server,
+    steady::{ratio, summary},
     verdict::{Bound, Verdict},
 };
 
@@ -77,7 +77,7 @@ pub async fn measure(quick: bool) -> [Verdict; 2] {
         told.taken, told.limited, told.others
     );
     assert!(told.limited > told.taken, "it was limited");
-    let ratio = now.value_at_quantile(0.99) as f64 / before.value_at_quantile(0.99) as f64;
+    let ratio = ratio(&now, &before, 0.99);
     println!("p99 beside it {ratio:.2} times what it is alone");
     let due = RATE * duration.as_secs_f64() * f64::from(turns);
     [
@@ -92,22 +92,6 @@ pub async fn measure(quick: bool) -> [Verdict; 2] {
             Bound::AtMost(0.0),
         ),
     ]
-}
-
-fn summary(name: &str, loads: &[Load]) -> Histogram<u64> {
-    let mut latencies = loads[0].latencies.clone();
-    for load in &loads[1..] {
-        latencies.add(&load.latencies).expect("the bounds are the same");
-    }
-    let at = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
-    println!(
-        "{name:<28} p50 {:>8.2} ms  p99 {:>8.2} ms  slowest {:>8.2} ms, {} accepted",
-        at(0.5),
-        at(0.99),
-        at(1.0),
-        latencies.len()
-    );
-    latencies
 }
 
 /// Posts at the greedy partner's rate, whatever the answers say.

@@ -10,11 +10,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{
-    client::{Load, open_loop},
+    client::open_loop,
     events::Shape,
     exchange::exchange,
     sample,
     server::Server,
+    steady::{ratio, summary},
     verdict::{Bound, Verdict},
 };
 
@@ -65,12 +66,12 @@ pub async fn measure(quick: bool) -> Vec<Verdict> {
         took < KEEP_ALIVE,
         "{took:.1?} is longer than the gateway keeps a connection that waits: the figures mean nothing"
     );
-    let [before, now] =
-        [("without them", &without), ("with them", &with)].map(|(name, load)| p50(name, load));
+    let before = summary("without them", &[without]);
+    let now = summary("with them", &[with]);
+    let ratio = ratio(&now, &before, 0.5);
     println!(
-        "{more_mib:.0} MiB resident more, {:.1} KiB a connection; p50 {:.2} times what it is without",
-        more_mib * 1024.0 / count as f64,
-        now / before
+        "{more_mib:.0} MiB resident more, {:.1} KiB a connection; p50 {ratio:.2} times what it is without",
+        more_mib * 1024.0 / count as f64
     );
     vec![
         Verdict::new(
@@ -85,16 +86,10 @@ pub async fn measure(quick: bool) -> Vec<Verdict> {
         ),
         Verdict::new(
             &format!("p50 beside {count} connections that wait, times what it is without"),
-            now / before,
+            ratio,
             Bound::AtMost(P50_RATIO_MAX),
         ),
     ]
-}
-
-fn p50(name: &str, load: &Load) -> f64 {
-    let at = |quantile| load.latencies.value_at_quantile(quantile) as f64 / 1e3;
-    println!("{name:<28} p50 {:>8.2} ms  p99 {:>8.2} ms", at(0.5), at(0.99));
-    at(0.5)
 }
 
 /// As many descriptors as wanted, for this process and those that it starts, or as many as the system allows.

@@ -1,34 +1,44 @@
 //! What stands in front of an event costs, and what it keeps off: authentication, envelopes, compressed batches, a
 //! partner that floods, and connections that only wait.
 //!
-//! `cargo bench --bench front -- [--only authenticate|envelope|gzip|flood|idle] [--quick]`
+//! `cargo bench --profile measure --bench front -- [--only authenticate|envelope|gzip|flood|idle] [--quick]`
 
 mod authenticate;
-mod cost;
 mod decoding;
 mod exchange;
 mod flood;
 mod idle;
 mod server;
 
-#[path = "../load/client.rs"]
+#[path = "../support/client.rs"]
 #[expect(dead_code, reason = "each benchmark asks something else of it")]
 mod client;
-#[path = "../load/events.rs"]
+#[path = "../support/context.rs"]
+mod context;
+#[path = "../support/cost.rs"]
+mod cost;
+#[path = "../support/events.rs"]
 #[expect(dead_code, reason = "each benchmark asks something else of it")]
 mod events;
 #[path = "../support/gateway.rs"]
 #[expect(dead_code, reason = "each benchmark asks something else of it")]
 mod gateway;
+#[path = "../support/parts.rs"]
+mod parts;
 #[path = "../../tests/it/harness/ports.rs"]
 mod ports;
 #[path = "../support/sample.rs"]
 #[expect(dead_code, reason = "each benchmark asks something else of it")]
 mod sample;
-#[path = "../load/verdict.rs"]
+#[path = "../support/steady.rs"]
+mod steady;
+#[path = "../support/verdict.rs"]
 mod verdict;
 
-use clap::{Parser, ValueEnum};
+use clap::ValueEnum;
+
+use parts::Arguments;
+use verdict::Goals;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
@@ -44,49 +54,29 @@ enum Part {
     Idle,
 }
 
-#[derive(Parser)]
-struct Arguments {
-    /// Only this part.
-    #[arg(long)]
-    only: Option<Part>,
-    /// Few rounds: to see that it runs. The figures mean nothing.
-    #[arg(long)]
-    quick: bool,
-    /// Given by cargo.
-    #[arg(long, hide = true)]
-    bench: bool,
-}
-
 fn main() {
-    let arguments = Arguments::parse();
-    let asked = |part| arguments.only.is_none_or(|only| only == part);
+    let arguments = Arguments::<Part>::read();
     let quick = arguments.quick;
-    if quick {
-        println!("--quick: these figures mean nothing");
-    }
     let rounds = if quick { 1 } else { 15 };
     let mut verdicts = Vec::new();
-    if asked(Part::Authenticate) {
+    if arguments.asks(Part::Authenticate) {
         verdicts.extend(authenticate::measure(rounds));
     }
-    if asked(Part::Envelope) {
+    if arguments.asks(Part::Envelope) {
         verdicts.extend(decoding::envelope(rounds));
     }
-    if asked(Part::Gzip) {
+    if arguments.asks(Part::Gzip) {
         verdicts.extend(decoding::gzip(rounds));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .expect("a runtime can be made");
-    if asked(Part::Flood) {
+    if arguments.asks(Part::Flood) {
         verdicts.extend(runtime.block_on(flood::measure(quick)));
     }
-    if asked(Part::Idle) {
+    if arguments.asks(Part::Idle) {
         verdicts.extend(runtime.block_on(idle::measure(quick)));
     }
-    println!("\ngoals");
-    for verdict in &verdicts {
-        println!("{verdict}");
-    }
+    print!("\n{}", Goals(&verdicts));
 }

@@ -1,14 +1,9 @@
 //! The gateway that is posted to: one type, which goes to files.
 
-use std::path::Path;
-
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::{
-    client::{Kind, Target},
-    gateway::{Gateway, PROGRAM},
-};
+use crate::{client::Target, gateway::Gateway, steady};
 
 const EVENT_TYPE: &str = "front.event";
 
@@ -21,10 +16,7 @@ impl Server {
     /// `configuration` stands in its file beside what every one has.
     pub async fn start(configuration: &str) -> Server {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let out = folder.path().join("out");
-        let configuration =
-            format!("{configuration}[[destination]]\nname = \"files\"\nkind = \"file\"\npath = {out:?}\n");
-        let gateway = Gateway::spawn(Path::new(PROGRAM), folder.path(), &configuration);
+        let gateway = Gateway::to_files(folder.path(), configuration);
         gateway.ready().await;
         gateway
             .put(&format!("/v1/schemas/{EVENT_TYPE}/1"), json!({"type": "object"}))
@@ -41,12 +33,6 @@ impl Server {
 
     /// Where a new partner of this name sends.
     pub async fn partner(&self, name: &str) -> Target {
-        let key = self.gateway.partner(name).await;
-        Target {
-            address: self.gateway.data,
-            path: format!("/v1/events/{EVENT_TYPE}"),
-            headers: format!("authorization: Bearer {key}\r\n"),
-            kind: Kind::Gateway,
-        }
+        steady::partner(&self.gateway, name, EVENT_TYPE).await
     }
 }

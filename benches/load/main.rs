@@ -9,16 +9,17 @@
 //! does not say that all of its events were accepted ends the run.
 
 mod ceiling;
-mod client;
-mod events;
 mod many;
 mod meter;
 mod nodes;
 mod paths;
 mod report;
 mod servers;
-mod verdict;
 
+#[path = "../support/client.rs"]
+mod client;
+#[path = "../support/events.rs"]
+mod events;
 #[path = "../support/gateway.rs"]
 #[expect(dead_code, reason = "each benchmark asks something else of it")]
 mod gateway;
@@ -34,6 +35,8 @@ mod register;
 #[path = "../support/sample.rs"]
 #[expect(dead_code, reason = "each benchmark asks something else of it")]
 mod sample;
+#[path = "../support/verdict.rs"]
+mod verdict;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 

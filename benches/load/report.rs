@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     client::Load,
     events::Shape,
-    verdict::{Bound, Outcome, Verdict},
+    verdict::{Bound, Goals, Outcome, Verdict},
 };
 
 /// What was loaded, and how.
@@ -339,12 +339,7 @@ impl fmt::Display for Saved {
         for (what, figure) in &self.others {
             writeln!(formatter, "{what}: {figure:.1}")?;
         }
-        let (goal, figure, bound, verdict) = ("goal", "measured", "bound", "verdict");
-        writeln!(formatter, "\n{goal:<72} {figure:>10} {bound:>11}  {verdict}")?;
-        for verdict in &self.verdicts {
-            writeln!(formatter, "{verdict}")?;
-        }
-        Ok(())
+        write!(formatter, "\n{}", Goals(&self.verdicts))
     }
 }
 

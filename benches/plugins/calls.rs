@@ -45,7 +45,7 @@ struct OneByOne {
     host_calls: u64,
 }
 
-pub async fn measure(quick: bool) {
+pub async fn measure(quick: bool) -> Vec<Verdict> {
     let text = page_view();
     let event = event(&text);
     let rounds = if quick { 1 } else { 9 };
@@ -96,7 +96,7 @@ pub async fn measure(quick: bool) {
             ));
         }
     }
-    verdicts.iter().for_each(|verdict| println!("{verdict}"));
+    verdicts
 }
 
 fn print_calls(figures: &Figures) {

@@ -1,15 +1,12 @@
 //! From an upload to the first event through it, and a gateway that knows many plugins; each on a real gateway.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{
     LANGUAGES,
-    gateway::{Gateway, PROGRAM},
+    gateway::Gateway,
     numbered, of_language, page_view,
     verdict::{Bound, Verdict},
 };
@@ -20,13 +17,6 @@ const LIVE_S: f64 = 1.0;
 const START_S: f64 = 5.0;
 /// … and, once a hundred of them are active and had an event, has no more than.
 const RESIDENT_MIB: f64 = 1024.0;
-
-/// Every event goes to a file: nothing else is needed, and each is synced.
-fn start(folder: &Path) -> Gateway {
-    let out = folder.join("out");
-    let configuration = format!("[[destination]]\nname = \"files\"\nkind = \"file\"\npath = {out:?}\n");
-    Gateway::spawn(Path::new(PROGRAM), folder, &configuration)
-}
 
 async fn push(gateway: &Gateway, plugin: &str, component: Vec<u8>) -> u64 {
     let request = gateway
@@ -72,12 +62,12 @@ async fn post(gateway: &Gateway, key: &str, event_type: &str, event: &str) {
 }
 
 /// Push, activation and one event, until it is answered; the version before is there and stays in force until then.
-pub async fn first_event(rounds: u32) {
+pub async fn first_event(rounds: u32) -> Vec<Verdict> {
     println!(
         "\nfrom the beginning of the upload to the answer to the first event through it, {rounds} rounds"
     );
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let gateway = start(folder.path());
+    let gateway = Gateway::to_files(folder.path(), "");
     gateway.ready().await;
     let key = gateway.partner("bench").await;
     let event = page_view();
@@ -118,16 +108,16 @@ pub async fn first_event(rounds: u32) {
             Bound::AtMost(LIVE_S),
         ));
     }
-    verdicts.iter().for_each(|verdict| println!("{verdict}"));
+    verdicts
 }
 
 /// So many plugins registered, so many of them active with a route each: a start from the cache, and what it takes.
-pub async fn many(registered: u32, active: u32) {
+pub async fn many(registered: u32, active: u32) -> [Verdict; 2] {
     println!("\n{registered} plugins registered, {active} active with a route each");
     let folder = tempfile::tempdir().expect("a folder can be made");
     let component = of_language("rust");
     let event = page_view();
-    let gateway = start(folder.path());
+    let gateway = Gateway::to_files(folder.path(), "");
     gateway.ready().await;
     let empty_mib = gateway.process.resident_mib();
     let key = gateway.partner("bench").await;
@@ -148,7 +138,7 @@ pub async fn many(registered: u32, active: u32) {
     drop(gateway);
 
     let begun = Instant::now();
-    let gateway = start(folder.path());
+    let gateway = Gateway::to_files(folder.path(), "");
     gateway.ready().await;
     gateway.every_route_within(Duration::from_secs(60)).await;
     let ready = begun.elapsed();
@@ -177,14 +167,12 @@ pub async fn many(registered: u32, active: u32) {
         unavailable.is_none_or(|line| line.ends_with(" 0")),
         "{unavailable:?}"
     );
-    for verdict in [
+    [
         Verdict::new(
             "start from the cache until all can be called, s",
             ready.as_secs_f64(),
             Bound::AtMost(START_S),
         ),
         Verdict::new("resident, MiB", resident_mib as f64, Bound::AtMost(RESIDENT_MIB)),
-    ] {
-        println!("{verdict}");
-    }
+    ]
 }

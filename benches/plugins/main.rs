@@ -1,7 +1,7 @@
 //! What plugins cost: a call in each language beside the same edits without a plugin, instances, compilation, the way from
 //! an upload to the first event, a thousand plugins, and what one partner's plugin does to another partner's events.
 //!
-//! `cargo bench --bench plugins -- [--only calls|live|many|neighbours] [--quick]`
+//! `cargo bench --profile measure --bench plugins -- [--only calls|live|many|neighbours] [--quick]`
 
 mod calls;
 mod live;
@@ -13,15 +13,20 @@ mod gateway;
 #[path = "../../tests/it/harness/kafka.rs"]
 #[expect(dead_code, reason = "tests read from the broker, the benchmark does not")]
 mod kafka;
+#[path = "../support/parts.rs"]
+mod parts;
 #[path = "../../tests/it/harness/ports.rs"]
 mod ports;
-#[path = "../load/verdict.rs"]
+#[path = "../support/verdict.rs"]
 mod verdict;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, ValueEnum};
+use clap::ValueEnum;
 use headworks::cli::plugin_project;
+
+use parts::Arguments;
+use verdict::{Goals, Verdict};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
@@ -35,19 +40,6 @@ enum Part {
     Neighbours,
 }
 
-#[derive(Parser)]
-struct Arguments {
-    /// Only this part.
-    #[arg(long)]
-    only: Option<Part>,
-    /// Few rounds: to see that it runs. The figures mean nothing.
-    #[arg(long)]
-    quick: bool,
-    /// Given by cargo.
-    #[arg(long, hide = true)]
-    bench: bool,
-}
-
 /// The languages that have an SDK, and their folder.
 const LANGUAGES: [(&str, &str); 4] = [
     ("Rust", "rust"),
@@ -57,36 +49,34 @@ const LANGUAGES: [(&str, &str); 4] = [
 ];
 
 fn main() {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::<Part>::read();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(8 << 20)
         .build()
         .expect("a runtime can be made");
-    let asked = |part| arguments.only.is_none_or(|only| only == part);
     let quick = arguments.quick;
-    if quick {
-        println!("--quick: these figures mean nothing");
-    }
+    let mut verdicts: Vec<Verdict> = Vec::new();
     runtime.block_on(async {
-        if asked(Part::Calls) {
-            calls::measure(quick).await;
+        if arguments.asks(Part::Calls) {
+            verdicts.extend(calls::measure(quick).await);
         }
-        if asked(Part::Live) {
-            live::first_event(if quick { 1 } else { 5 }).await;
+        if arguments.asks(Part::Live) {
+            verdicts.extend(live::first_event(if quick { 1 } else { 5 }).await);
         }
-        if asked(Part::Many) {
-            if quick {
-                live::many(20, 4).await;
-            } else {
-                live::many(1000, 100).await;
-            }
+        if arguments.asks(Part::Many) {
+            let (registered, active) = if quick { (20, 4) } else { (1000, 100) };
+            verdicts.extend(live::many(registered, active).await);
         }
-        if asked(Part::Neighbours) {
+        if arguments.asks(Part::Neighbours) {
             let (count, seconds) = if quick { (1, 2) } else { (3, 5) };
             neighbours::measure(neighbours::Turns { count, seconds }).await;
         }
     });
+    // What neighbours notice is judged where it is printed, by misdeed.
+    if !verdicts.is_empty() {
+        print!("\n{}", Goals(&verdicts));
+    }
 }
 
 /// The component of a plugin's folder, built as its author builds it.

@@ -1,15 +1,15 @@
 //! A partner's latencies at a modest rate, alone and beside a replay of very many events, in turns, through a gateway to
 //! files. The replay is the one that a schema starts, on the same node.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Kind, Load, Target, open_loop},
+    client::{Load, open_loop},
     events::Shape,
-    gateway::{Gateway, PROGRAM},
+    gateway::Gateway,
+    steady::{self, ratio, summary},
     verdict::{Bound, Verdict},
 };
 
@@ -28,21 +28,14 @@ pub async fn measure(quick: bool) -> Verdict {
         "\none partner sends {RATE} events a second, {turns} turns of {seconds} s alone and beside the replay of {late}"
     );
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let out = folder.path().join("out");
-    let configuration = format!("[[destination]]\nname = \"files\"\nkind = \"file\"\npath = {out:?}\n");
-    let gateway = Gateway::spawn(Path::new(PROGRAM), folder.path(), &configuration);
+    let gateway = Gateway::to_files(folder.path(), "");
     gateway.ready().await;
     gateway
         .put(&format!("/v1/schemas/{LIVE}/1"), json!({"type": "object"}))
         .await;
     let route = json!({"to": [{"destination": "files", "topic": "all", "key": "/key"}]});
     gateway.put("/v1/routes/all", route).await;
-    let modest = Target {
-        address: gateway.data,
-        path: format!("/v1/events/{LIVE}"),
-        headers: format!("authorization: Bearer {}\r\n", gateway.partner("modest").await),
-        kind: Kind::Gateway,
-    };
+    let modest = steady::partner(&gateway, "modest", LIVE).await;
     let filler = gateway.partner("late").await;
     let requests = Shape::Single.requests(&modest, data(0).to_string().as_bytes());
     let duration = Duration::from_secs(seconds);
@@ -72,7 +65,7 @@ pub async fn measure(quick: bool) -> Verdict {
     }
     let before = summary("alone", &alone);
     let now = summary("beside a replay", &beside);
-    let ratio = now.value_at_quantile(0.99) as f64 / before.value_at_quantile(0.99) as f64;
+    let ratio = ratio(&now, &before, 0.99);
     Verdict::new(
         "p99 beside a replay, times what it is alone",
         // A turn that was partly without a replay says less than was promised.
@@ -108,20 +101,4 @@ async fn waiting(gateway: &Gateway, event_type: &str) -> u64 {
     counted.expect("it is counted")["total"]
         .as_u64()
         .expect("a number")
-}
-
-fn summary(name: &str, loads: &[Load]) -> Histogram<u64> {
-    let mut latencies = loads[0].latencies.clone();
-    for load in &loads[1..] {
-        latencies.add(&load.latencies).expect("the bounds are the same");
-    }
-    let at = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
-    println!(
-        "{name:<28} p50 {:>8.2} ms  p99 {:>8.2} ms  slowest {:>8.2} ms, {} accepted",
-        at(0.5),
-        at(0.99),
-        at(1.0),
-        latencies.len()
-    );
-    latencies
 }

@@ -2,23 +2,27 @@
 //! destination, in one process that uses the library as the gateway does. And what a replay costs live traffic, beside
 //! which it runs in a gateway.
 //!
-//! `cargo bench --bench quarantine -- [--only million|beside] [--quick]`; `HEADWORKS_BENCH_EVENTS=100000` for fewer than
-//! a million.
+//! `cargo bench --profile measure --bench quarantine -- [--only million|beside] [--quick]`;
+//! `HEADWORKS_BENCH_EVENTS=100000` for fewer than a million.
 
 mod beside;
 
-#[path = "../load/client.rs"]
+#[path = "../support/client.rs"]
 #[expect(dead_code, reason = "each benchmark asks something else of it")]
 mod client;
-#[path = "../load/events.rs"]
+#[path = "../support/events.rs"]
 #[expect(dead_code, reason = "each benchmark asks something else of it")]
 mod events;
 #[path = "../support/gateway.rs"]
 #[expect(dead_code, reason = "each benchmark asks something else of it")]
 mod gateway;
+#[path = "../support/parts.rs"]
+mod parts;
 #[path = "../../tests/it/harness/ports.rs"]
 mod ports;
-#[path = "../load/verdict.rs"]
+#[path = "../support/steady.rs"]
+mod steady;
+#[path = "../support/verdict.rs"]
 mod verdict;
 
 use std::{
@@ -28,7 +32,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use clap::{Parser, ValueEnum};
+use clap::ValueEnum;
 use headworks::{
     config::{DestinationKind, DestinationSettings, FileRotation, RecentSettings},
     deliver::{Destinations, Recall},
@@ -51,6 +55,9 @@ use headworks::{
     transform::{TransformSettings, Transformer},
 };
 
+use parts::Arguments;
+use verdict::Goals;
+
 const EVENTS: usize = 1_000_000;
 /// Kept at once, as a large request's events are.
 const IN_FLIGHT: usize = 2000;
@@ -65,22 +72,8 @@ enum Part {
     Beside,
 }
 
-#[derive(Parser)]
-struct Arguments {
-    /// Only this part.
-    #[arg(long)]
-    only: Option<Part>,
-    /// A short turn beside a short replay: to see that it runs. The figures mean nothing.
-    #[arg(long)]
-    quick: bool,
-    /// Given by cargo.
-    #[arg(long, hide = true)]
-    bench: bool,
-}
-
 fn main() {
-    let arguments = Arguments::parse();
-    let asked = |part| arguments.only.is_none_or(|only| only == part);
+    let arguments = Arguments::<Part>::read();
     let events = std::env::var("HEADWORKS_BENCH_EVENTS")
         .ok()
         .and_then(|text| text.parse().ok())
@@ -90,11 +83,12 @@ fn main() {
         .thread_stack_size(8 << 20)
         .build()
         .expect("a runtime can be made");
-    if asked(Part::Million) {
+    if arguments.asks(Part::Million) {
         runtime.block_on(run(events));
     }
-    if asked(Part::Beside) {
-        println!("\ngoals\n{}", runtime.block_on(beside::measure(arguments.quick)));
+    if arguments.asks(Part::Beside) {
+        let verdict = runtime.block_on(beside::measure(arguments.quick));
+        print!("\n{}", Goals(&[verdict]));
     }
 }
 

@@ -1,5 +1,5 @@
 //! Many schemas: what resolving costs an event, what a change costs, and what a gateway's cold start costs in time and
-//! memory. `cargo bench --bench schemas`
+//! memory. `cargo bench --profile measure --bench schemas`
 
 #[path = "../support/gateway.rs"]
 #[expect(dead_code, reason = "each benchmark asks something else of it")]

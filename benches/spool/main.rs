@@ -2,8 +2,9 @@
 //! with a full spool accepts, the rate at which a spool drains to a real Kafka beside a bare producer, and what the
 //! destination that has a spool costs while the broker is well.
 //!
-//! `cargo bench --bench spool -- [append] [recovery] [kafka]`; all three without a name. `HEADWORKS_BENCH_SPOOL_BYTES`
-//! for another size of the spool that is recovered, `HEADWORKS_BENCH_RECORDS` for more or fewer records to Kafka.
+//! `cargo bench --profile measure --bench spool -- [append] [recovery] [kafka]`; all three without a name.
+//! `HEADWORKS_BENCH_SPOOL_BYTES` for another size of the spool that is recovered, `HEADWORKS_BENCH_RECORDS` for more or
+//! fewer records to Kafka.
 
 mod append;
 mod recovery;

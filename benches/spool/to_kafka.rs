@@ -219,6 +219,22 @@ fn producer<C: ProducerContext + 'static>(brokers: &str, context: C) -> Threaded
         .expect("a producer")
 }
 
+/// Hands a record to librdkafka; `opaque` comes back with the broker's report.
+fn enqueue<C: ProducerContext + 'static>(
+    producer: &ThreadedProducer<C>,
+    record: &Record,
+    opaque: C::DeliveryOpaque,
+) {
+    let message = BaseRecord::with_opaque_to(&record.topic, opaque)
+        .key(record.key.as_deref().expect("a key"))
+        .payload(&record.value[..])
+        .headers(headers(record));
+    producer
+        .send(message)
+        .map_err(|(error, _)| error)
+        .expect("the queue has room");
+}
+
 /// librdkafka with the settings of the destination, key, headers and value of the same sizes, and nothing kept.
 fn produce(brokers: &str, count: u64) -> Measured {
     let counting = Arc::new(Counting {
@@ -237,15 +253,7 @@ fn produce(brokers: &str, count: u64) -> Measured {
             assert!(meter.begun.elapsed() < PATIENCE, "{number} records and no more");
             std::thread::park_timeout(Duration::from_millis(10));
         }
-        let record = records.make(number, &topic);
-        let message = BaseRecord::to("bare")
-            .key(record.key.as_deref().expect("a key"))
-            .payload(&record.value[..])
-            .headers(headers(&record));
-        producer
-            .send(message)
-            .map_err(|(error, _)| error)
-            .expect("the queue has room");
+        enqueue(&producer, &records.make(number, &topic), ());
     }
     while counting.done.load(Ordering::Acquire) < count {
         assert!(meter.begun.elapsed() < PATIENCE, "not all is acknowledged");
@@ -296,16 +304,7 @@ impl ProducerContext for Completing {
 /// The calls that the destination makes, for whom there is no spool to turn to: a record is gone once librdkafka has it.
 async fn send_without(brokers: &str, count: u64) -> Measured {
     let producer = producer(brokers, Completing);
-    let send = |record: Record, ticket: Ticket| {
-        let message = BaseRecord::with_opaque_to(&record.topic, Box::new(ticket))
-            .key(record.key.as_deref().expect("a key"))
-            .payload(&record.value[..])
-            .headers(headers(&record));
-        producer
-            .send(message)
-            .map_err(|(error, _)| error)
-            .expect("the queue has room");
-    };
+    let send = |record: Record, ticket: Ticket| enqueue(&producer, &record, Box::new(ticket));
     // The first record waits for the connection.
     hand_over(&send, "without", 100).await;
     let meter = Meter::begin();

@@ -1,20 +1,22 @@
 //! What each stage of an event's way costs, in CPU time of one thread, beside the same work done with `serde_json`.
 //!
 //! Each round runs every stage once for a while, in turn, so that a slow minute of the machine hits all alike; the
-//! median counts. `cargo bench --bench stages [-- WORD]`, with a word only the stages whose names hold it: for a profiler.
+//! median counts.
+//!
+//! `cargo bench --profile measure --bench stages [-- WORD]`, with a word only the stages whose names hold it: for a
+//! profiler.
 
+#[path = "../support/cost.rs"]
+#[expect(dead_code, reason = "each benchmark asks something else of it")]
+mod cost;
 #[path = "../../tests/it/harness/page_view.rs"]
 mod page_view;
 #[path = "../support/sample.rs"]
 mod sample;
-#[path = "../load/verdict.rs"]
+#[path = "../support/verdict.rs"]
 mod verdict;
 
-use std::{
-    hint::black_box,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use headworks::{
@@ -27,17 +29,14 @@ use headworks::{
 };
 use serde_json::Value;
 
+use cost::{Work, median};
 use sample::{DEPTH, edit, edit_in_serde_json, event, page_view, schema_text, state, transform};
-use verdict::{Bound, Verdict};
+use verdict::{Bound, Goals, Verdict};
 
 const ROUNDS: usize = 15;
-const SLICE: Duration = Duration::from_millis(60);
 const PLUGIN_STAGE: &str = "plugin: call, six edits, splice";
 const PLUGIN_US: f64 = 3.0;
 
-type Stage<'a> = (&'static str, Box<dyn FnMut() + 'a>);
-
-#[expect(clippy::too_many_lines, reason = "one table of all stages")]
 fn main() {
     let text = Bytes::from(page_view());
     let schemas = Schemas::build(&Arc::new(state()), &Schemas::default());
@@ -56,84 +55,53 @@ fn main() {
     });
     let mut sampled = untouched.clone();
     Arc::make_mut(&mut sampled.attributes).app_version = Some("5.12.0".to_owned());
-    let mut stages: Vec<Stage<'_>> = vec![
-        (
-            "parse",
-            Box::new(|| drop(black_box(Document::parse(black_box(text.clone()), DEPTH)))),
-        ),
-        (
-            "  the same in serde_json",
-            Box::new(|| drop(black_box(serde_json::from_slice::<Value>(black_box(&text))))),
-        ),
-        (
-            "resolve + validate",
-            Box::new(|| drop(black_box(schemas.check(black_box(untouched.clone()))))),
-        ),
-        (
-            "  of which copying the event",
-            Box::new(|| drop(black_box(untouched.clone()))),
-        ),
-        (
-            "  validate on serde_json's tree",
-            Box::new(|| {
-                black_box(validator.is_valid(black_box(&value)));
-            }),
-        ),
-        (
-            "remember: count one of a busy stream",
-            Box::new(|| {
-                black_box(recent.observe(black_box(&untouched), &mut Memo::default()));
-            }),
-        ),
-        (
-            "remember: copy an event",
-            Box::new(|| remember(&recent, &mut sampled)),
-        ),
-        (
-            PLUGIN_STAGE,
-            Box::new(|| drop(black_box(transform(&plugin, &validated)))),
-        ),
-        (
-            "splice: six edits in the host",
-            Box::new(|| drop(black_box(edit(&document)))),
-        ),
-        (
-            "serde_json: parse, six edits, print",
-            Box::new(|| drop(black_box(edit_in_serde_json(&text)))),
-        ),
+    let mut stages = vec![
+        Work::new("parse", 1, || {
+            drop(black_box(Document::parse(black_box(text.clone()), DEPTH)))
+        }),
+        Work::new("  the same in serde_json", 1, || {
+            drop(black_box(serde_json::from_slice::<Value>(black_box(&text))))
+        }),
+        Work::new("resolve + validate", 1, || {
+            drop(black_box(schemas.check(black_box(untouched.clone()))))
+        }),
+        Work::new("  of which copying the event", 1, || {
+            drop(black_box(untouched.clone()))
+        }),
+        Work::new("  validate on serde_json's tree", 1, || {
+            black_box(validator.is_valid(black_box(&value)));
+        }),
+        Work::new("remember: count one of a busy stream", 1, || {
+            black_box(recent.observe(black_box(&untouched), &mut Memo::default()));
+        }),
+        Work::new("remember: copy an event", 1, || remember(&recent, &mut sampled)),
+        Work::new(PLUGIN_STAGE, 1, || {
+            drop(black_box(transform(&plugin, &validated)))
+        }),
+        Work::new("splice: six edits in the host", 1, || {
+            drop(black_box(edit(&document)))
+        }),
+        Work::new("serde_json: parse, six edits, print", 1, || {
+            drop(black_box(edit_in_serde_json(&text)))
+        }),
     ];
     if let Some(word) = std::env::args()
         .skip(1)
         .find(|argument| !argument.starts_with("--"))
     {
-        stages.retain(|(name, _)| name.contains(&word));
-    }
-    let mut figures: Vec<Vec<f64>> = stages.iter().map(|_| Vec::new()).collect();
-    for _ in 0..ROUNDS {
-        for ((_, stage), costs) in stages.iter_mut().zip(&mut figures) {
-            costs.push(cost_us(stage));
-        }
+        stages.retain(|stage| stage.name.contains(&word));
     }
     println!(
         "{}-byte event, µs of CPU an event: median of {ROUNDS} rounds (lowest–highest)",
         text.len()
     );
-    let mut verdict = None;
-    for ((name, _), mut costs) in stages.iter().zip(figures) {
-        costs.sort_by(f64::total_cmp);
-        if *name == PLUGIN_STAGE {
-            let goal = format!("{name}, µs");
-            verdict = Some(Verdict::new(&goal, costs[ROUNDS / 2], Bound::AtMost(PLUGIN_US)));
+    let costs = cost::measure(&mut stages, ROUNDS);
+    for (stage, costs) in stages.iter().zip(&costs) {
+        if stage.name == PLUGIN_STAGE {
+            let goal = format!("{PLUGIN_STAGE}, µs");
+            let verdict = Verdict::new(&goal, median(costs), Bound::AtMost(PLUGIN_US));
+            print!("\n{}", Goals(&[verdict]));
         }
-        println!(
-            "{name:<38} {:>7.2} ({:.2}–{:.2})",
-            costs[ROUNDS / 2],
-            costs[0],
-            costs[ROUNDS - 1]
-        );
-    }
-    if let Some(verdict) = verdict {
-        println!("{verdict}");
     }
 }
 
@@ -143,26 +111,6 @@ fn remember(recent: &Recent, event: &mut Decoded) {
     if let Some(sample) = recent.observe(event, &mut Memo::default()) {
         recent.remember(sample, &Outcome::Accepted);
     }
-}
-
-fn thread_time() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(
-        now.tv_sec.unsigned_abs(),
-        u32::try_from(now.tv_nsec).unwrap_or_default(),
-    )
-}
-
-fn cost_us(stage: &mut dyn FnMut()) -> f64 {
-    let (started, before) = (Instant::now(), thread_time());
-    let mut runs = 0_u32;
-    while started.elapsed() < SLICE {
-        for _ in 0..50 {
-            stage();
-        }
-        runs += 50;
-    }
-    (thread_time() - before).as_secs_f64() * 1e6 / f64::from(runs)
 }
 
 fn serde_json_validator() -> jsonschema::Validator {

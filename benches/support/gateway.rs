@@ -112,6 +112,15 @@ impl Gateway {
         }
     }
 
+    /// The same of the build that cargo has just made, with the destination `files`: nothing else is needed, and each
+    /// record is synced.
+    pub fn to_files(folder: &Path, configuration: &str) -> Gateway {
+        let out = folder.join("out");
+        let configuration =
+            format!("{configuration}[[destination]]\nname = \"files\"\nkind = \"file\"\npath = {out:?}\n");
+        Gateway::spawn(Path::new(PROGRAM), folder, &configuration)
+    }
+
     /// Waits until it is ready.
     pub async fn ready(&self) {
         self.ready_within(READY_MAX).await;

@@ -66,6 +66,19 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// All goals of a run, in a table.
+pub struct Goals<'a>(pub &'a [Verdict]);
+
+impl fmt::Display for Goals<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (goal, figure, bound, verdict) = ("goal", "measured", "bound", "verdict");
+        writeln!(formatter, "{goal:<72} {figure:>10} {bound:>11}  {verdict}")?;
+        self.0
+            .iter()
+            .try_for_each(|verdict| writeln!(formatter, "{verdict}"))
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Verdict {

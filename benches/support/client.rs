@@ -232,9 +232,9 @@ impl Connection {
         loop {
             let read = self.stream.read_buf(&mut self.buffer).await;
             assert_ne!(read.expect("the server answers"), 0, "the server hung up");
-            if let Some((status, body)) = complete(&self.buffer) {
+            if let Some(answer) = complete(&self.buffer) {
                 assert!(
-                    self.kind.is_accepted(self.shape, status, body),
+                    self.kind.is_accepted(self.shape, answer.status, answer.body),
                     "not every event was accepted:\n{}",
                     String::from_utf8_lossy(&self.buffer)
                 );
@@ -244,22 +244,36 @@ impl Connection {
     }
 }
 
-/// The status and the body of an answer that has come whole.
-fn complete(answer: &[u8]) -> Option<(u16, &[u8])> {
-    let head = memchr::memmem::find(answer, b"\r\n\r\n")?;
-    let text = std::str::from_utf8(&answer[..head]).expect("a head is text");
-    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let fields = || text.lines().skip(1).filter_map(|line| line.split_once(':'));
-    let field = |wanted: &str| {
-        fields()
+pub struct Answer<'a> {
+    pub status: u16,
+    head: &'a str,
+    pub body: &'a [u8],
+}
+
+impl<'a> Answer<'a> {
+    /// The value of a header field.
+    pub fn field(&self, wanted: &str) -> Option<&'a str> {
+        let mut fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        fields
             .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
             .map(|(_, value)| value.trim())
+    }
+}
+
+/// An answer that has come whole.
+pub fn complete(bytes: &[u8]) -> Option<Answer<'_>> {
+    let end = memchr::memmem::find(bytes, b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&bytes[..end]).expect("a head is text");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let answer = Answer {
+        status: status.expect("an answer has a status"),
+        head,
+        body: &bytes[end + 4..],
     };
-    let body = &answer[head + 4..];
-    let is_whole = match field("content-length") {
-        Some(length) => body.len() >= length.parse().expect("a length is a number"),
-        None if field("transfer-encoding").is_some() => body.ends_with(b"0\r\n\r\n"),
+    let is_whole = match answer.field("content-length") {
+        Some(length) => answer.body.len() >= length.parse().expect("a length is a number"),
+        None if answer.field("transfer-encoding").is_some() => answer.body.ends_with(b"0\r\n\r\n"),
         None => true,
     };
-    is_whole.then(|| (status.expect("an answer has a status"), body))
+    is_whole.then_some(answer)
 }
