@@ -27,6 +27,7 @@ use std::{
 use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::{sync::watch, task::JoinHandle};
 
 pub use acknowledgement::{Acknowledgement, Ticket};
 pub use identity::{RecordIdentity, records_after};
@@ -139,6 +140,12 @@ pub struct Counts {
 }
 
 impl Counters {
+    /// Of records that were not handed over, since they had no place.
+    fn count_no_place(&self, records: u64) {
+        count(&self.accepted, records);
+        count(&self.no_place, records);
+    }
+
     fn read(&self, spool: &Spool) -> Counts {
         // What ends a record is read before what begins one: none can seem to end before it began.
         let delivered_directly = self.delivered.load(Ordering::Acquire);
@@ -395,13 +402,27 @@ impl Destinations {
 /// What a destination keeps of the time for its end, to bring to the spool what is not delivered by then.
 const SETTLE_TIME: Duration = Duration::from_secs(1);
 
-/// Until when a destination waits for what is in flight, and when it is given up, where it must be at rest by
+/// Tells a destination's task until when it may wait for what is in flight, and gives it up where it is not at rest by
 /// `deadline`.
-fn last_calls(deadline: Instant) -> (Instant, Instant) {
+async fn bring_to_rest(
+    destination: &DestinationName,
+    stop: &watch::Sender<Option<Instant>>,
+    control: &Mutex<Option<JoinHandle<()>>>,
+    deadline: Instant,
+) {
     let now = Instant::now();
-    let left = deadline.saturating_duration_since(now);
-    let settle = SETTLE_TIME.min(left / 2);
-    (deadline - settle, deadline.max(now + SETTLE_TIME))
+    let settle = SETTLE_TIME.min(deadline.saturating_duration_since(now) / 2);
+    let end = deadline.max(now + SETTLE_TIME);
+    stop.send_replace(Some(deadline - settle));
+    let control = control.lock().take();
+    if let Some(mut control) = control
+        && tokio::time::timeout_at(end.into(), &mut control).await.is_err()
+    {
+        tracing::error!(%destination, "the destination did not come to rest");
+        control.abort();
+        // What the abort makes of it does not matter: whoever waited is told that there was no place.
+        let _ = control.await;
+    }
 }
 
 /// An entry of a destination's spool, for people.
@@ -434,28 +455,33 @@ pub fn spooled_bytes(record: &Record) -> usize {
     codec::encoded_bytes(record)
 }
 
-/// Appends a record to a destination's spool; its ticket completes when it is on the disk.
+/// Appends a record to a destination's spool; its ticket completes when it is on the disk, after `settled`.
 fn spool_record(
     spool: &Spool,
     destination: &DestinationName,
     counters: &Arc<Counters>,
     record: &Record,
-    place: Option<&Reservation>,
-    settled: impl FnOnce(Delivery) + Send + 'static,
+    ticket: Ticket,
+    settled: impl FnOnce() + Send + 'static,
 ) {
     let (destination, counters) = (destination.clone(), Arc::clone(counters));
+    let place = ticket.place();
+    let complete = move |delivery| {
+        settled();
+        ticket.complete(delivery);
+    };
     let entry = codec::encode(record);
     if entry.len() > spool.entry_bytes_max() {
         count(&counters.refused, 1);
-        return settled(Delivery::Refused {
+        return complete(Delivery::Refused {
             destination,
             detail: AppendError::TooLarge(entry.len()).to_string(),
             record: Box::new(record.clone()),
         });
     }
     let owner = record.about.partner.as_shared();
-    spool.append_to(place, owner, entry, move |result| {
-        settled(match result {
+    spool.append_to(place.as_deref(), owner, entry, move |result| {
+        complete(match result {
             Ok(_) => Delivery::Durable,
             Err(error) => {
                 count(&counters.no_place, 1);
@@ -466,12 +492,4 @@ fn spool_record(
             }
         });
     });
-}
-
-impl Counters {
-    /// Of records that were not handed over, since they had no place.
-    fn count_no_place(&self, records: u64) {
-        count(&self.accepted, records);
-        count(&self.no_place, records);
-    }
 }

@@ -24,8 +24,7 @@ use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 
 use self::output::{Output, Rotation};
 use super::{
-    Counters, Counts, Delivery, Destination, DestinationState, Ticket, codec, count, spool_record,
-    state::SharedState,
+    Counters, Counts, Destination, DestinationState, Ticket, codec, count, spool_record, state::SharedState,
 };
 use crate::{
     config::FileRotation,
@@ -117,16 +116,7 @@ impl Destination for FileDestination {
 
     fn send(&self, record: Record, ticket: Ticket) {
         count(&self.counters.accepted, 1);
-        spool_record(
-            &self.spool,
-            &self.name,
-            &self.counters,
-            &record,
-            ticket.place().as_deref(),
-            |delivery: Delivery| {
-                ticket.complete(delivery);
-            },
-        );
+        spool_record(&self.spool, &self.name, &self.counters, &record, ticket, || {});
     }
 
     fn needs_spool(&self) -> bool {

@@ -36,7 +36,7 @@ use self::{
     queue::{Item, Origin},
 };
 use super::{
-    Counters, Counts, Delivery, Destination, DestinationState, RefusedHandler, Ticket, count, last_calls,
+    Counters, Counts, Delivery, Destination, DestinationState, RefusedHandler, Ticket, bring_to_rest, count,
     spool_record, state::SharedState,
 };
 use crate::{
@@ -151,19 +151,12 @@ impl Destination for KinesisDestination {
     }
 
     fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            let (settle, end) = last_calls(deadline);
-            self.stop.send_replace(Some(settle));
-            let control = self.control.lock().take();
-            if let Some(mut control) = control
-                && tokio::time::timeout_at(end.into(), &mut control).await.is_err()
-            {
-                tracing::error!(destination = %self.core.name, "the destination did not come to rest");
-                control.abort();
-                // What the abort makes of it does not matter: whoever waited is told that there was no place.
-                let _ = control.await;
-            }
-        })
+        Box::pin(bring_to_rest(
+            &self.core.name,
+            &self.stop,
+            &self.control,
+            deadline,
+        ))
     }
 }
 
@@ -233,19 +226,10 @@ impl Core {
     fn append(&self, record: &Record, ticket: Ticket) {
         let appending = Arc::clone(&self.appending);
         appending.fetch_add(1, Ordering::AcqRel);
-        let (spool, place) = (&self.spool, ticket.place());
-        let settled = move |delivery| {
+        let settled = move || {
             appending.fetch_sub(1, Ordering::AcqRel);
-            ticket.complete(delivery);
         };
-        spool_record(
-            spool,
-            &self.name,
-            &self.counters,
-            record,
-            place.as_deref(),
-            settled,
-        );
+        spool_record(&self.spool, &self.name, &self.counters, record, ticket, settled);
     }
 
     /// What has come in since the last time.
