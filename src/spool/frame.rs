@@ -223,11 +223,10 @@ impl Scanner {
             let rest = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
             self.window.resize(length.max(WINDOW_BYTES).min(rest), 0);
             self.window_offset = at;
-            let read = match read_full(&*self.file, &mut self.window, at) {
-                Err(error) if self.passes_unreadable && is_unreadable(&error) => {
-                    read_sectors(&*self.file, &mut self.window, at, &mut self.unreadable_sectors)
-                }
-                read => read,
+            let read = if self.passes_unreadable {
+                read_around(&*self.file, &mut self.window, at, &mut self.unreadable_sectors)
+            } else {
+                read_full(&*self.file, &mut self.window, at)
             };
             self.window.truncate(*read.as_ref().unwrap_or(&0));
             read?;

@@ -46,6 +46,15 @@ fn written() -> (FaultyDisk, PathBuf) {
     (disk, segment)
 }
 
+/// Several small segments; gives the last entry's number.
+fn append_small(spool: &Spool) -> Sequence {
+    let mut last = 0;
+    for number in 0..SMALL {
+        last = append(spool, &super::payload(number)).expect("appended");
+    }
+    last
+}
+
 fn sequences(spool: &Spool) -> BTreeSet<Sequence> {
     let entries = read_all(&runtime(), spool, 0);
     let whole = entries.iter().all(|entry| {
@@ -128,9 +137,7 @@ fn a_sector_is_passed_over_though_no_read_is_waited_for_to_its_end() {
 fn a_segment_that_goes_while_the_gateway_runs_is_passed_over() {
     let disk = FaultyDisk::default();
     let spool = open(&disk);
-    for number in 0..SMALL {
-        append(&spool, &super::payload(number)).expect("appended");
-    }
+    append_small(&spool);
     drop(spool);
     let spool = open(&disk);
     let first = disk.segments().remove(0);
@@ -149,10 +156,7 @@ fn a_file_that_cannot_be_opened_stops_no_start_and_no_number_comes_again() {
         for (aside, is_newest) in [(true, true), (true, false), (false, true), (false, false)] {
             let disk = FaultyDisk::default();
             let spool = open(&disk);
-            let mut highest = 0;
-            for number in 0..SMALL {
-                highest = append(&spool, &super::payload(number)).expect("appended");
-            }
+            let highest = append_small(&spool);
             drop(spool);
             let segments = disk.segments();
             let broken = &segments[if is_newest { segments.len() - 1 } else { 1 }];
@@ -183,9 +187,7 @@ fn a_cursor_that_cannot_be_read_costs_no_entry() {
     for fail in failures {
         let disk = FaultyDisk::default();
         let spool = open(&disk);
-        for number in 0..SMALL {
-            append(&spool, &super::payload(number)).expect("appended");
-        }
+        append_small(&spool);
         commit(&runtime(), &spool, 1, b"").expect("committed");
         drop(spool);
         fail(&disk);
@@ -215,9 +217,7 @@ fn a_folder_that_cannot_be_seen_ends_the_start_and_is_named() {
 fn a_file_shorter_than_it_was_costs_what_it_lacks() {
     let disk = FaultyDisk::default();
     let spool = open(&disk);
-    for number in 0..SMALL {
-        append(&spool, &super::payload(number)).expect("appended");
-    }
+    append_small(&spool);
     drop(spool);
     let newest = disk.segments().pop().expect("a segment");
     disk.shorten(&newest, disk.length(&newest) - 1);
