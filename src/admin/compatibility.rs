@@ -137,13 +137,10 @@ pub fn recent_values(
         fate(outlook, &attributes.source, attributes.app_version.as_deref())
             .is_ok_and(|key| keys.contains(&key))
     };
-    let mut events = admin.recent.matching(&filter, is_asked_about, EVENTS_TRIED);
-    let left = EVENTS_TRIED.saturating_sub(events.len());
-    events.extend(
-        admin
-            .recent
-            .matching(&filter, |event| !is_asked_about(event), left),
-    );
+    let mut events = admin.recent.events(&filter, None, usize::MAX);
+    // Stable: in each part the newest stay first.
+    events.sort_by_cached_key(|event| !is_asked_about(event));
+    events.truncate(EVENTS_TRIED);
     let mask = mask_of(state, event_type);
     events
         .iter()

@@ -66,14 +66,15 @@ pub async fn delete(
         let state = admin.registry.state();
         let key = find(&state, &event_type, &since, source.clone())?.value.0.clone();
         let moved = moved(&state, &key);
+        let left = left(&state, &key);
         let refused = match &moved {
-            Some(moved) => moved.refusal(&admin, &state).await,
+            Some(moved) => moved.refusal(&admin, &state, left.as_ref()).await,
             None => None,
         };
         if dry_run {
             let upgrade_refused = refused.map(|problem| problem.detail);
             let deletion = Deletion {
-                falls: would_fall(&admin, &state, &key).await?,
+                falls: would_fall(&admin, &state, &key, left.as_ref()).await?,
                 referred_by: referrers(&admin, &state, &key),
                 upgrade_refused,
             };
@@ -96,7 +97,7 @@ pub async fn delete(
     Err(Problem::new(Code::Conflict, detail).into())
 }
 
-/// `found` is the upgrade that was tried, and why it would not do.
+/// `tried` is the upgrade that would begin elsewhere, and `refused` why it would not do.
 fn decide(
     admin: &AdminState,
     state: &State,
@@ -135,12 +136,14 @@ fn referenced(referrers: &[SchemaKey]) -> Problem {
     Problem::new(Code::SchemaReferenced, detail)
 }
 
-async fn would_fall(admin: &AdminState, state: &State, key: &SchemaKey) -> Result<Vec<Falls>, Problem> {
-    let known = state.schemas.get(&key.event_type);
-    let left = known.map(|known| without(known, key));
-    let left = left.filter(|left| !left.schemas.is_empty());
-    let before = outlook(state, &key.event_type, known);
-    let after = outlook(state, &key.event_type, left.as_ref());
+async fn would_fall(
+    admin: &AdminState,
+    state: &State,
+    key: &SchemaKey,
+    left: Option<&Arc<TypeSchemas>>,
+) -> Result<Vec<Falls>, Problem> {
+    let before = outlook(state, &key.event_type, state.schemas.get(&key.event_type));
+    let after = outlook(state, &key.event_type, left);
     let (recent, event_type) = (Arc::clone(&admin.recent), key.event_type.clone());
     let looked = tokio::task::spawn_blocking(move || falls(&recent, &event_type, &before, &after));
     looked.await.map_err(|error| {
@@ -149,10 +152,11 @@ async fn would_fall(admin: &AdminState, state: &State, key: &SchemaKey) -> Resul
     })
 }
 
-fn without(known: &TypeSchemas, key: &SchemaKey) -> Arc<TypeSchemas> {
-    let mut left = known.clone();
+/// The type's schemas without this one; none where it is the last.
+fn left(state: &State, key: &SchemaKey) -> Option<Arc<TypeSchemas>> {
+    let mut left = TypeSchemas::clone(state.schemas.get(&key.event_type)?);
     left.schemas.retain(|other| other.value.0 != *key);
-    Arc::new(left)
+    (!left.schemas.is_empty()).then(|| Arc::new(left))
 }
 
 /// An upgrade that would begin at another version.
@@ -187,12 +191,17 @@ fn moved(state: &State, key: &SchemaKey) -> Option<Moved> {
 }
 
 impl Moved {
-    /// Why it would not do; what refers to nowhere is not tried.
-    async fn refusal(&self, admin: &AdminState, state: &State) -> Option<Problem> {
+    /// Why it would not do with the schemas that are `left`; what refers to nowhere is not tried.
+    async fn refusal(
+        &self,
+        admin: &AdminState,
+        state: &State,
+        left: Option<&Arc<TypeSchemas>>,
+    ) -> Option<Problem> {
         let references = admin.references(state);
         let older = Whole::of(&self.older, &references).ok()?;
         let newer = Whole::of(&self.newer, &references).ok()?;
-        let problem = try_out(admin, &older, &newer, self.upgrade.value.1.clone())
+        let problem = try_out(admin, left, &older, &newer, self.upgrade.value.1.clone())
             .await
             .err()?;
         let (to, from) = (&newer.key, &older.key.since);

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     event::EventType,
     problem::Code,
-    recent::{Recent, RecentEvent, RecentFilter},
+    recent::{Recent, RecentFilter},
     registry::model::{SchemaKey, State, TypeSchemas},
     validate::{Outlook, Resolution},
 };
@@ -71,18 +71,10 @@ pub fn falls(recent: &Recent, event_type: &EventType, before: &Outlook, after: &
             event_type: Some(event_type.to_string()),
             ..RecentFilter::default()
         };
-        let moved = |event: &RecentEvent| {
+        for event in recent.events(&filter, None, usize::MAX) {
             let attributes = &event.attributes;
-            moves(both, &attributes.source, attributes.app_version.as_deref())
-        };
-        let events = recent.matching(&filter, |event| moved(event).is_some(), usize::MAX);
-        for event in events {
-            if let Some(to) = moved(&event) {
-                let place = (
-                    event.partner.to_string(),
-                    event.attributes.app_version.clone(),
-                    to,
-                );
+            if let Some(to) = moves(both, &attributes.source, attributes.app_version.as_deref()) {
+                let place = (event.partner.to_string(), attributes.app_version.clone(), to);
                 *counts.entry(place).or_default() += 1;
             }
         }

@@ -175,7 +175,9 @@ impl Plan {
         compare(admin, &self.schemas, self.pairs(), findings).await;
         for trial in &self.trials {
             if let Entry::Vacant(place) = findings.trials.entry(trial.key()) {
-                let tried = try_out(admin, &trial.older, &trial.newer, trial.upgrade.clone()).await;
+                let (older, newer) = (&trial.older, &trial.newer);
+                let schemas = self.schemas.get(&newer.key.event_type);
+                let tried = try_out(admin, schemas, older, newer, trial.upgrade.clone()).await;
                 place.insert(tried.err());
             }
         }

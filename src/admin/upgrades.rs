@@ -13,6 +13,7 @@ use super::{
     answer::{Answer, no_content, not_found, put_status, resource},
     body::{Names, read_json},
     caller::{Caller, Publisher, Viewer},
+    falls::{fate, outlook},
     input::{Faults, Input},
     listing::Query,
     precondition::{Precondition, Put},
@@ -21,13 +22,12 @@ use super::{
     schemas::{find, source_of},
 };
 use crate::{
-    event::AppVersion,
     json::Document,
     limits::{ATTRIBUTE_BYTES, DEPTH_CEILING, UPGRADE_RECENT_EVENTS, UPGRADE_STEPS},
     problem::{Code, Fault, Problem, ProblemBody},
-    recent::{RecentEvent, RecentFilter, masked},
-    registry::model::{Change, SchemaKey, State, Upgrade, UpgradeStep},
-    validate::{Compiled, Counterexample, check_step, check_upgrade},
+    recent::{Recent, RecentEvent, RecentFilter, masked},
+    registry::model::{Change, SchemaKey, State, TypeSchemas, Upgrade, UpgradeStep},
+    validate::{Compiled, Counterexample, Outlook, check_step, check_upgrade},
 };
 
 /// Characters of an event that is shown in a refusal.
@@ -93,7 +93,8 @@ pub async fn put(
             Whole::of(known, &references).map_err(|faults| super::review::unusable(faults, ""))
         };
         let (old, new) = (whole(&older)?, whole(&newer)?);
-        let checked = try_out(&admin, &old, &new, upgrade.clone()).await?;
+        let schemas = state.schemas.get(&new.key.event_type);
+        let checked = try_out(&admin, schemas, &old, &new, upgrade.clone()).await?;
         let (wanted, precondition) = (upgrade.clone(), precondition.clone());
         let (older_then, newer_then) = (Arc::clone(&older), Arc::clone(&newer));
         let (event_type, since, source) = (event_type.clone(), since.clone(), source.clone());
@@ -283,74 +284,52 @@ fn step(input: &Input<'_>) -> Option<UpgradeStep> {
     })
 }
 
-/// Tries an upgrade on recent and made-up events of the older schema; gives how many there were.
+/// Tries an upgrade on recent and made-up events of the older schema, as `schemas` of the type lead to it; gives how many
+/// there were.
 pub(super) async fn try_out(
     admin: &AdminState,
+    schemas: Option<&Arc<TypeSchemas>>,
     older: &Whole,
     newer: &Whole,
     upgrade: Upgrade,
 ) -> Result<usize, Problem> {
     let state = admin.registry.state();
-    let mask = mask_of(&state, &older.key.event_type).to_vec();
-    let (looking, keys) = (admin.clone(), (older.key.clone(), newer.key.clone()));
-    let recent = tokio::task::spawn_blocking(move || recent(&looking, &state, &keys.0, &keys.1));
-    let recent = recent.await.map_err(|error| {
-        tracing::error!(%error, "recent events could not be read");
-        Problem::new(Code::Internal, "the upgrade could not be tried")
-    })?;
-    check(older.clone(), newer.clone(), upgrade, recent, mask).await
-}
-
-/// The last events that the older schema was for.
-fn recent(admin: &AdminState, state: &State, key: &SchemaKey, newer: &SchemaKey) -> Vec<Document> {
-    let filter = RecentFilter {
-        event_type: Some(key.event_type.to_string()),
-        source: key.source.clone(),
-        ..RecentFilter::default()
-    };
-    let (from, to) = (AppVersion::parse(&key.since), AppVersion::parse(&newer.since));
-    let has_own = |source: &str| {
-        let of_type = state.schemas.get(&key.event_type);
-        of_type.is_some_and(|of_type| {
-            of_type
-                .schemas
-                .iter()
-                .any(|known| known.value.0.source.as_deref() == Some(source))
-        })
-    };
-    let is_of_older = |event: &RecentEvent| {
-        let attributes = &event.attributes;
-        let version = attributes.app_version.as_deref().and_then(AppVersion::parse);
-        let is_in_range = version.is_some() && version >= from && version < to;
-        is_in_range && (key.source.is_some() || !has_own(&attributes.source))
-    };
-    let events = admin.recent.matching(&filter, is_of_older, UPGRADE_RECENT_EVENTS);
-    events
-        .iter()
-        .filter_map(|event| Document::parse(event.data.clone(), DEPTH_CEILING).ok())
-        .collect()
-}
-
-/// Trying takes longer than a thread that serves others may be held.
-async fn check(
-    older: Whole,
-    newer: Whole,
-    upgrade: Upgrade,
-    recent: Vec<Document>,
-    mask: Vec<String>,
-) -> Result<usize, Problem> {
+    let event_type = &older.key.event_type;
+    let outlook = outlook(&state, event_type, schemas);
+    let mask = mask_of(&state, event_type).to_vec();
+    let (recent, older, newer) = (Arc::clone(&admin.recent), older.clone(), newer.clone());
+    // Looking at all that is remembered and trying take longer than a thread that serves others may be held.
     let tried = tokio::task::spawn_blocking(move || {
         let compiled = |whole: &Whole| {
             Compiled::with(&whole.schema.text, &whole.texts)
                 .map_err(|cause| Problem::new(Code::SchemaInvalid, cause))
         };
+        let events = last_events(&recent, &outlook, &older.key);
         let (older, newer) = (compiled(&older)?, compiled(&newer)?);
-        check_upgrade(&older, &newer, &upgrade, recent).map_err(|found| refusal(*found, &mask))
+        check_upgrade(&older, &newer, &upgrade, events).map_err(|found| refusal(*found, &mask))
     });
     tried.await.unwrap_or_else(|error| {
         tracing::error!(%error, "the trial of an upgrade broke off");
         Err(Problem::new(Code::Internal, "the upgrade could not be tried"))
     })
+}
+
+/// The last events that the schema is for.
+fn last_events(recent: &Recent, outlook: &Outlook, key: &SchemaKey) -> Vec<Document> {
+    let filter = RecentFilter {
+        event_type: Some(key.event_type.to_string()),
+        source: key.source.clone(),
+        ..RecentFilter::default()
+    };
+    let is_for = |event: &RecentEvent| {
+        let attributes = &event.attributes;
+        fate(outlook, &attributes.source, attributes.app_version.as_deref()).is_ok_and(|found| found == key)
+    };
+    let events = recent.matching(&filter, is_for, UPGRADE_RECENT_EVENTS);
+    events
+        .iter()
+        .filter_map(|event| Document::parse(event.data.clone(), DEPTH_CEILING).ok())
+        .collect()
 }
 
 /// `upgrade-refused`, with the event. Of a recent one, what `mask` names is hidden, and what became of it is not shown:
