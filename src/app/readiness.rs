@@ -42,24 +42,17 @@ pub(super) fn of(pipeline: &Pipeline, registry: &Registry, lookups: &Lookups, pl
         detail: standing(destination.as_ref()),
         state: Some(destination.state().as_str()),
     });
-    let plugins = pipeline
-        .tables()
-        .unavailable_plugins()
-        .into_iter()
-        .map(|(route, detail)| Check {
-            name: format!("route:{route}"),
-            ok: true,
-            detail: Some(format!("its events go to quarantine: {detail}")),
-            ..Check::default()
-        });
-    let delayed = pipeline.tables().delayed_plugins();
-    let delayed = delayed.into_iter().map(|(route, detail)| Check {
+    let tables = pipeline.tables();
+    let unavailable = tables.unavailable_plugins().into_iter();
+    let unavailable =
+        unavailable.map(|(route, detail)| (route, format!("its events go to quarantine: {detail}")));
+    let routes = unavailable.chain(tables.delayed_plugins());
+    let routes = routes.map(|(route, detail)| Check {
         name: format!("route:{route}"),
         ok: true,
         detail: Some(detail),
         ..Check::default()
     });
-    let tables = pipeline.tables();
     let behind = tables.state.tables.iter().filter_map(|(name, known)| {
         let held = tables.lookups().held(name).map(|held| held.version);
         (held != Some(known.value.version)).then(|| behind(lookups, name, known.value.version, held))
@@ -67,8 +60,7 @@ pub(super) fn of(pipeline: &Pipeline, registry: &Registry, lookups: &Lookups, pl
     let checks: Vec<Check> = [running, registry, place.check(pipeline)]
         .into_iter()
         .chain(destinations)
-        .chain(plugins)
-        .chain(delayed)
+        .chain(routes)
         .chain(behind)
         .collect();
     Readiness {

@@ -77,8 +77,6 @@ struct Bound {
     binding: Binding,
     /// An earlier stage runs on; the text says why.
     delay: Option<Arc<str>>,
-    /// It becomes another by itself, once what it lacks is ready.
-    is_behind: bool,
 }
 
 #[derive(Clone, PartialEq)]
@@ -159,7 +157,7 @@ impl Bindings {
                 let comparison = bindings.comparisons.get(plugin).map(|(_, comparison)| comparison);
                 let before = previous.of_routes.get(name);
                 let bound = binder.bind(plugin, &route.value, comparison, before);
-                bindings.has_caught_up |= !bound.is_behind && before.is_some_and(|before| before.is_behind);
+                bindings.has_caught_up |= !bound.is_behind() && before.is_some_and(Bound::is_behind);
                 bindings.of_routes.insert(name.clone(), bound);
             }
         }
@@ -172,7 +170,7 @@ impl Bindings {
 
     /// Every route runs what the registry says.
     pub fn is_whole(&self) -> bool {
-        !self.of_routes.values().any(|bound| bound.is_behind)
+        !self.of_routes.values().any(Bound::is_behind)
     }
 
     /// The routes that run an earlier stage than the registry says, each with the version that does and the reason.
@@ -198,14 +196,11 @@ impl Bindings {
     }
 
     pub fn unavailable(&self, plugin: &PluginName) -> Option<Arc<str>> {
-        let of_plugin = self
+        let mut of_plugin = self
             .of_routes
             .values()
             .filter(|bound| bound.made_from.plugin == *plugin);
-        of_plugin
-            .filter_map(|bound| bound.binding.fault().or(bound.delay.as_ref()))
-            .next()
-            .cloned()
+        of_plugin.find_map(Bound::told).cloned()
     }
 
     pub fn all_unavailable(&self) -> Vec<(RouteName, Arc<str>)> {
@@ -234,6 +229,11 @@ impl Bound {
     /// What is not as the registry says.
     fn told(&self) -> Option<&Arc<str>> {
         self.delay.as_ref().or(self.binding.fault())
+    }
+
+    /// It becomes another by itself, once what it lacks is ready; without an active version nothing is made ready.
+    fn is_behind(&self) -> bool {
+        self.made_from.stage.active.is_some() && self.told().is_some()
     }
 }
 
@@ -318,21 +318,13 @@ impl Binder<'_> {
         let wants_shadow = made_from.stage.active.is_some() && made_from.stage.shadow.is_some();
         let same = previous.filter(|previous| previous.made_from == made_from);
         let kept = same.filter(|same| same.binding.has_shadow() == wants_shadow);
-        if let Some(binding) = kept.and_then(|kept| kept.binding.kept()) {
-            return Bound {
-                made_from,
-                binding,
-                delay: None,
-                is_behind: false,
-            };
-        }
-        let binding = self.make(name, plugin, route, comparison);
+        let kept = kept.and_then(|kept| kept.binding.kept());
+        let binding = kept.unwrap_or_else(|| self.make(name, plugin, route, comparison));
         let Some(detail) = binding.fault() else {
             return Bound {
                 made_from,
                 binding,
                 delay: None,
-                is_behind: false,
             };
         };
         let is_news = previous.is_none_or(|previous| previous.told() != Some(detail));
@@ -349,14 +341,12 @@ impl Binder<'_> {
                 made_from: earlier.made_from.clone(),
                 delay: Some(Arc::clone(detail)),
                 binding: running,
-                is_behind: true,
             };
         }
         if is_news {
             tracing::warn!(plugin = %name, %detail, "a route's plugin is not available; its events go to quarantine");
         }
         Bound {
-            is_behind: made_from.stage.active.is_some(),
             made_from,
             binding,
             delay: None,

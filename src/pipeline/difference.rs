@@ -244,12 +244,21 @@ fn compare(
     }
 }
 
+fn holds(text: &str, hidden: &[String]) -> bool {
+    hidden.iter().any(|hidden| text.contains(hidden.as_str()))
+}
+
+/// A text, or `"***"` where it holds one of `hidden`.
+pub(super) fn shown<'t>(text: &'t str, hidden: &[String]) -> &'t str {
+    if holds(text, hidden) { "***" } else { text }
+}
+
 /// Puts `"***"` for every text that holds one of `hidden`, so that what an event's type masks is not read in what
 /// plugins made of it.
 pub(super) fn hide(value: &mut Value, hidden: &[String]) {
     match value {
         Value::String(text) => {
-            if hidden.iter().any(|hidden| text.contains(hidden.as_str())) {
+            if holds(text, hidden) {
                 "***".clone_into(text);
             }
         }

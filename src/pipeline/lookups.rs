@@ -19,6 +19,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::preparations::wait_while;
 use crate::{
     event::TableName,
     limits::{ByteSize, TABLE_BYTES_CEILING},
@@ -280,24 +281,17 @@ impl Lookups {
     }
 
     async fn wait(&self, begun: &[(&TableName, &Table)], until: Instant) {
-        let mut ended = self.ended.subscribe();
-        loop {
-            ended.borrow_and_update();
-            let is_pending = {
-                let inner = self.inner.lock();
-                begun.iter().any(|(name, table)| {
-                    let failed = inner
-                        .faults
-                        .get(*name)
-                        .is_some_and(|(of, _)| *of == table.version);
-                    inner.loading.contains(&Source::of(table)) && !failed
-                })
-            };
-            // The sender lives as long as this.
-            if !is_pending || tokio::time::timeout_at(until, ended.changed()).await.is_err() {
-                return;
-            }
-        }
+        let is_pending = || {
+            let inner = self.inner.lock();
+            begun.iter().any(|(name, table)| {
+                let failed = inner
+                    .faults
+                    .get(*name)
+                    .is_some_and(|(of, _)| *of == table.version);
+                inner.loading.contains(&Source::of(table)) && !failed
+            })
+        };
+        wait_while(&self.ended, until, is_pending).await;
     }
 
     fn assemble(&self, state: &State, previous: &Arc<TableSet>) -> Arc<TableSet> {

@@ -202,19 +202,12 @@ impl Preparations {
     }
 
     async fn wait(&self, begun: &[PluginUse], until: Instant) {
-        let mut ended = self.ended.subscribe();
-        loop {
-            ended.borrow_and_update();
-            let is_pending = {
-                let inner = self.inner.lock();
-                let is_pending = |of| inner.preparing.contains_key(of) && !inner.faults.contains_key(of);
-                begun.iter().any(is_pending)
-            };
-            // The sender lives as long as this.
-            if !is_pending || tokio::time::timeout_at(until, ended.changed()).await.is_err() {
-                return;
-            }
-        }
+        let is_pending = || {
+            let inner = self.inner.lock();
+            let is_pending = |of| inner.preparing.contains_key(of) && !inner.faults.contains_key(of);
+            begun.iter().any(is_pending)
+        };
+        wait_while(&self.ended, until, is_pending).await;
     }
 
     /// The version, or why it does not run on this node now.
@@ -264,16 +257,15 @@ impl Preparations {
     }
 
     async fn make(&self, of: &PluginUse) -> Result<Arc<Prepared>, Fault> {
-        let cannot_run = |problem: Problem| Fault {
-            shown: format!("{} cannot run: {}", of.label(), problem.detail),
-            cause: None,
-            is_refusal: !matches!(problem.code, Code::Overloaded | Code::Internal),
-        };
         // What is compiled already needs no store.
         let component = async { self.registry.blob(of.digest).await.map_err(Failure::Store) };
         let made = self.transformer.prepare_fetched(of, component).await;
         made.map_err(|failure| match failure {
-            Failure::Plugin(problem) => cannot_run(problem),
+            Failure::Plugin(problem) => Fault {
+                shown: format!("{} cannot run: {}", of.label(), problem.detail),
+                cause: None,
+                is_refusal: !matches!(problem.code, Code::Overloaded | Code::Internal),
+            },
             Failure::Store(error) => Fault {
                 shown: format!("{} cannot be read from the store", of.label()),
                 cause: Some(error.to_string()),
@@ -349,6 +341,18 @@ impl Preparations {
                 cause,
                 "a plugin could not be compiled ahead; it is when it is needed"
             );
+        }
+    }
+}
+
+/// Waits while something is pending, no longer than that. `ended` changes whenever something pending has ended.
+pub(super) async fn wait_while(ended: &watch::Sender<()>, until: Instant, is_pending: impl Fn() -> bool) {
+    let mut ended = ended.subscribe();
+    loop {
+        ended.borrow_and_update();
+        // The sender lives as long as this.
+        if !is_pending() || tokio::time::timeout_at(until, ended.changed()).await.is_err() {
+            return;
         }
     }
 }

@@ -424,7 +424,8 @@ fn call(
     let started = watch.map(|_| Instant::now());
     let plugin = &version.plugin;
     let made = plugin.transform_for(purpose, event, tables.lookups());
-    let made = made.and_then(|outputs| match misaddressed(&outputs, route) {
+    let leads_to = |wanted: &str| route.targets.iter().any(|target| wanted == &*target.destination);
+    let made = made.and_then(|outputs| match misaddressed(&outputs, leads_to) {
         None => Ok(outputs),
         Some(destination) => Err(plugin.misaddressed(purpose, event, destination, route.name.as_str())),
     });
@@ -445,9 +446,9 @@ fn call(
 }
 
 /// The destination of an output, where the route does not lead there.
-fn misaddressed<'o>(outputs: &'o [Output], route: &Route) -> Option<&'o str> {
+pub(super) fn misaddressed(outputs: &[Output], leads_to: impl Fn(&str) -> bool) -> Option<&str> {
     let mut wanted = outputs.iter().filter_map(|output| output.destination.as_deref());
-    wanted.find(|wanted| !route.targets.iter().any(|target| *wanted == &*target.destination))
+    wanted.find(|wanted| !leads_to(wanted))
 }
 
 fn into_reason(failure: PluginFailure) -> Reason {

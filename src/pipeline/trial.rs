@@ -15,7 +15,8 @@ use utoipa::ToSchema;
 
 use super::{
     Pipeline, Tables, beside,
-    difference::{Difference, Made, hide, hide_in},
+    difference::{Difference, Made, hide, hide_in, shown},
+    steps::misaddressed,
 };
 use crate::{
     event::{Decoded, PartnerName, RouteName, Validated},
@@ -225,8 +226,7 @@ impl TrialRoute {
             return trial;
         };
         let leads_to = |wanted: &str| route.to.iter().any(|target| target.destination == wanted);
-        let mut wanted = outputs.iter().filter_map(|output| output.destination.as_deref());
-        if let Some(elsewhere) = wanted.find(|wanted| !leads_to(wanted)) {
+        if let Some(elsewhere) = misaddressed(outputs, leads_to) {
             trial.result = Err(PluginFailure::misaddressed(elsewhere, name.as_str()));
         }
         trial
@@ -250,8 +250,8 @@ impl Call<'_> {
             .map(|before| hide_all(made.differences_from(before)));
         let again = again.map(|again| Made::of(&again.result));
         let impure = again.map_or_else(Vec::new, |again| hide_all(again.differences_from(&made)));
-        let mut shown = made.to_value();
-        hide(&mut shown, &hidden);
+        let mut told = made.to_value();
+        hide(&mut told, &hidden);
         Tried {
             id: mask.map_or_else(|| Arc::clone(id), |mask| Hiding::new(mask, &data).text(id).into()),
             partner: decoded.partner.clone(),
@@ -262,7 +262,7 @@ impl Call<'_> {
                 Some(differences) if differences.is_empty() => "same",
                 Some(_) => "different",
             },
-            made: shown,
+            made: told,
             differences: differences.unwrap_or_default(),
             impure,
             log: self
@@ -281,23 +281,16 @@ impl Call<'_> {
 }
 
 fn told_line(line: &LogLine, hidden: &[String]) -> TrialLine {
-    let holds = hidden.iter().any(|hidden| line.message.contains(hidden.as_str()));
     TrialLine {
         level: line.level.as_str(),
-        message: if holds {
-            "***".to_owned()
-        } else {
-            line.message.clone()
-        },
+        message: shown(&line.message, hidden).to_owned(),
     }
 }
 
 fn told_counters(counters: &BTreeMap<String, u64>, hidden: &[String]) -> BTreeMap<String, u64> {
     let mut told = BTreeMap::new();
     for (name, value) in counters {
-        let holds = hidden.iter().any(|hidden| name.contains(hidden.as_str()));
-        let name = if holds { "***" } else { name.as_str() };
-        let sum: &mut u64 = told.entry(name.to_owned()).or_default();
+        let sum: &mut u64 = told.entry(shown(name, hidden).to_owned()).or_default();
         *sum = sum.saturating_add(*value);
     }
     told
