@@ -151,22 +151,19 @@ pub fn route(root: &Node, faults: &mut Faults) -> Route {
             .map_err(|error| (error.to_string(), None))
     });
     let config = section.get("config").map(Node::to_json);
-    if config.is_some() && !section.has("plugin") {
-        let error = ConfigError::new(
-            section.place_of("config").clone(),
-            "config",
-            "is for a plugin, and none is named",
-        );
-        faults.push(error.suggesting("write plugin = \"NAME\", or leave it out"));
-    }
     let isolation = section.read("isolation", faults, |node| choice(node, &ISOLATIONS));
-    if isolation.is_some() && !section.has("plugin") {
-        let error = ConfigError::new(
-            section.place_of("isolation").clone(),
+    for (key, is_given, message) in [
+        ("config", config.is_some(), "is for a plugin, and none is named"),
+        (
             "isolation",
+            isolation.is_some(),
             "is of a plugin's instances, and none is named",
-        );
-        faults.push(error.suggesting("write plugin = \"NAME\", or leave it out"));
+        ),
+    ] {
+        if is_given && !section.has("plugin") {
+            let error = ConfigError::new(section.place_of(key).clone(), key, message);
+            faults.push(error.suggesting("write plugin = \"NAME\", or leave it out"));
+        }
     }
     let to = targets(&mut section, faults);
     section.finish(faults);

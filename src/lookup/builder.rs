@@ -46,6 +46,19 @@ impl Builder {
         }
     }
 
+    /// Whether a row may have so many bytes as JSON; where it may not, that is the line's fault.
+    pub(super) fn takes_row_of(&mut self, length: usize, line: u64) -> bool {
+        let is_taken = length <= TABLE_ROW_BYTES;
+        if !is_taken {
+            let max = ByteSize(TABLE_ROW_BYTES as u64);
+            self.fault(
+                line,
+                format_args!("the row has {length} bytes as JSON; at most {max} are taken"),
+            );
+        }
+        is_taken
+    }
+
     /// Takes a row.
     ///
     /// # Errors
@@ -64,12 +77,7 @@ impl Builder {
             );
             return Ok(());
         }
-        if row.len() > TABLE_ROW_BYTES {
-            let (length, max) = (row.len(), ByteSize(TABLE_ROW_BYTES as u64));
-            self.fault(
-                line,
-                format_args!("the row has {length} bytes as JSON; at most {max} are taken"),
-            );
+        if !self.takes_row_of(row.len(), line) {
             return Ok(());
         }
         if self.entries.len() >= TABLE_ROWS {

@@ -54,12 +54,7 @@ fn read_ndjson(data: &Bytes, key: &str, builder: &mut Builder) -> Result<(), Pro
             continue;
         }
         // Before it is parsed, which takes memory in proportion.
-        if text.len() > TABLE_ROW_BYTES {
-            let (length, max) = (text.len(), ByteSize(TABLE_ROW_BYTES as u64));
-            builder.fault(
-                number,
-                format_args!("the row has {length} bytes as JSON; at most {max} are taken"),
-            );
+        if !builder.takes_row_of(text.len(), number) {
             continue;
         }
         let indent = line.len() - line.trim_ascii_start().len();

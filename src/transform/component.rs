@@ -121,6 +121,14 @@ enum Language {
 }
 
 impl Language {
+    const ALL: [Language; 5] = [
+        Language::Rust,
+        Language::Js,
+        Language::Python,
+        Language::Go,
+        Language::C,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Language::Rust => "Rust",
@@ -148,14 +156,7 @@ impl Language {
 
     /// From the field `language` of a component's own `producers` section.
     fn declared(name: &str) -> Option<Language> {
-        let languages = [
-            Language::Rust,
-            Language::Js,
-            Language::Python,
-            Language::Go,
-            Language::C,
-        ];
-        languages.into_iter().find(|language| language.name() == name)
+        Language::ALL.into_iter().find(|language| language.name() == name)
     }
 
     /// From any value of a `producers` section. What interpreters run is not told there.
@@ -306,14 +307,7 @@ impl Surface {
 
     fn advice_against_wasi(&self) -> String {
         let found = self.language();
-        let languages = [
-            Language::Rust,
-            Language::Js,
-            Language::Python,
-            Language::Go,
-            Language::C,
-        ];
-        let by_hand: Vec<_> = languages
+        let by_hand: Vec<_> = Language::ALL
             .into_iter()
             .filter(|language| found.is_none_or(|known| known == *language))
             .map(Language::build_without_wasi)

@@ -147,8 +147,8 @@ impl Waste {
         ledger.owing.load(Ordering::Relaxed) != 0 && ledger.is_over(partner, self.allowed, Instant::now())
     }
 
-    /// Notes a call that failed after this time, and cost its instance. Whether it is the one after which no other is
-    /// made, for the first time since all was paid.
+    /// Notes a call that failed after this time, and what another instance takes to be made where it cost its own. Whether
+    /// it is the one after which no other is made, for the first time since all was paid.
     #[cold]
     pub(super) fn charge(
         &self,

@@ -73,9 +73,7 @@ fn with_config_schema(directory: &Path, built: Built) -> Result<Built, ProjectEr
     if transform::config_schema(&component)?.is_none() {
         append_section(&mut component, transform::CONFIG_SCHEMA, schema.as_bytes());
     }
-    let facts = transform::examine(&component, Limits::default().component_bytes)?;
-    write_whole(&built.path, &component)?;
-    Ok(Built { facts, ..built })
+    keep(built.name, built.path, &component)
 }
 
 /// Adds a custom section at the end of a component.
@@ -128,16 +126,20 @@ fn language(directory: &Path) -> Result<Language, ProjectError> {
     }
 }
 
-/// Notes what the component was written with, looks at it as the gateway would, and keeps it at `path`.
+/// Notes what the component was written with, and keeps it at `path`.
 fn finish(
     name: String,
     path: PathBuf,
     component: &[u8],
     written_with: &WrittenWith,
 ) -> Result<Built, ProjectError> {
-    let component = written_with.note_in(component)?;
-    let facts = transform::examine(&component, Limits::default().component_bytes)?;
-    write_whole(&path, &component)?;
+    keep(name, path, &written_with.note_in(component)?)
+}
+
+/// Looks at a component as the gateway would, and keeps it at `path`.
+fn keep(name: String, path: PathBuf, component: &[u8]) -> Result<Built, ProjectError> {
+    let facts = transform::examine(component, Limits::default().component_bytes)?;
+    write_whole(&path, component)?;
     Ok(Built { name, path, facts })
 }
 

@@ -21,6 +21,7 @@ use crate::{
     problem::Code,
     registry::model::TableFormat,
     transform::{LogLine, PluginFailure, Purpose, Transformer, TrialInstance},
+    validate,
 };
 
 /// What became of all cases of a project.
@@ -309,8 +310,7 @@ fn event_of(file: EventFile) -> Result<Validated, String> {
         Some(schema) => schema.into(),
         None => format!("{}@1", decoded.attributes.event_type).into(),
     };
-    // A case is no event of anybody: what it holds stands for what a schema has let through.
-    Ok(Validated::attest(decoded, schema))
+    Ok(validate::attest_case(decoded, schema))
 }
 
 /// The tables of the folders, those of later ones over those of the same name.

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::{Resolve, WorldId};
 
-use super::{Built, write_whole};
+use super::{Built, keep};
 use crate::{
     cli::plugin_project::{ProjectError, io_error, sdk},
     limits::Limits,
@@ -32,10 +32,7 @@ pub(super) fn build(path: &Path) -> Result<Built, ProjectError> {
         return Err(ProjectError::NoCoreModule(path.to_owned()));
     }
     let component = encode(&with_contract(bytes)?, false)?;
-    let facts = transform::examine(&component, Limits::default().component_bytes)?;
-    let path = path.with_extension("component.wasm");
-    write_whole(&path, &component)?;
-    Ok(Built { name, path, facts })
+    keep(name, path.with_extension("component.wasm"), &component)
 }
 
 /// Makes a component of a core module that carries the contract. `for_go` joins the adapter that answers what Go's
