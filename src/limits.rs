@@ -364,10 +364,10 @@ pub const PLUGIN_HEADERS: usize = 64;
 pub const PLUGIN_LOOKUPS_PER_CALL: u32 = 1000;
 /// Instances of all plugins together. Each takes 4 GiB of address space, of 128 TiB that there are.
 pub const PLUGIN_INSTANCES: u32 = 4096;
-/// An instance that no event needed for so long is freed, at the latest after twice that.
-pub const PLUGIN_IDLE_S: u64 = 120;
 /// Where there is less address space than that, as under an emulator or a limit, at least so many.
 pub const PLUGIN_INSTANCES_MIN: u32 = 4;
+/// An instance that no event needed for so long is freed, at the latest after twice that.
+pub const PLUGIN_IDLE_S: u64 = 120;
 /// Lines that one event may write to the log …
 pub const PLUGIN_LOG_LINES: usize = 20;
 /// … and their bytes together.

@@ -23,8 +23,6 @@ pub(super) struct Frames {
     payload_left: usize,
     /// A header section has begun whose last byte has not come.
     is_in_section: bool,
-    /// The frame that is being read is the section's last.
-    is_last: bool,
     /// Header sections that have come whole, wrapping.
     sections: u32,
     /// Frames since the last of them that carry neither a section nor data.
@@ -41,7 +39,6 @@ impl Frames {
             head_bytes: 0,
             payload_left: 0,
             is_in_section: false,
-            is_last: false,
             sections: 0,
             others: 0,
             unopened_bytes: 0,
@@ -99,12 +96,8 @@ impl Frames {
     fn begin(&mut self) {
         let [high, middle, low, kind, flags, ..] = self.head;
         self.payload_left = u32::from_be_bytes([0, high, middle, low]) as usize;
-        self.is_last = false;
         match kind {
-            HEADERS | CONTINUATION => {
-                self.is_in_section = true;
-                self.is_last = flags & END_HEADERS != 0;
-            }
+            HEADERS | CONTINUATION => self.is_in_section = true,
             DATA if self.payload_left > 0 || flags & END_STREAM != 0 => {}
             WINDOW_UPDATE if self.unopened_bytes >= HTTP2_WINDOW_UPDATE_BYTES => {
                 self.unopened_bytes -= HTTP2_WINDOW_UPDATE_BYTES;
@@ -117,8 +110,8 @@ impl Frames {
     }
 
     fn end(&mut self) {
-        if self.is_last {
-            self.is_last = false;
+        let [_, _, _, kind, flags, ..] = self.head;
+        if matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0 {
             self.is_in_section = false;
             self.sections = self.sections.wrapping_add(1);
             self.others = 0;

@@ -269,14 +269,13 @@ impl Socket {
         let sections = self.frames.sections();
         self.frames
             .feed(buffer.filled().get(before..).unwrap_or_default());
-        if !self.frames.is_in_section() {
-            self.section_since = None;
-        } else if self.section_since.is_none() || self.frames.sections() != sections {
-            self.section_since = Some(Instant::now());
-        }
         if self.frames.sections() != sections {
             // The request is not in flight yet, and may have come at the last moment.
             self.since = Instant::now();
+            self.section_since = None;
+        }
+        if self.frames.is_in_section() {
+            self.section_since.get_or_insert_with(Instant::now);
         }
         if self.frames.is_flood() {
             tracing::debug!("a connection was ended: HTTP/2 frames without end, and no request among them");

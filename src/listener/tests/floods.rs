@@ -200,6 +200,16 @@ async fn receive(client: &mut Client) -> Received {
     }
 }
 
+/// The next piece of an answer.
+async fn receive_data(client: &mut Client) -> Received {
+    loop {
+        let received = receive(client).await;
+        if received.kind == DATA {
+            return received;
+        }
+    }
+}
+
 fn open_windows(stream: u32, bytes: usize) -> Vec<u8> {
     let bytes = u32::try_from(bytes).expect("a window").to_be_bytes();
     [
@@ -226,10 +236,7 @@ async fn windows_opened_for_a_large_answer_are_no_flood() {
     ask_for_much(&mut client, 1).await;
     let (mut whole, mut unread) = (0, 0);
     loop {
-        let received = receive(&mut client).await;
-        if received.kind != DATA {
-            continue;
-        }
+        let received = receive_data(&mut client).await;
         whole += received.bytes;
         unread += received.bytes;
         while unread >= READ_BYTES {
@@ -259,10 +266,7 @@ async fn an_answer_that_is_read_slowly_keeps_its_connection() {
     let began = Instant::now();
     let (mut whole, mut unread) = (0, 0);
     loop {
-        let received = receive(&mut client).await;
-        if received.kind != DATA {
-            continue;
-        }
+        let received = receive_data(&mut client).await;
         whole += received.bytes;
         unread += received.bytes;
         if received.is_last {

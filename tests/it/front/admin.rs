@@ -14,6 +14,7 @@ use ring::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use crate::harness::gateway::{Answer, Gateway, Options, PATIENCE, eventually};
 
@@ -272,24 +273,25 @@ impl Provider {
     }
 }
 
-/// A gateway that takes the tokens of a provider whose keys stand in this file.
-async fn believing(keys: &Path) -> Gateway {
-    Gateway::start_with(Options {
+/// A gateway that takes the tokens of this provider, and the file in which the provider's keys stand.
+async fn believing(provider: &Provider) -> (Gateway, NamedTempFile) {
+    let keys = NamedTempFile::new().expect("a file can be made");
+    std::fs::write(keys.path(), provider.published()).expect("written");
+    let gateway = Gateway::start_with(Options {
         configuration: format!(
-            "[server.admin_jwt]\nissuer = \"https://login.test\"\naudience = \"headworks\"\njwks = {keys:?}\n"
+            "[server.admin_jwt]\nissuer = \"https://login.test\"\naudience = \"headworks\"\njwks = {:?}\n",
+            keys.path()
         ),
         ..Options::default()
     })
-    .await
+    .await;
+    (gateway, keys)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_watches_is_let_go_when_the_token_has_expired() {
     let provider = Provider::new("one");
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let path = folder.path().join("jwks.json");
-    std::fs::write(&path, provider.published()).expect("written");
-    let gateway = believing(&path).await;
+    let (gateway, _keys) = believing(&provider).await;
     // Clocks may differ by 30 s: it is taken for five seconds more.
     let token = provider.token_for(5 - 30, "ann", "viewer");
     let watch = async |token: &str| {
@@ -312,10 +314,7 @@ async fn who_watches_is_let_go_when_the_token_has_expired() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_an_identity_provider_are_taken_by_their_role() {
     let provider = Provider::new("one");
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let path = folder.path().join("jwks.json");
-    std::fs::write(&path, provider.published()).expect("written");
-    let gateway = believing(&path).await;
+    let (gateway, keys) = believing(&provider).await;
     let call = async |method: &str, path: &str, token: &str| {
         let request = reqwest::Client::new()
             .request(
@@ -361,7 +360,7 @@ async fn tokens_of_an_identity_provider_are_taken_by_their_role() {
     assert_eq!(problem["errors"][0]["pointer"], "/name", "{problem}");
     // The provider changes its key: the new one is found, and the old one forgotten.
     let next = Provider::new("two");
-    std::fs::write(&path, next.published()).expect("written");
+    std::fs::write(keys.path(), next.published()).expect("written");
     let renewed = next.token("ann", "viewer");
     eventually("the new key is read", async || {
         let answer = call("GET", "/v1/partners", &renewed).await;

@@ -99,7 +99,11 @@ pub(super) fn gzip_as(level: flate2::Compression, plain: &[u8]) -> Vec<u8> {
 }
 
 fn zlib(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    zlib_as(flate2::Compression::fast(), plain)
+}
+
+pub(super) fn zlib_as(level: flate2::Compression, plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
     encoder.write_all(plain).expect("memory takes all");
     encoder.finish().expect("memory takes all")
 }

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::harness::{
-    gateway::{Gateway, Options},
+    gateway::{Gateway, Options, eventually},
     ports::free_addresses,
 };
 
@@ -41,7 +41,10 @@ struct Client<S: std::io::Read> {
 
 impl Client<TcpStream> {
     fn connect(address: SocketAddr) -> Client<TcpStream> {
-        let stream = TcpStream::connect(address).expect("connected");
+        Client::over(TcpStream::connect(address).expect("connected"))
+    }
+
+    fn over(stream: TcpStream) -> Client<TcpStream> {
         let limit = Some(Duration::from_secs(30));
         stream.set_read_timeout(limit).expect("set");
         stream.set_write_timeout(limit).expect("set");
@@ -65,6 +68,15 @@ impl<S: std::io::Read + std::io::Write> Client<S> {
             .get_mut()
             .write_all(text.as_bytes())
             .expect("the gateway reads");
+    }
+
+    /// Says its key, and gives the answer; none where the connection has ended, be it before the key was sent.
+    fn auth(&mut self, key: &str) -> Option<String> {
+        let _ = self
+            .reader
+            .get_mut()
+            .write_all(format!("AUTH {key}\n").as_bytes());
+        self.answer()
     }
 
     /// The next line; none where the connection has ended.
@@ -268,12 +280,7 @@ async fn connect_from(source: &str, address: SocketAddr) -> Client<TcpStream> {
     let stream = socket.connect(address).await.expect("connected");
     let stream = stream.into_std().expect("taken");
     stream.set_nonblocking(false).expect("set");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .expect("set");
-    Client {
-        reader: BufReader::new(stream),
-    }
+    Client::over(stream)
 }
 
 /// Past a cap a connection is closed without a word; when another has ended, the next is served.
@@ -282,41 +289,24 @@ async fn connections_past_a_cap_are_closed_and_one_that_ends_makes_room() {
     for (limit, is_of_address) in [("connections_per_address", true), ("connections", false)] {
         let (gateway, address) = with_lines(&format!("[limits]\n{limit} = 2\n"), json!({})).await;
         let key = gateway.key("mill");
-        let auth = format!("AUTH {key}\n");
-        let mut other = blocking(move || {
-            let mut kept = vec![Client::known(address, &key), Client::known(address, &key)];
-            let mut third = Client::connect(address);
-            // It may be closed before this is sent.
-            let _ = third
-                .reader
-                .get_mut()
-                .write_all(format!("AUTH {key}\n").as_bytes());
-            assert_eq!(third.answer(), None, "{limit}");
+        let known = key.clone();
+        let mut kept = blocking(move || {
+            let mut kept = vec![Client::known(address, &known), Client::known(address, &known)];
+            assert_eq!(Client::connect(address).auth(&known), None, "{limit}");
             kept[0].send(&reading("kept", "1"));
             assert_eq!(kept[0].answer().as_deref(), Some("+kept"), "{limit}");
             kept
         })
         .await;
         let mut from_another = connect_from("127.0.0.2:0", address).await;
-        let auth_of_another = auth.clone();
-        let answer = blocking(move || {
-            let _ = from_another
-                .reader
-                .get_mut()
-                .write_all(auth_of_another.as_bytes());
-            from_another.answer()
-        })
-        .await;
+        let known = key.clone();
+        let answer = blocking(move || from_another.auth(&known)).await;
         assert_eq!(answer.as_deref(), is_of_address.then_some("+mill"), "{limit}");
-        other.pop();
-        crate::harness::gateway::eventually("there is room again", async || {
-            let auth = auth.clone();
-            let answer = blocking(move || {
-                let mut client = Client::connect(address);
-                let _ = client.reader.get_mut().write_all(auth.as_bytes());
-                client.answer()
-            });
-            (answer.await.as_deref() == Some("+mill")).then_some(())
+        kept.pop();
+        eventually("there is room again", async || {
+            let known = key.clone();
+            let answer = blocking(move || Client::connect(address).auth(&known)).await;
+            (answer.as_deref() == Some("+mill")).then_some(())
         })
         .await;
     }
@@ -371,7 +361,7 @@ async fn what_was_answered_survives_kills_and_shutdown() {
         gateway.start_again().await;
     }
     assert!(owed.len() > 100, "{}", owed.len());
-    crate::harness::gateway::eventually("all that was answered is delivered", async || {
+    eventually("all that was answered is delivered", async || {
         let records = gateway.records("readings");
         let found: HashSet<&str> = records
             .iter()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flate2::Compression;
 use serde_json::json;
 
-use super::hostile::{AMPLIFICATION, BROTLI_BOMB, cost, gzip_as, members, with_any};
+use super::hostile::{AMPLIFICATION, BROTLI_BOMB, cost, gzip_as, members, with_any, zlib_as};
 use crate::harness::gateway::{Answer, Gateway};
 
 const TIMES: usize = 1000;
@@ -94,10 +94,7 @@ fn gzip(plain: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 fn zlib(plain: &[u8]) -> Vec<u8> {
-    use std::io::Write as _;
-    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(plain).expect("memory takes all");
-    encoder.finish().expect("memory takes all")
+    zlib_as(Compression::best(), plain)
 }
 
 fn zstd(plain: &[u8]) -> Vec<u8> {

@@ -253,11 +253,7 @@ async fn every_refusal_is_answered_with_its_status() {
         )
         .await;
     let address = gateway.data_address();
-    let admin = gateway
-        .admin_url()
-        .replace("http://", "")
-        .parse()
-        .expect("an address");
+    let admin = gateway.admin_address();
     let open = tokio::task::spawn_blocking(move || {
         for (code, request) in cases() {
             exchange(address, &request.bytes(&key)).is(code);

@@ -334,6 +334,10 @@ impl Gateway {
         self.data
     }
 
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
     pub fn admin_url(&self) -> String {
         format!("http://{}", self.admin)
     }
