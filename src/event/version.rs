@@ -20,10 +20,29 @@ enum Identifier {
     Word(String),
 }
 
+/// Numbers of a version that [`AppVersion::order_key`] looks at.
+const KEY_NUMBERS: usize = 4;
+
 impl AppVersion {
     /// The version that `text` names, or none where it cannot be read as one.
     pub fn parse(text: &str) -> Option<AppVersion> {
         plain(text).or_else(|| AppVersion::parse_any(text))
+    }
+
+    /// One number that keeps the order: of a version that is below another it is never above the other's. Of nearly all
+    /// it tells which is which; where it is the same, the versions themselves say.
+    pub fn order_key(&self) -> u128 {
+        const NUMBER_BITS: u32 = 31;
+        const NUMBER_MAX: u64 = (1 << NUMBER_BITS) - 1;
+        let (mut key, mut is_over) = (0_u128, false);
+        for index in 0..KEY_NUMBERS {
+            let number = self.numbers.get(index).copied().unwrap_or_default();
+            // Behind a number that is too large for its place nothing tells two versions apart.
+            is_over |= number > NUMBER_MAX;
+            key = key << NUMBER_BITS | u128::from(if is_over { NUMBER_MAX } else { number });
+        }
+        let is_final = self.pre_release.is_none() || is_over || self.numbers.len() > KEY_NUMBERS;
+        key << 1 | u128::from(is_final)
     }
 
     fn parse_any(text: &str) -> Option<AppVersion> {
@@ -235,12 +254,20 @@ mod tests {
             "5.10.0-rc.2",
             "5.10.0-rc10",
             "5.10.0",
+            "5.10.0.0.1-rc1",
+            "5.10.0.0.1",
             "5.10.1",
+            "5.2147483647.7",
+            "5.2147483648.9",
+            "5.2147483649.1-rc1",
+            "6.0-rc1",
             "1001",
             "2026.11.3",
         ];
         for pair in ascending.windows(2) {
-            assert!(version(pair[0]) < version(pair[1]), "{} < {}", pair[0], pair[1]);
+            let [one, two] = [version(pair[0]), version(pair[1])];
+            assert!(one < two, "{} < {}", pair[0], pair[1]);
+            assert!(one.order_key() <= two.order_key(), "{} < {}", pair[0], pair[1]);
         }
     }
 
@@ -279,7 +306,7 @@ mod tests {
 
     /// Versions as people write them, and what only looks like one.
     fn written() -> impl Strategy<Value = String> {
-        let numbers = "[0-9]{1,4}(\\.[0-9]{1,8}){0,4}\\.?";
+        let numbers = "[0-9]{1,4}(\\.([0-9]{1,8}|214748364[6-9]|[0-3])){0,5}\\.?";
         let before = prop::sample::select(vec!["", "v", "V", "v.", "version ", "Ver. ", " ", "x"]);
         let after = prop_oneof![
             Just(String::new()),
@@ -301,6 +328,9 @@ mod tests {
                 for two in &found {
                     prop_assert_eq!(one.cmp(two), two.cmp(one).reverse());
                     prop_assert_eq!(one == two, one.cmp(two).is_eq());
+                    if one <= two {
+                        prop_assert!(one.order_key() <= two.order_key(), "{} {}", one, two);
+                    }
                     for three in &found {
                         if one <= two && two <= three {
                             prop_assert!(one <= three);

@@ -190,12 +190,26 @@ impl<'a> Node<'a> {
         if children > CHILDREN_WITHOUT_INDEX {
             return self.get_by_index(name, children);
         }
-        MemberNodes {
-            node: self.sibling(at),
-            left: children,
+        let plain = Word::plain_string_of(name.len());
+        let mut at = at as usize;
+        for _ in 0..children {
+            let [member, value, rest @ ..] = self.words.get(at..)? else {
+                return None;
+            };
+            let is_named = if member.has_shape_of(plain) {
+                self.part(member.start() + 1, member.end() - 1) == name
+            } else {
+                member.tag() == Tag::EscapedString && self.sibling(at as u32).is_string(name)
+            };
+            if is_named {
+                return Some(self.sibling(at as u32 + 1));
+            }
+            at = match rest.first() {
+                Some(extent) if value.is_container() => extent.next() as usize,
+                _ => at + 2,
+            };
         }
-        .find(|(member, _)| member.is_string(name))
-        .map(|(_, value)| value)
+        None
     }
 
     fn get_by_index(&self, name: &str, members: u32) -> Option<Node<'a>> {

@@ -61,6 +61,18 @@ impl Word {
         Word(((start as u64) << (LENGTH_BITS + TAG_BITS)) | (((end - start) as u64) << TAG_BITS) | tag as u64)
     }
 
+    /// The word, but for where it starts, of a string without escapes that is so many bytes long.
+    #[inline]
+    pub(super) fn plain_string_of(bytes: usize) -> Word {
+        Word::value(Tag::PlainString, 0, bytes.saturating_add(2).min(TEXT_BYTES_MAX))
+    }
+
+    /// Whether length and kind are those of `other`.
+    #[inline]
+    pub(super) fn has_shape_of(self, other: Word) -> bool {
+        self.0 as u32 == other.0 as u32
+    }
+
     #[inline]
     pub(super) fn extent(next: usize, children: u32) -> Word {
         Word(((next as u64) << 32) | u64::from(children))

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use super::{
     compile::schema_value,
@@ -81,9 +82,37 @@ pub(super) struct TypeTable {
     made_from: Arc<TypeSchemas>,
     entry: Option<Arc<Versioned<TypeEntry>>>,
     unreadable: UnreadableVersion,
-    /// Ascending by version.
-    any_source: Vec<ResolvedSchema>,
-    by_source: HashMap<String, Vec<ResolvedSchema>, foldhash::fast::FixedState>,
+    any_source: Versions,
+    by_source: HashMap<String, Versions, foldhash::fast::FixedState>,
+}
+
+/// Schemas, ascending by version.
+#[derive(Default)]
+struct Versions {
+    /// Each one's [`AppVersion::order_key`], together: to look for one touches no other's memory.
+    order_keys: SmallVec<[u128; 4]>,
+    schemas: Vec<ResolvedSchema>,
+}
+
+impl Versions {
+    fn of(mut schemas: Vec<ResolvedSchema>) -> Versions {
+        schemas.sort_by(|one, two| one.version.cmp(&two.version));
+        Versions {
+            order_keys: schemas.iter().map(|schema| schema.version.order_key()).collect(),
+            schemas,
+        }
+    }
+
+    /// The highest that is not above `version`.
+    fn up_to(&self, version: &AppVersion) -> Option<&ResolvedSchema> {
+        let order_key = version.order_key();
+        let below = self.order_keys.partition_point(|&known| known < order_key);
+        let alike = self.order_keys.get(below..)?.iter();
+        let alike = alike.take_while(|&&known| known == order_key).count();
+        let alike = self.schemas.get(below..below + alike)?;
+        let above = below + alike.partition_point(|schema| schema.version <= *version);
+        self.schemas.get(above.checked_sub(1)?)
+    }
 }
 
 impl TypeTable {
@@ -103,15 +132,8 @@ impl TypeTable {
         references: &References,
         compiler: &Compiler,
     ) -> TypeTable {
-        let mut table = TypeTable {
-            made_from: Arc::clone(schemas),
-            entry: entry.cloned(),
-            unreadable: entry
-                .map(|entry| entry.value.unreadable_version)
-                .unwrap_or_default(),
-            any_source: Vec::new(),
-            by_source: HashMap::default(),
-        };
+        let mut any_source = Vec::new();
+        let mut by_source: HashMap<String, Vec<ResolvedSchema>> = HashMap::new();
         for known in &schemas.schemas {
             let (key, schema) = &known.value;
             // Registration refuses a `since` that is no version.
@@ -127,18 +149,22 @@ impl TypeTable {
                 upgrade: schemas.upgrade(key).cloned(),
             };
             match &key.source {
-                None => table.any_source.push(resolved),
-                Some(source) => table.by_source.entry(source.clone()).or_default().push(resolved),
+                None => any_source.push(resolved),
+                Some(source) => by_source.entry(source.clone()).or_default().push(resolved),
             }
         }
-        for list in table
-            .by_source
-            .values_mut()
-            .chain(std::iter::once(&mut table.any_source))
-        {
-            list.sort_by(|one, two| one.version.cmp(&two.version));
+        TypeTable {
+            made_from: Arc::clone(schemas),
+            entry: entry.cloned(),
+            unreadable: entry
+                .map(|entry| entry.value.unreadable_version)
+                .unwrap_or_default(),
+            any_source: Versions::of(any_source),
+            by_source: by_source
+                .into_iter()
+                .map(|(source, schemas)| (source, Versions::of(schemas)))
+                .collect(),
         }
-        table
     }
 
     /// The slots of all schemas, each list's newest first, with its place from there: 0 is what most apps send.
@@ -146,10 +172,10 @@ impl TypeTable {
         self.by_source
             .values()
             .chain(std::iter::once(&self.any_source))
-            .flat_map(|list| list.iter().rev().map(ResolvedSchema::slot).enumerate())
+            .flat_map(|list| list.schemas.iter().rev().map(ResolvedSchema::slot).enumerate())
     }
 
-    fn list(&self, source: &str) -> &[ResolvedSchema] {
+    fn list(&self, source: &str) -> &Versions {
         if self.by_source.is_empty() {
             return &self.any_source;
         }
@@ -158,14 +184,14 @@ impl TypeTable {
 
     /// The schemas after the one with this label, ascending.
     pub(super) fn after(&self, source: &str, label: &str) -> &[ResolvedSchema] {
-        let list = self.list(source);
+        let list = &self.list(source).schemas;
         let place = list.iter().position(|schema| *schema.label == *label);
         place.and_then(|place| list.get(place + 1..)).unwrap_or_default()
     }
 
     pub(super) fn resolve(&self, source: &str, app_version: Option<&str>) -> Resolution<'_> {
         let list = self.list(source);
-        let (Some(lowest), Some(latest)) = (list.first(), list.last()) else {
+        let (Some(lowest), Some(latest)) = (list.schemas.first(), list.schemas.last()) else {
             return Resolution::TypeUnknown;
         };
         let Some(app_version) = app_version else {
@@ -177,8 +203,7 @@ impl TypeTable {
                 UnreadableVersion::Quarantine => Resolution::Unreadable,
             };
         };
-        let above = list.partition_point(|schema| schema.version <= version);
-        match above.checked_sub(1).and_then(|index| list.get(index)) {
+        match list.up_to(&version) {
             Some(schema) => Resolution::Found(schema, Version::Read),
             None => Resolution::BelowAll {
                 lowest: &lowest.key().since,

@@ -9,7 +9,9 @@ mod rust;
 mod tools;
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -182,11 +184,14 @@ fn write_whole(path: &Path, component: &[u8]) -> Result<(), ProjectError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(io_error(folder))?;
     }
-    let part = path.with_extension(format!("{}.part", std::process::id()));
-    let written = fs::write(&part, component).and_then(|()| fs::rename(&part, path));
-    if written.is_err() {
-        // What is half written is of no use; the first error is the one to tell.
-        let _ = fs::remove_file(&part);
-    }
-    written.map_err(io_error(path))
+    // Of its own name: others may build the same at the same time.
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let written = tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder)
+        .and_then(|mut part| {
+            part.write_all(component)?;
+            part.persist(path).map_err(|error| error.error)
+        });
+    written.map(drop).map_err(io_error(path))
 }

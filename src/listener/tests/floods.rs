@@ -164,9 +164,10 @@ async fn frames_between_requests_are_no_flood() {
 /// A request that 200,000 results answer, each listed, in about 10 MB.
 async fn ask_for_much(client: &mut Client, stream: u32) {
     const FRAME_BYTES: usize = 16 << 10;
-    // The gateway's windows count from when its settings are acknowledged.
+    // The streams' windows count from when the gateway's settings are acknowledged, the connection's from its update.
     assert_eq!(receive(client).await.kind, SETTINGS);
     client.write(frame(SETTINGS, ACK, 0, b"")).await;
+    while receive(client).await.kind != WINDOW_UPDATE {}
     let prefer = [&[0x00, 6][..], b"prefer", &[1, b'x']].concat();
     client
         .write(frame(HEADERS, END_HEADERS, stream, &[POST, &prefer].concat()))

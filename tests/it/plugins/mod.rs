@@ -13,8 +13,9 @@ mod sdks;
 mod security;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use bytes::Bytes;
@@ -62,8 +63,24 @@ pub fn hostile_component() -> Bytes {
         .clone()
 }
 
-fn build(directory: &Path) -> Built {
-    plugin_project::build(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
+/// Builds a project, or the module of a file, once for all tests.
+fn build(path: &Path) -> Built {
+    static BUILT: Mutex<BTreeMap<PathBuf, Arc<OnceLock<Built>>>> = Mutex::new(BTreeMap::new());
+    let known = BUILT
+        .lock()
+        .expect("nothing panics in there")
+        .entry(path.to_owned())
+        .or_default()
+        .clone();
+    let build = || {
+        plugin_project::build(path).unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}\n`scripts/setup test` installs what the SDKs' tests need",
+                path.display()
+            )
+        })
+    };
+    known.get_or_init(build).clone()
 }
 
 fn component(built: &Built) -> Bytes {

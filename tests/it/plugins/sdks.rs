@@ -8,12 +8,12 @@ use std::{
 };
 
 use headworks::{
-    cli::plugin_project::{self, Built, CaseReport},
+    cli::plugin_project::{self, CaseReport},
     registry::model::Sdk,
     transform::{Transformer, TrialInstance},
 };
 
-use super::{component, event, make_transformer, repository};
+use super::{build, component, event, make_transformer, repository};
 
 const LANGUAGES: [&str; 4] = ["rust", "js", "python", "go"];
 
@@ -28,15 +28,6 @@ fn kept_transformer() -> &'static Arc<Transformer> {
 
 fn conformance(language: &str) -> PathBuf {
     repository().join("sdk/conformance").join(language)
-}
-
-fn build(directory: &Path) -> Built {
-    plugin_project::build(directory).unwrap_or_else(|error| {
-        panic!(
-            "{}: {error}\n`scripts/setup test` installs what the SDKs' tests need",
-            directory.display()
-        )
-    })
 }
 
 async fn run(language: &str, cases: &Path) -> Vec<CaseReport> {
@@ -113,7 +104,7 @@ async fn what_a_plugin_prints_is_in_the_log() {
         ),
     ];
     for (language, expected) in lines {
-        let plugin = prepare(language).await;
+        let plugin = prepare(language, "logs").await;
         let trial = plugin.try_out(&event(r#"{"do": "log"}"#));
         assert!(trial.result.is_ok(), "{language}: {:?}", trial.result);
         let written: Vec<_> = trial
@@ -136,11 +127,12 @@ async fn what_a_plugin_prints_is_in_the_log() {
     }
 }
 
-async fn prepare(language: &str) -> Arc<headworks::transform::Prepared> {
+/// A plugin of its own for each `purpose`: tests of one process count apart.
+async fn prepare(language: &str, purpose: &str) -> Arc<headworks::transform::Prepared> {
     let built = build(&conformance(language));
     kept_transformer()
         .prepare(
-            &format!("{language}-logs").parse().expect("a name"),
+            &format!("{language}-{purpose}").parse().expect("a name"),
             1,
             component(&built),
             Some(&serde_json::json!({"greeting": "Welcome"})),
@@ -153,7 +145,7 @@ async fn prepare(language: &str) -> Arc<headworks::transform::Prepared> {
 #[tokio::test]
 async fn an_event_costs_two_or_three_calls_of_the_host() {
     for language in LANGUAGES {
-        let plugin = prepare(language).await;
+        let plugin = prepare(language, "host-calls").await;
         for (data, calls) in [
             (r#"{"do": "configured"}"#, 2),
             (
@@ -219,7 +211,7 @@ fn a_component_says_what_it_was_written_with() {
 #[tokio::test]
 async fn an_instance_leaks_nothing_in_many_calls() {
     for language in LANGUAGES {
-        let plugin = prepare(language).await;
+        let plugin = prepare(language, "leaks").await;
         let calls = 60;
         for _ in 0..calls {
             let made = plugin.transform(&event(r#"{"do": "many-documents"}"#));
