@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::overlay::{Found, Place, Refused, Scalar, Value};
-use super::pointer::{PointerTokens, pointer_tokens, tokens};
+use super::pointer::{Pointer, tokens};
 use super::{Document, Edit, EditError, Kind, NewValue};
 
 /// How many arrays and objects may nest in JSON text that is set.
@@ -43,10 +43,8 @@ impl EditedDocument {
         Some(found.to_new_value())
     }
 
-    fn find(&self, tokens: &[Cow<'_, str>]) -> Option<Found<'_>> {
-        tokens
-            .iter()
-            .try_fold(Found::Edited(&self.root), |found, token| found.get(token))
+    fn find<'p>(&self, mut tokens: impl Iterator<Item = Cow<'p, str>>) -> Option<Found<'_>> {
+        tokens.try_fold(Found::Edited(&self.root), |found, token| found.get(&token))
     }
 
     /// Sets the value at `pointer`. A missing parent is made, as an object. In an array, a position there is replaced,
@@ -56,9 +54,9 @@ impl EditedDocument {
             pointer: pointer.to_owned(),
             reason,
         };
-        let tokens = bounded_tokens(pointer)?;
+        let at = bounded_pointer(pointer)?;
         let value = take_new(value).map_err(refused)?;
-        self.place(&tokens, value)
+        self.place(&at, value)
             .map_err(|(reason, _)| refused(reason.to_owned()))?;
         self.is_edited = true;
         Ok(())
@@ -66,7 +64,7 @@ impl EditedDocument {
 
     /// False where nothing was there, and for the whole document, which cannot be removed.
     pub fn remove(&mut self, pointer: &str) -> bool {
-        let is_removed = bounded_tokens(pointer).is_ok_and(|tokens| self.take(&tokens).is_some());
+        let is_removed = bounded_pointer(pointer).is_ok_and(|pointer| self.take(&pointer).is_some());
         self.is_edited |= is_removed;
         is_removed
     }
@@ -77,24 +75,21 @@ impl EditedDocument {
             pointer: target.to_owned(),
             reason: reason.to_owned(),
         };
-        let Some(source_tokens) = pointer_tokens(source)
-            .ok()
-            .filter(|tokens| tokens.len() <= POINTER_TOKENS_MAX)
-        else {
+        let Ok(from) = bounded_pointer(source) else {
             return Ok(false);
         };
-        let target_tokens = match bounded_tokens(target) {
-            Ok(tokens) if !tokens.starts_with(&source_tokens) => tokens,
-            _ if self.find(&source_tokens).is_none() => return Ok(false),
-            Ok(tokens) if tokens == source_tokens => return Ok(true),
+        let to = match bounded_pointer(target) {
+            Ok(to) if !to.starts_with(&from) => to,
+            _ if self.find(from.tokens()).is_none() => return Ok(false),
+            Ok(_) if target == source => return Ok(true),
             Ok(_) => return Err(refused("a value cannot be moved into itself")),
             Err(error) => return Err(error),
         };
-        let Some((value, place)) = self.take(&source_tokens) else {
+        let Some((value, place)) = self.take(&from) else {
             return Ok(false);
         };
-        if let Err((reason, value)) = self.place(&target_tokens, value) {
-            self.put_back(&source_tokens, place, value);
+        if let Err((reason, value)) = self.place(&to, value) {
+            self.put_back(&from, place, value);
             return Err(refused(reason));
         }
         self.is_edited = true;
@@ -150,12 +145,12 @@ impl EditedDocument {
         text.into()
     }
 
-    fn place(&mut self, tokens: &[Cow<'_, str>], value: Value) -> Result<(), Refused> {
-        let Some((last, parents)) = tokens.split_last() else {
+    fn place(&mut self, pointer: &Pointer<'_>, value: Value) -> Result<(), Refused> {
+        let Some(last) = pointer.last() else {
             self.root = value;
             return Ok(());
         };
-        let mut levels = tokens.len() + value.levels();
+        let mut levels = pointer.len() + value.levels();
         if levels > POINTER_TOKENS_MAX {
             return Err((
                 "more edited arrays and objects would nest than can be kept",
@@ -163,55 +158,53 @@ impl EditedDocument {
             ));
         }
         let mut parent = &mut self.root;
-        for token in parents {
-            parent = match parent.child_mut(token, levels) {
+        for token in pointer.parents() {
+            parent = match parent.child_mut(&token, levels) {
                 Ok(child) => child,
                 Err(reason) => return Err((reason, value)),
             };
             levels -= 1;
         }
-        parent.set(last, value)
+        parent.set(&last, value)
     }
 
-    fn take(&mut self, tokens: &[Cow<'_, str>]) -> Option<(Value, Place)> {
-        let (last, parents) = tokens.split_last()?;
-        if !parents.is_empty() {
-            // Nothing is made on the way to what is not there.
-            self.find(parents)?;
-        }
-        self.existing_mut(parents)?.take(last)
+    fn take(&mut self, pointer: &Pointer<'_>) -> Option<(Value, Place)> {
+        let last = pointer.last()?;
+        // Nothing is made on the way to what is not there.
+        self.find(pointer.parents())?;
+        self.parent_mut(pointer)?.take(&last)
     }
 
-    fn put_back(&mut self, tokens: &[Cow<'_, str>], place: Place, value: Value) {
-        if let Some((last, parents)) = tokens.split_last()
-            && let Some(parent) = self.existing_mut(parents)
+    fn put_back(&mut self, pointer: &Pointer<'_>, place: Place, value: Value) {
+        if let Some(last) = pointer.last()
+            && let Some(parent) = self.parent_mut(pointer)
         {
-            parent.put_back(place, last, value);
+            parent.put_back(place, &last, value);
         }
     }
 
-    /// The array or object at `tokens`, to be edited. It must be there.
-    fn existing_mut(&mut self, tokens: &[Cow<'_, str>]) -> Option<&mut Value> {
-        let mut levels = tokens.len() + 1;
+    /// The array or object that the value at `pointer` stands in, to be edited. It must be there.
+    fn parent_mut(&mut self, pointer: &Pointer<'_>) -> Option<&mut Value> {
+        let mut levels = pointer.len();
         let mut value = &mut self.root;
-        for token in tokens {
-            value = value.child_mut(token, levels).ok()?;
+        for token in pointer.parents() {
+            value = value.child_mut(&token, levels).ok()?;
             levels -= 1;
         }
         Some(value)
     }
 }
 
-fn bounded_tokens(pointer: &str) -> Result<PointerTokens<'_>, EditError> {
+fn bounded_pointer(text: &str) -> Result<Pointer<'_>, EditError> {
     let refused = |reason: String| EditError {
-        pointer: pointer.to_owned(),
+        pointer: text.to_owned(),
         reason,
     };
-    let tokens = pointer_tokens(pointer).map_err(|error| refused(error.to_string()))?;
-    if tokens.len() > POINTER_TOKENS_MAX {
+    let pointer = Pointer::parse(text).map_err(|error| refused(error.to_string()))?;
+    if pointer.len() > POINTER_TOKENS_MAX {
         return Err(refused(format!("more than {POINTER_TOKENS_MAX} tokens")));
     }
-    Ok(tokens)
+    Ok(pointer)
 }
 
 fn take_new(value: NewValue) -> Result<Value, String> {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use super::Kind;
 use super::pointer::{array_position, tokens};
@@ -148,7 +149,7 @@ impl<'a> Node<'a> {
     /// The tape's word for the first child and how many children there are.
     #[inline]
     fn children(&self, container: Tag) -> (u32, u32) {
-        if self.word().tag() == container {
+        if self.word().has_tag(container) {
             (self.at + 2, self.words[self.at as usize + 1].children())
         } else {
             (self.at, 0)
@@ -173,6 +174,17 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Where the names and values of an object stand on the tape.
+    pub(super) fn member_positions(&self) -> Range<u32> {
+        let (start, members) = self.children(Tag::Object);
+        let index = if members > CHILDREN_WITHOUT_INDEX {
+            members
+        } else {
+            0
+        };
+        start..self.next_position() - index
+    }
+
     /// Elements of an array in order; nothing for other kinds.
     #[inline]
     pub fn elements(&self) -> Elements<'a> {
@@ -191,22 +203,24 @@ impl<'a> Node<'a> {
             return self.get_by_index(name, children);
         }
         let plain = Word::plain_string_of(name.len());
-        let mut at = at as usize;
+        let mut left = self.words.get(at as usize..)?;
         for _ in 0..children {
-            let [member, value, rest @ ..] = self.words.get(at..)? else {
+            let [member, value, rest @ ..] = left else {
                 return None;
             };
+            let at = || (self.words.len() - left.len()) as u32;
             let is_named = if member.has_shape_of(plain) {
                 self.part(member.start() + 1, member.end() - 1) == name
             } else {
-                member.tag() == Tag::EscapedString && self.sibling(at as u32).is_string(name)
+                member.has_tag(Tag::EscapedString) && self.sibling(at()).is_string(name)
             };
             if is_named {
-                return Some(self.sibling(at as u32 + 1));
+                return Some(self.sibling(at() + 1));
             }
-            at = match rest.first() {
-                Some(extent) if value.is_container() => extent.next() as usize,
-                _ => at + 2,
+            left = if value.is_container() {
+                self.words.get(rest.first()?.next() as usize..)?
+            } else {
+                rest
             };
         }
         None

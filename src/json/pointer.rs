@@ -28,15 +28,93 @@ pub fn pointer_escaped(token: &str) -> String {
 
 /// The tokens of [`pointer_tokens`], one by one.
 pub(super) fn tokens(pointer: &str) -> Result<Tokens<'_>, PointerError> {
-    match pointer.strip_prefix('/') {
-        None if !pointer.is_empty() => Err(PointerError::NoLeadingSlash),
-        left => Ok(Tokens { left }),
+    match pointer.as_bytes() {
+        [] | [b'/', ..] => Ok(Tokens::of_checked(pointer)),
+        _ => Err(PointerError::NoLeadingSlash),
+    }
+}
+
+/// A pointer that was checked. Its tokens are decoded where they are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pointer<'p> {
+    text: &'p str,
+    len: usize,
+    /// Where the slash before the last token stands.
+    last_slash: usize,
+    is_escaped: bool,
+}
+
+impl<'p> Pointer<'p> {
+    pub(super) fn parse(text: &'p str) -> Result<Pointer<'p>, PointerError> {
+        let mut tokens = tokens(text)?;
+        let mut pointer = Pointer {
+            text,
+            len: 0,
+            last_slash: 0,
+            is_escaped: false,
+        };
+        for (at, byte) in text.bytes().enumerate() {
+            if byte == b'/' {
+                pointer.len += 1;
+                pointer.last_slash = at;
+            }
+            pointer.is_escaped |= byte == b'~';
+        }
+        if pointer.is_escaped {
+            tokens.try_for_each(|token| token.map(drop))?;
+        }
+        Ok(pointer)
+    }
+
+    /// How many tokens.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn tokens(&self) -> impl Iterator<Item = Cow<'p, str>> {
+        Tokens::of_checked(self.text).filter_map(Result::ok)
+    }
+
+    /// All tokens but the last.
+    #[inline]
+    pub(super) fn parents(&self) -> impl Iterator<Item = Cow<'p, str>> {
+        Tokens::of_checked(&self.text[..self.last_slash]).filter_map(Result::ok)
+    }
+
+    /// The last token. The whole document has none.
+    #[inline]
+    pub(super) fn last(&self) -> Option<Cow<'p, str>> {
+        let token = self.text.get(self.last_slash + 1..)?;
+        if self.is_escaped {
+            decode_token(token).ok().map(Cow::Owned)
+        } else {
+            Some(Cow::Borrowed(token))
+        }
+    }
+
+    /// Whether the first tokens are all those of `other`.
+    pub(super) fn starts_with(&self, other: &Pointer<'_>) -> bool {
+        // A token can be spelled in one way only.
+        self.text
+            .strip_prefix(other.text)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
 pub(super) struct Tokens<'p> {
     /// What follows the slash before the next token.
     left: Option<&'p str>,
+}
+
+impl<'p> Tokens<'p> {
+    /// `pointer` is empty or starts with a slash.
+    #[inline]
+    fn of_checked(pointer: &'p str) -> Tokens<'p> {
+        Tokens {
+            left: pointer.get(1..),
+        }
+    }
 }
 
 impl<'p> Iterator for Tokens<'p> {

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::node::Node;
+
 /// Writes one array or object from its original text.
 pub(super) struct Splice<'t, 'o> {
     out: &'o mut Vec<u8>,
@@ -29,9 +31,15 @@ impl<'t, 'o> Splice<'t, 'o> {
             Some(run) => run.end = child.end,
             None => {
                 self.separate();
-                self.run = Some(self.start_of_line(child.start)..child.end);
+                self.run = Some(space_before(self.text, child.start)..child.end);
             }
         }
+    }
+
+    /// Keeps the children from the one that starts at `first` to the one before that which starts at `next`.
+    pub(super) fn keep_before(&mut self, first: usize, next: usize) {
+        let comma = space_before(self.text, next) - 1;
+        self.keep(first..space_before(self.text, comma));
     }
 
     /// Keeps the child that stands at `child`, except for its value at `value`, which `write` replaces.
@@ -59,8 +67,7 @@ impl<'t, 'o> Splice<'t, 'o> {
         write(self.out);
     }
 
-    /// Ends with the closing bracket and the white space that stands before it in the text; `closing` is the range
-    /// from behind the last child to behind the bracket.
+    /// Ends with the closing bracket and the white space that stands before it in the text; see [`closing`].
     pub(super) fn finish(mut self, closing: Range<usize>) {
         self.flush();
         let closing = if self.is_first {
@@ -83,11 +90,20 @@ impl<'t, 'o> Splice<'t, 'o> {
             self.out.extend_from_slice(&self.text.as_bytes()[run]);
         }
     }
+}
 
-    /// Where the white space before `child_start` starts.
-    fn start_of_line(&self, child_start: usize) -> usize {
-        self.text[..child_start]
-            .trim_end_matches([' ', '\t', '\n', '\r'])
-            .len()
-    }
+/// From behind the last child of an array or object to behind its closing bracket; the bracket alone where it is empty.
+pub(super) fn closing(container: Node<'_>) -> Range<usize> {
+    let end = container.word().end();
+    let start = if container.is_empty() {
+        end - 1
+    } else {
+        space_before(container.text(), end - 1)
+    };
+    start..end
+}
+
+/// Where the white space before `at` starts; `at` stands between two tokens.
+fn space_before(text: &str, at: usize) -> usize {
+    text.as_bytes()[..at].trim_ascii_end().len()
 }

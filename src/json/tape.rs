@@ -88,6 +88,12 @@ impl Word {
         TAGS[(self.0 & ((1 << TAG_BITS) - 1)) as usize]
     }
 
+    /// Cheaper than a comparison with [`Word::tag`].
+    #[inline]
+    pub(super) fn has_tag(self, tag: Tag) -> bool {
+        (self.0 & ((1 << TAG_BITS) - 1)) == tag as u64
+    }
+
     #[inline]
     pub(super) fn start(self) -> usize {
         (self.0 >> (LENGTH_BITS + TAG_BITS)) as usize

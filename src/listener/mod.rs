@@ -6,6 +6,7 @@ mod addresses;
 mod body;
 mod frames;
 mod guard;
+mod lent;
 mod lines;
 mod options;
 mod pressure;
@@ -102,6 +103,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long a connection may rest between two requests, or stand still while a response is written.
     pub keep_alive: Duration,
+    /// After so long between two requests a connection of HTTP/1 gives its buffers back.
+    pub rest_after: Duration,
     /// How often a client of HTTP/2 is asked for a sign of life.
     pub http2_ping: Duration,
     /// `limits.body_min_bytes_per_s` holds over any span of this length.
@@ -127,6 +130,7 @@ impl Settings {
         Settings {
             limits,
             keep_alive: Duration::from_mins(1),
+            rest_after: Duration::from_secs(2),
             http2_ping: Duration::from_secs(20),
             rate_window: Duration::from_secs(10),
             shutdown_timeout,

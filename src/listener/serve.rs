@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
-    task::Poll,
+    task::{Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -34,6 +35,7 @@ use super::{
     Ingest, Peer, Proxies, Settings, Tls, accept,
     addresses::{Addresses, Place},
     body::{self, Pace},
+    lent::Lent,
     options,
     pressure::Pressure,
     protocol::protocol,
@@ -63,6 +65,8 @@ struct Server<I> {
     patience: Patience,
     pace: Pace,
     protocol: auto::Builder<TokioExecutor>,
+    /// Where a request of it has come before.
+    http1: auto::Builder<TokioExecutor>,
     /// Where ALPN has chosen it.
     http2: auto::Builder<TokioExecutor>,
     stop: Stop,
@@ -100,10 +104,12 @@ pub(super) async fn run<I: Ingest>(
     let server = Arc::new(Server {
         ingest,
         protocol: protocol(&settings),
+        http1: protocol(&settings).http1_only(),
         http2: protocol(&settings).http2_only(),
         patience: Patience {
             header: Duration::from_secs(limits.header_time_s.into()),
             keep_alive: settings.keep_alive,
+            rest_after: settings.rest_after,
             uri_bytes: limits.uri_bytes.0,
         },
         pace: Pace::of(&settings),
@@ -267,13 +273,16 @@ async fn connection<I: Ingest>(
     };
     let exchange = Arc::new(Exchange::default());
     let socket = Socket::new(stream, Arc::clone(&exchange), server.patience);
-    let service = {
-        let server = Arc::clone(&server);
-        service_fn(move |request| {
+    let socket = Arc::new(Mutex::new(socket));
+    let serve = |is_again| {
+        let protocol = if is_again { &server.http1 } else { protocol };
+        let (server, exchange, peer) = (Arc::clone(&server), Arc::clone(&exchange), peer.clone());
+        let service = service_fn(move |request| {
             respond_to(Arc::clone(&server), Arc::clone(&exchange), peer.clone(), request)
-        })
+        });
+        Box::pin(protocol.serve_connection(TokioIo::new(Lent(Arc::clone(&socket))), service))
     };
-    let mut connection = pin!(protocol.serve_connection(TokioIo::new(socket), service));
+    let mut connection = Ok(serve(false));
     let mut draining = pin!(server.stop.draining.notified());
     let mut aborting = pin!(server.stop.aborting.notified());
     let mut is_registered = false;
@@ -285,20 +294,36 @@ async fn connection<I: Ingest>(
             let _ = draining.as_mut().poll(context);
             let _ = aborting.as_mut().poll(context);
         }
-        match server.stop.stage.load(Ordering::Acquire) {
-            RUNNING | LEAVING => {}
-            DRAINING if is_draining => {}
-            DRAINING => {
-                is_draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
+        let begins_to_drain = match server.stop.stage.load(Ordering::Acquire) {
+            RUNNING | LEAVING => false,
+            DRAINING => !std::mem::replace(&mut is_draining, true),
             _ => return Poll::Ready(()),
-        }
-        connection.as_mut().poll(context).map(|ended| {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended early");
+        };
+        loop {
+            match &mut connection {
+                Ok(active) => {
+                    if begins_to_drain {
+                        active.as_mut().graceful_shutdown();
+                    }
+                    if let Poll::Ready(ended) = active.as_mut().poll(context) {
+                        if let Err(error) = ended {
+                            tracing::debug!(%error, "a connection ended early");
+                        }
+                        return Poll::Ready(());
+                    }
+                    if !socket.lock().is_at_rest() {
+                        return Poll::Pending;
+                    }
+                    // Buffers and all: thousands of connections may wait for their next request.
+                    connection = Err(server.numbers.connection_at_rest());
+                }
+                Err(_) if begins_to_drain => return Poll::Ready(()),
+                Err(_) => {
+                    ready!(socket.lock().poll_awake(context));
+                    connection = Ok(serve(true));
+                }
             }
-        })
+        }
     })
     .await;
 }

@@ -71,6 +71,8 @@ impl Drop for InFlight {
 pub(super) struct Patience {
     pub(super) header: Duration,
     pub(super) keep_alive: Duration,
+    /// After so long between two requests it is at rest.
+    pub(super) rest_after: Duration,
     pub(super) uri_bytes: u64,
 }
 
@@ -124,6 +126,7 @@ pub(super) struct Socket {
     section_since: Option<Instant>,
     /// Nothing more is read.
     is_over: bool,
+    is_at_rest: bool,
 }
 
 struct Linger {
@@ -156,7 +159,32 @@ impl Socket {
             written_bytes: 0,
             section_since: None,
             is_over: false,
+            is_at_rest: false,
         }
+    }
+
+    /// Between two requests of HTTP/1 for long enough that whatever reads from it holds nothing that matters.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_at_rest
+    }
+
+    /// Until there is something to read again, or no more time for it.
+    pub(super) fn poll_awake(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.stream.poll_readable(context).is_pending() {
+            ready!(self.poll_until(self.deadline(), context));
+        }
+        self.is_at_rest = false;
+        Poll::Ready(())
+    }
+
+    /// Whether it has begun to rest. Nothing may be on its way in either direction.
+    fn poll_rest(&mut self, context: &mut Context<'_>) {
+        let can_rest = !self.is_http2
+            && self.phase == Phase::Resting
+            && self.own.is_empty()
+            && self.write_stalled_since.is_none();
+        let begins = self.since + self.patience.rest_after;
+        self.is_at_rest = can_rest && begins < self.deadline() && self.poll_until(begins, context).is_ready();
     }
 
     fn is_busy(&self) -> bool {
@@ -413,6 +441,7 @@ impl AsyncRead for Socket {
         if this.is_over {
             return Poll::Ready(Ok(()));
         }
+        this.is_at_rest = false;
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut this.stream).poll_read(context, buffer);
         if outcome.is_ready() && !this.check(buffer, before) {
@@ -432,6 +461,7 @@ impl AsyncRead for Socket {
             }
             return Poll::Ready(outcome);
         }
+        this.poll_rest(context);
         ready!(this.poll_until(this.deadline(), context));
         if this.phase == Phase::Head {
             if this.own.is_empty() {

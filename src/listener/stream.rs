@@ -41,6 +41,18 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Until something can be read, or the peer has ended.
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        let stream = match self {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref().0,
+        };
+        // An error is for whoever reads.
+        stream.poll_read_ready(context).map(drop)
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -38,6 +38,7 @@ instruments! {
     HTTP_BODY_SIZE Histogram "http.server.request.body.size" "By" [] "Bodies as sent, before decompression";
     HTTP_ACTIVE Gauge "http.server.active_requests" "{request}" [] "Requests under way";
     CONNECTIONS Gauge "headworks.connections" "{connection}" [] "Open connections of the data port";
+    CONNECTIONS_AT_REST Gauge "headworks.connections.at_rest" "{connection}" [] "Of them, those that wait for a request and hold no buffers";
     KEY_REQUESTS Counter "headworks.key.requests" "{request}" ["partner", "key"] "Requests by the id of their key";
     PLUGIN_CALLS Counter "headworks.plugin.calls" "{call}" ["plugin", "version", "outcome"]
         "Calls of plugins; outcome is made, rejected, failed (it said so, or a lookup table is not there), trapped (a trap, time, memory) or held (not called)";

@@ -38,6 +38,7 @@ pub struct HttpNumbers {
 
 const ACTIVE: usize = 0;
 const CONNECTIONS: usize = 1;
+const AT_REST: usize = 2;
 const BODIES: Buckets = Buckets {
     first: 0,
     bounds: BODY_BOUNDS,
@@ -51,7 +52,7 @@ impl HttpNumbers {
                 .collect(),
             bodies: Cells::new(Buckets::width(BODY_BOUNDS)),
             refused: Cells::new(Code::ALL.len()),
-            active: Cells::new(2),
+            active: Cells::new(3),
         }
     }
 
@@ -100,7 +101,9 @@ impl HttpNumbers {
         active.push([], Value::Whole(self.active.sum(ACTIVE)));
         let mut connections = Family::of(&catalogue::CONNECTIONS);
         connections.push([], Value::Whole(self.active.sum(CONNECTIONS)));
-        families.extend([durations, bodies, refused, active, connections]);
+        let mut at_rest = Family::of(&catalogue::CONNECTIONS_AT_REST);
+        at_rest.push([], Value::Whole(self.connections_at_rest()));
+        families.extend([durations, bodies, refused, active, connections, at_rest]);
     }
 
     /// Counts as under way until it is dropped.
@@ -110,6 +113,14 @@ impl HttpNumbers {
 
     pub fn connection(self: &Arc<HttpNumbers>) -> Under {
         Under::new(self, CONNECTIONS)
+    }
+
+    pub fn connection_at_rest(self: &Arc<HttpNumbers>) -> Under {
+        Under::new(self, AT_REST)
+    }
+
+    pub fn connections_at_rest(&self) -> u64 {
+        self.active.sum(AT_REST)
     }
 }
 

@@ -5,7 +5,7 @@ use wasmparser::{
     ProducersSectionReader, TypeBounds,
 };
 
-use super::ComponentFacts;
+use super::{ComponentFacts, bindings::TRANSFORM_FLAT};
 use crate::{
     limits::{self, ByteSize},
     problem::{Code, Problem},
@@ -15,8 +15,9 @@ use crate::{
 /// The package that alone a plugin may import from.
 const PACKAGE: &str = "headworks:plugin/";
 /// Versions of it that this gateway speaks.
-const PACKAGE_VERSIONS: [&str; 2] = ["0.1.", "0.2."];
-const EXPORTS: [&str; 2] = ["configure", "transform"];
+const PACKAGE_VERSIONS: [&str; 3] = ["0.1.", "0.2.", "0.3."];
+/// Each under one of its names.
+const EXPORTS: [&[&str]; 2] = [&["configure"], &["transform", TRANSFORM_FLAT]];
 /// Of an SDK's name, and of its version.
 const SDK_CHARACTERS: usize = 64;
 /// Names that one refusal lists.
@@ -255,7 +256,8 @@ impl Surface {
     fn check_exports(&self) -> Result<(), Problem> {
         let missing: Vec<_> = EXPORTS
             .iter()
-            .filter(|export| !self.exports.iter().any(|name| name == *export))
+            .filter(|names| !self.exports.iter().any(|name| names.contains(&name.as_str())))
+            .filter_map(|names| names.first())
             .map(|export| format!("`{export}`"))
             .collect();
         if missing.is_empty() {
@@ -284,7 +286,8 @@ impl Surface {
         let advice = if forbidden.iter().any(|name| name.starts_with("wasi:")) {
             self.advice_against_wasi()
         } else if forbidden.iter().any(|name| name.starts_with(PACKAGE)) {
-            "this gateway speaks headworks:plugin@0.1 and @0.2: build with an SDK for one of them".to_owned()
+            "this gateway speaks headworks:plugin@0.1, @0.2 and @0.3: build with an SDK for one of them"
+                .to_owned()
         } else {
             "a plugin may import only headworks:plugin".to_owned()
         };

@@ -19,7 +19,7 @@ use wasmtime::component::{Component, Linker};
 use super::{
     ComponentFacts, CounterReading, LoadCounts, PluginHealth, PluginUse, Prepared, TransformSettings,
     account::{CallCount, VersionAccount},
-    bindings::PluginPre,
+    bindings::Linked,
     cache::{self, Cache},
     compile, component,
     counters::PluginCounters,
@@ -327,10 +327,10 @@ impl Core {
     }
 
     fn link(&self, digest: &Digest, component: &Component) -> Result<Arc<Loaded>, Problem> {
-        let pre = self
+        let linked = self
             .linker
             .instantiate_pre(component)
-            .and_then(PluginPre::new)
+            .and_then(Linked::new)
             .map_err(|error| {
                 Problem::new(
                     Code::ComponentInvalid,
@@ -343,8 +343,8 @@ impl Core {
         let surface = component.component_type();
         let looks_up = surface
             .imports(&self.surroundings.engine)
-            .any(|(name, _)| name == linker::TABLES);
-        let loaded = Arc::new(Loaded { pre, looks_up });
+            .any(|(name, _)| linker::TABLES.contains(&name));
+        let loaded = Arc::new(Loaded { linked, looks_up });
         let mut known = self.loaded.lock();
         known.retain(|_, loaded| loaded.strong_count() > 0);
         if let Some(first) = known.get(digest).and_then(Weak::upgrade) {
@@ -355,7 +355,7 @@ impl Core {
     }
 
     fn try_start(&self, loaded: &Loaded) -> Result<(), Problem> {
-        let start = || Instance::new(&self.surroundings, &loaded.pre, &Arc::default());
+        let start = || Instance::new(&self.surroundings, &loaded.linked, &Arc::default());
         let started = start().or_else(|error| match error {
             StartError::NoRoom => {
                 self.release_idle();

@@ -181,6 +181,14 @@ impl Documents {
         })
     }
 
+    /// Holds what is read at once to the budget: more than that fits into no guest.
+    pub(super) fn bound(&self, bytes: usize) -> Result<(), Fault> {
+        if bytes > self.budget.as_usize() {
+            return Err(Fault::DocumentBytes(self.budget));
+        }
+        Ok(())
+    }
+
     fn charge(&mut self, bytes: usize) -> Result<(), Fault> {
         self.budget_bytes = self
             .budget_bytes

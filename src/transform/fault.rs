@@ -30,6 +30,8 @@ pub(super) enum Fault {
     OutputBytes(ByteSize),
     #[error("gave an output more than {0} headers")]
     Headers(usize),
+    #[error("made a request of `flat` that has {0}")]
+    Request(&'static str),
 }
 
 /// What kind of failure ended a call: few, so that each can be counted.

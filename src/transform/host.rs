@@ -7,6 +7,7 @@ use super::{
     clock::CallClock,
     counters::InstanceCounters,
     documents::{Documents, EditRef, HostDocument},
+    flat::{self, Request},
     log::CallLog,
     lookups::Lookups,
 };
@@ -22,9 +23,16 @@ pub(super) struct State {
     pub(super) lookups: Lookups,
     /// Room for the pointers of one edit, used again and again.
     pub(super) pointers: String,
+    /// Room for what one call of `exchange` asks for, likewise.
+    pub(super) request: Vec<u8>,
     /// Calls of the contract's functions since the instance was made, a handle's end included.
     pub(super) host_calls: u64,
 }
+
+/// What a few values take.
+const ANSWER_BYTES: usize = 256;
+/// Room for requests is kept up to this.
+pub(super) const REQUEST_BYTES_KEPT: usize = 16 << 10;
 
 /// One change whose pointers stand in a text beside it.
 #[derive(Debug)]
@@ -102,6 +110,37 @@ impl State {
                 Ok(Err(error.to_string()))
             }
         }
+    }
+
+    /// Makes all edits of `request` or none, then reads.
+    pub(super) fn exchange(
+        &mut self,
+        document: &Resource<HostDocument>,
+        request: &[u8],
+    ) -> wasmtime::Result<Result<Vec<u8>, String>> {
+        let mut request = Request::new(request);
+        let edits = request.count()?;
+        // One edit alone changes nothing where it fails.
+        let before = (edits > 1)
+            .then(|| self.documents.copy_of(document))
+            .transpose()?;
+        for _ in 0..edits {
+            self.clock.check()?;
+            if let Err(error) = self.documents.edit(document, request.edit()?)? {
+                if let Some(before) = before {
+                    self.documents.restore(document, before)?;
+                }
+                return Ok(Err(error.to_string()));
+            }
+        }
+        let mut answer = Vec::with_capacity(if request.is_at_end() { 0 } else { ANSWER_BYTES });
+        while !request.is_at_end() {
+            self.clock.check()?;
+            let value = self.documents.get(document)?.document.get(request.text()?);
+            flat::write_value(&mut answer, value.as_ref());
+            self.documents.bound(answer.len())?;
+        }
+        Ok(Ok(answer))
     }
 
     pub(super) fn set(

@@ -7,7 +7,7 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, UpdateDeadline};
 
 use super::{
     PluginFailure,
-    bindings::{self, PluginPre, headworks::plugin::types},
+    bindings::{self, Exports, Linked, headworks::plugin::types},
     clock::{CallClock, FIRST_LOOK_TICKS},
     counters::{Counting, InstanceCounters, PluginCounters},
     documents::Documents,
@@ -32,7 +32,7 @@ pub(super) struct Surroundings {
 
 pub(super) struct Instance {
     store: Store<State>,
-    plugin: bindings::Plugin,
+    exports: Exports,
     calls: u32,
 }
 
@@ -65,7 +65,7 @@ impl Instance {
     /// Makes an instance; `configure` is not yet called.
     pub(super) fn new(
         surroundings: &Surroundings,
-        pre: &PluginPre<State>,
+        linked: &Linked,
         counters: &Arc<PluginCounters>,
     ) -> Result<Instance, StartError> {
         let limits = &surroundings.limits;
@@ -77,6 +77,7 @@ impl Instance {
             counters: InstanceCounters::new(Arc::clone(counters)),
             lookups: Lookups::default(),
             pointers: String::new(),
+            request: Vec::new(),
             host_calls: 0,
         };
         let mut store = Store::new(&surroundings.engine, state);
@@ -87,10 +88,10 @@ impl Instance {
             Ok(UpdateDeadline::Continue(ticks))
         });
         begin(&mut store, &surroundings.ticker, start_time(limits));
-        match pre.instantiate(&mut store) {
-            Ok(plugin) => Ok(Instance {
+        match linked.instantiate(&mut store) {
+            Ok(exports) => Ok(Instance {
                 store,
-                plugin,
+                exports,
                 calls: 0,
             }),
             Err(error) if error.is::<PoolConcurrencyLimitError>() => Err(StartError::NoRoom),
@@ -105,7 +106,7 @@ impl Instance {
             &surroundings.ticker,
             start_time(&surroundings.limits),
         );
-        match self.plugin.call_configure(&mut self.store, config) {
+        match self.exports.configure(&mut self.store, config) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(text)) => Err(StartError::Refused(fault::cut(&text))),
             Err(error) => Err(StartError::Failed(failure_text(&self.store, &error))),
@@ -181,21 +182,9 @@ impl Instance {
         &mut self,
         event: &Validated,
     ) -> wasmtime::Result<Result<Vec<bindings::Output>, bindings::Failure>> {
-        let decoded = event.event();
-        let attributes = &decoded.attributes;
-        let data = self.store.data_mut().documents.insert_event(&decoded.data)?;
-        let event = bindings::Event {
-            id: &attributes.id,
-            source: &attributes.source,
-            type_: attributes.event_type.as_str(),
-            subject: attributes.subject.as_deref(),
-            time: &attributes.time,
-            app_version: attributes.app_version.as_deref(),
-            partner: decoded.partner.as_str(),
-            schema: event.schema(),
-            data,
-        };
-        self.plugin.call_transform(&mut self.store, event)
+        let data = &event.event().data;
+        let data = self.store.data_mut().documents.insert_event(data)?;
+        self.exports.transform(&mut self.store, event, data)
     }
 }
 

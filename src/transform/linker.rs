@@ -3,19 +3,28 @@
 
 use wasmtime::{
     Engine, StoreContextMut,
-    component::{ComponentType, Lift, Linker, LinkerInstance, Resource, ResourceType, WasmStr},
+    component::{ComponentType, Lift, Linker, LinkerInstance, Resource, ResourceType, WasmList, WasmStr},
 };
 
 use super::{
     bindings::headworks::plugin::{host, types},
     documents::HostDocument,
-    host::{Change, State, from_guest, to_guest},
+    host::{Change, REQUEST_BYTES_KEPT, State, from_guest, to_guest},
 };
 
 /// Each released version has the types and functions of the one before: a component is linked with those of its own.
-const TYPES: [&str; 2] = ["headworks:plugin/types@0.1.0", "headworks:plugin/types@0.2.0"];
-const HOST: [&str; 2] = ["headworks:plugin/host@0.1.0", "headworks:plugin/host@0.2.0"];
-pub(super) const TABLES: &str = "headworks:plugin/tables@0.2.0";
+const TYPES: [&str; 3] = [
+    "headworks:plugin/types@0.1.0",
+    "headworks:plugin/types@0.2.0",
+    "headworks:plugin/types@0.3.0",
+];
+const HOST: [&str; 3] = [
+    "headworks:plugin/host@0.1.0",
+    "headworks:plugin/host@0.2.0",
+    "headworks:plugin/host@0.3.0",
+];
+pub(super) const TABLES: [&str; 2] = ["headworks:plugin/tables@0.2.0", "headworks:plugin/tables@0.3.0"];
+const FLAT: &str = "headworks:plugin/flat@0.3.0";
 
 type Store<'a> = StoreContextMut<'a, State>;
 type Handle = Resource<HostDocument>;
@@ -45,7 +54,10 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
         link_types(&mut linker.instance(types)?)?;
         link_host(&mut linker.instance(host)?)?;
     }
-    linker.instance(TABLES)?.func_wrap("lookup", lookup)?;
+    for tables in TABLES {
+        linker.instance(tables)?.func_wrap("lookup", lookup)?;
+    }
+    linker.instance(FLAT)?.func_wrap("exchange", exchange)?;
     Ok(linker)
 }
 
@@ -176,4 +188,19 @@ fn apply(
         },
     )?;
     Ok((made,))
+}
+
+fn exchange(
+    mut store: Store<'_>,
+    (document, request): (Handle, WasmList<u8>),
+) -> wasmtime::Result<(Result<Vec<u8>, String>,)> {
+    // The guest's memory cannot be read while the host's documents change.
+    let mut room = std::mem::take(&mut called(&mut store).request);
+    room.clear();
+    room.extend_from_slice(request.as_le_slice(&store));
+    let state = store.data_mut();
+    let answer = state.exchange(&document, &room)?;
+    room.shrink_to(REQUEST_BYTES_KEPT);
+    state.request = room;
+    Ok((answer,))
 }

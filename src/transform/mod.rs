@@ -12,6 +12,7 @@ mod counters;
 mod documents;
 mod engine;
 mod fault;
+mod flat;
 mod host;
 mod instance;
 mod kept_log;

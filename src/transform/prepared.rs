@@ -9,12 +9,11 @@ use std::{
 use super::{
     PluginFailure, PluginUse,
     account::{PluginHealth, VersionAccount},
-    bindings::PluginPre,
+    bindings::Linked,
     clock::thread_cpu_time,
     core::Core,
     counters::{Counting, PluginCounters},
     fault::Cause,
-    host::State,
     instance::{Call, Instance, StartError},
     kept_log::{KeptLine, KeptLog},
     log::{self, LogLevel, LogLine},
@@ -29,7 +28,7 @@ use crate::{
 
 /// A component, loaded: native code with its imports linked.
 pub(super) struct Loaded {
-    pub(super) pre: PluginPre<State>,
+    pub(super) linked: Linked,
     /// It imports the interface of the tables.
     pub(super) looks_up: bool,
 }
@@ -386,7 +385,7 @@ impl Prepared {
 
     fn make(&self) -> Result<Box<Instance>, StartError> {
         let surroundings = &self.core.surroundings;
-        let make = || Instance::new(surroundings, &self.loaded.pre, &self.books.counters);
+        let make = || Instance::new(surroundings, &self.loaded.linked, &self.books.counters);
         let mut instance = make().or_else(|error| match error {
             StartError::NoRoom => {
                 self.core.release_idle();

@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned, de::value::SeqDeserializer};
 
 use crate::{
     Value, backend,
-    value::{Found, Mismatch},
+    value::{Found, Mismatch, Seen},
 };
 
 /// A JSON document that the gateway has parsed. Paths are JSON Pointers (RFC 6901): `/items/0/price`, with `~1` for a
@@ -24,17 +24,9 @@ pub struct Document {
 /// Changes that are not yet made.
 #[derive(Debug, Default)]
 struct Pending {
-    edits: Vec<Edit>,
+    edits: backend::Edits,
     /// Why earlier ones could not be made. It stays: without them the document is not what the plugin takes it for.
     refused: Option<String>,
-}
-
-/// One change that is not yet made.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Edit {
-    Set(String, Value),
-    Remove(String),
-    Move(String, String),
 }
 
 /// Why a document could not be read or changed.
@@ -120,8 +112,9 @@ impl Document {
     ///
     /// [`Error::Data`] where what is there is of another type; [`Error::Edit`] where an earlier change cannot be made.
     pub fn get<T: DeserializeOwned>(&self, pointer: &str) -> Result<T, Error> {
-        let found = self.values(&[pointer])?.pop().flatten();
-        T::deserialize(Found(found.as_ref())).map_err(|Mismatch(reason)| Error::Data {
+        let answer = self.exchange(&[pointer])?;
+        let found = answer.values().next().flatten();
+        T::deserialize(Found(found)).map_err(|Mismatch(reason)| Error::Data {
             pointer: pointer.to_owned(),
             reason,
         })
@@ -141,10 +134,10 @@ impl Document {
     /// As [`Document::get`], for the first pointer that does not fit.
     pub fn get_many<T: DeserializeOwned, const N: usize>(&self, pointers: [&str; N]) -> Result<T, Error> {
         let at = std::cell::Cell::new("");
-        let found = self.values(&pointers)?;
-        let found = found.iter().zip(pointers).map(|(found, pointer)| {
+        let answer = self.exchange(&pointers)?;
+        let found = answer.values().zip(pointers).map(|(found, pointer)| {
             at.set(pointer);
-            Found(found.as_ref())
+            Found(found)
         });
         T::deserialize(SeqDeserializer::<_, Mismatch>::new(found)).map_err(|Mismatch(reason)| Error::Data {
             pointer: at.get().to_owned(),
@@ -159,16 +152,17 @@ impl Document {
     ///
     /// [`Error::Edit`] where an earlier change cannot be made.
     pub fn values(&self, pointers: &[&str]) -> Result<Vec<Option<Value>>, Error> {
-        self.flush()?;
         if pointers.is_empty() {
+            self.flush()?;
             return Ok(Vec::new());
         }
-        Ok(self.kept.get_all(pointers))
+        let answer = self.exchange(pointers)?;
+        Ok(answer.values().map(|found| found.map(Seen::into_value)).collect())
     }
 
     /// Sets the value at `pointer`; a missing parent object is made, and `-` as the last token appends to an array.
     pub fn set(&mut self, pointer: &str, value: impl Into<Value>) {
-        self.gather(Edit::Set(pointer.to_owned(), value.into()));
+        self.pending.get_mut().edits.set(pointer, value.into());
     }
 
     /// Sets the value at `pointer` to anything that `serde` can write.
@@ -184,28 +178,35 @@ impl Document {
 
     /// Removes the value at `pointer`, where one is there.
     pub fn remove(&mut self, pointer: &str) {
-        self.gather(Edit::Remove(pointer.to_owned()));
+        self.pending.get_mut().edits.remove(pointer);
     }
 
     /// Moves the value at `from` to `to`, where one is there.
     pub fn rename(&mut self, from: &str, to: &str) {
-        self.gather(Edit::Move(from.to_owned(), to.to_owned()));
+        self.pending.get_mut().edits.rename(from, to);
     }
 
-    fn gather(&mut self, edit: Edit) {
-        self.pending.get_mut().edits.push(edit);
+    /// Makes what was gathered, then reads.
+    fn exchange(&self, pointers: &[&str]) -> Result<backend::Answer, Error> {
+        let mut pending = self.pending.borrow_mut();
+        if pending.refused.is_none() {
+            let edits = std::mem::take(&mut pending.edits);
+            match self.kept.exchange(edits, pointers) {
+                Ok(answer) => return Ok(answer),
+                Err(reason) => pending.refused = Some(reason),
+            }
+        }
+        Err(Error::Edit(pending.refused.clone().unwrap_or_default()))
     }
 
     fn flush(&self) -> Result<(), Error> {
-        let mut pending = self.pending.borrow_mut();
-        if pending.refused.is_none() && !pending.edits.is_empty() {
-            let edits = std::mem::take(&mut pending.edits);
-            pending.refused = self.kept.apply(edits).err();
+        let pending = self.pending.borrow();
+        let is_made = pending.refused.is_none() && pending.edits.is_empty();
+        drop(pending);
+        if is_made {
+            return Ok(());
         }
-        match &pending.refused {
-            Some(reason) => Err(Error::Edit(reason.clone())),
-            None => Ok(()),
-        }
+        self.exchange(&[]).map(drop)
     }
 
     /// The document with all changes made, for the gateway.

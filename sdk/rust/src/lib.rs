@@ -38,6 +38,8 @@
 mod allocator;
 mod document;
 mod event;
+#[cfg(target_family = "wasm")]
+mod flat;
 pub mod host;
 mod plugin;
 pub mod tables;
@@ -86,15 +88,16 @@ macro_rules! plugin {
                         .map_err(|_| ::std::string::String::from("an instance is configured only once"))
                 }
 
-                fn transform(
-                    event: $crate::__wasm::Event,
+                fn transform_flat(
+                    attributes: ::std::vec::Vec<u8>,
+                    data: $crate::__wasm::DocumentHandle,
                 ) -> ::std::result::Result<::std::vec::Vec<$crate::__wasm::Output>, $crate::__wasm::Failure>
                 {
-                    PLUGIN.with(|plugin| $crate::__wasm::transform(plugin.get(), event))
+                    PLUGIN.with(|plugin| $crate::__wasm::transform(plugin.get(), &attributes, data))
                 }
             }
 
-    $crate::__wasm::export!(Exported with_types_in $crate::__wasm);
+    $crate::__wasm::bindings::export!(Exported with_types_in $crate::__wasm::bindings);
         };
     };
 }

@@ -4,10 +4,51 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use serde_json::{Map, Value as Json};
 
-use crate::{Value, document::Edit, host::Level};
+use crate::{Value, host::Level, value::Seen};
 
 #[derive(Debug)]
 pub(crate) struct Document(RefCell<Json>);
+
+/// One change that is not yet made.
+#[derive(Debug)]
+enum Edit {
+    Set(String, Value),
+    Remove(String),
+    Move(String, String),
+}
+
+/// Changes that are not yet made.
+#[derive(Debug, Default)]
+pub(crate) struct Edits(Vec<Edit>);
+
+impl Edits {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn set(&mut self, pointer: &str, value: Value) {
+        self.0.push(Edit::Set(pointer.to_owned(), value));
+    }
+
+    pub(crate) fn remove(&mut self, pointer: &str) {
+        self.0.push(Edit::Remove(pointer.to_owned()));
+    }
+
+    pub(crate) fn rename(&mut self, from: &str, to: &str) {
+        self.0.push(Edit::Move(from.to_owned(), to.to_owned()));
+    }
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(crate) struct Answer(Vec<Option<Value>>);
+
+impl Answer {
+    /// For each pointer what is there, in their order.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Option<Seen<'_>>> {
+        self.0.iter().map(|value| value.as_ref().map(Seen::of))
+    }
+}
 
 impl Document {
     pub(crate) fn from_json(json: &str) -> Result<Document, String> {
@@ -32,13 +73,17 @@ impl Document {
         Document(self.0.clone())
     }
 
-    pub(crate) fn get_all(&self, pointers: &[&str]) -> Vec<Option<Value>> {
+    /// Makes `edits`, or none of them, then reads.
+    pub(crate) fn exchange(&self, edits: Edits, pointers: &[&str]) -> Result<Answer, String> {
+        if !edits.is_empty() {
+            self.apply(edits.0)?;
+        }
         let root = self.0.borrow();
         let find = |pointer: &&str| root.pointer(pointer).cloned().map(Value::from);
-        pointers.iter().map(find).collect()
+        Ok(Answer(pointers.iter().map(find).collect()))
     }
 
-    pub(crate) fn apply(&self, edits: Vec<Edit>) -> Result<(), String> {
+    fn apply(&self, edits: Vec<Edit>) -> Result<(), String> {
         let mut edited = self.0.borrow().clone();
         for edit in edits {
             match edit {

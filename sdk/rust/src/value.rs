@@ -94,8 +94,44 @@ impl From<serde_json::Value> for Value {
     }
 }
 
+/// A [`Value`] whose texts stand elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Seen<'a> {
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    Number(f64),
+    Text(&'a str),
+    Json(&'a str),
+}
+
+impl<'a> Seen<'a> {
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn of(value: &'a Value) -> Seen<'a> {
+        match value {
+            Value::Null => Seen::Null,
+            Value::Boolean(value) => Seen::Boolean(*value),
+            Value::Integer(value) => Seen::Integer(*value),
+            Value::Number(value) => Seen::Number(*value),
+            Value::Text(text) => Seen::Text(text),
+            Value::Json(text) => Seen::Json(text),
+        }
+    }
+
+    pub(crate) fn into_value(self) -> Value {
+        match self {
+            Seen::Null => Value::Null,
+            Seen::Boolean(value) => Value::Boolean(value),
+            Seen::Integer(value) => Value::Integer(value),
+            Seen::Number(value) => Value::Number(value),
+            Seen::Text(text) => Value::Text(text.to_owned()),
+            Seen::Json(text) => Value::Json(text.to_owned()),
+        }
+    }
+}
+
 /// What may stand at a pointer, for `serde`: nothing there is `None` of an `Option` and an error for all else.
-pub(crate) struct Found<'de>(pub(crate) Option<&'de Value>);
+pub(crate) struct Found<'de>(pub(crate) Option<Seen<'de>>);
 
 /// Why a value is not of the type that was asked for.
 #[derive(Debug)]
@@ -126,7 +162,7 @@ macro_rules! through_json {
     ($($method:ident($($argument:ident: $type:ty),*))*) => {$(
         fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Mismatch> {
             match self.0 {
-                Some(Value::Json(json)) => {
+                Some(Seen::Json(json)) => {
                     let mut json = serde_json::Deserializer::from_str(json);
                     Ok((&mut json).$method($($argument,)* visitor)?)
                 }
@@ -142,18 +178,18 @@ impl<'de> Deserializer<'de> for Found<'de> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         match self.0 {
             None => Err(Mismatch("nothing is there".to_owned())),
-            Some(Value::Null) => visitor.visit_unit(),
-            Some(Value::Boolean(value)) => visitor.visit_bool(*value),
-            Some(Value::Integer(value)) => visitor.visit_i64(*value),
-            Some(Value::Number(value)) => visitor.visit_f64(*value),
-            Some(Value::Text(value)) => visitor.visit_borrowed_str(value),
-            Some(Value::Json(json)) => Ok(serde_json::Deserializer::from_str(json).deserialize_any(visitor)?),
+            Some(Seen::Null) => visitor.visit_unit(),
+            Some(Seen::Boolean(value)) => visitor.visit_bool(value),
+            Some(Seen::Integer(value)) => visitor.visit_i64(value),
+            Some(Seen::Number(value)) => visitor.visit_f64(value),
+            Some(Seen::Text(value)) => visitor.visit_borrowed_str(value),
+            Some(Seen::Json(json)) => Ok(serde_json::Deserializer::from_str(json).deserialize_any(visitor)?),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         match self.0 {
-            None | Some(Value::Null) => visitor.visit_none(),
+            None | Some(Seen::Null) => visitor.visit_none(),
             Some(_) => visitor.visit_some(self),
         }
     }
@@ -173,8 +209,8 @@ impl<'de> Deserializer<'de> for Found<'de> {
         visitor: V,
     ) -> Result<V::Value, Mismatch> {
         match self.0 {
-            Some(Value::Text(variant)) => visitor.visit_enum(variant.as_str().into_deserializer()),
-            Some(Value::Json(json)) => {
+            Some(Seen::Text(variant)) => visitor.visit_enum(variant.into_deserializer()),
+            Some(Seen::Json(json)) => {
                 Ok(serde_json::Deserializer::from_str(json).deserialize_enum(name, variants, visitor)?)
             }
             other => Found(other).deserialize_any(visitor),

@@ -1,16 +1,24 @@
 //! The gateway behind the SDK, in a component.
 
-use crate::{Body, Plugin, Value, document::Edit, event, host::Level};
+use crate::{Body, Plugin, event, host::Level};
 
-wit_bindgen::generate!({
-    world: "plugin",
-    path: "wit",
-    ownership: Borrowing { duplicate_if_necessary: false },
-    pub_export_macro: true,
-    default_bindings_module: "headworks_plugin::__wasm",
-});
+/// Apart, since the world has a `Document` as well.
+pub mod bindings {
+    wit_bindgen::generate!({
+        world: "flat-plugin",
+        path: "wit",
+        ownership: Borrowing { duplicate_if_necessary: false },
+        pub_export_macro: true,
+        default_bindings_module: "headworks_plugin::__wasm::bindings",
+    });
+}
 
-use headworks::plugin::{host, tables, types};
+pub use bindings::{Document as DocumentHandle, Failure, Guest, Output};
+
+use bindings::headworks::plugin::{flat, host, tables, types};
+
+use crate::flat::Reader;
+pub(crate) use crate::flat::{Answer, Edits};
 
 #[cfg(feature = "allocator")]
 #[global_allocator]
@@ -33,18 +41,9 @@ impl Document {
         Document(self.0.copy())
     }
 
-    pub(crate) fn get_all(&self, pointers: &[&str]) -> Vec<Option<Value>> {
-        if let [pointer] = pointers {
-            return vec![self.0.get(pointer).map(from_host)];
-        }
-        let values = self.0.get_all(pointers);
-        values.into_iter().map(|value| value.map(from_host)).collect()
-    }
-
-    pub(crate) fn apply(&self, edits: Vec<Edit>) -> Result<(), String> {
-        let edits: Vec<_> = edits.into_iter().map(HostEdit::from).collect();
-        let borrowed: Vec<_> = edits.iter().map(HostEdit::borrow).collect();
-        self.0.apply(&borrowed)
+    /// Makes `edits`, or none of them, then reads.
+    pub(crate) fn exchange(&self, edits: Edits, pointers: &[&str]) -> Result<Answer, String> {
+        flat::exchange(&self.0, &edits.request(pointers)).map(Answer::new)
     }
 }
 
@@ -74,10 +73,14 @@ pub fn configure<P: Plugin>(config: &str) -> Result<P, String> {
     crate::plugin::configure(config)
 }
 
-pub fn transform<P: Plugin>(plugin: Option<&P>, event: Event) -> Result<Vec<Output>, Failure> {
+pub fn transform<P: Plugin>(
+    plugin: Option<&P>,
+    attributes: &[u8],
+    data: DocumentHandle,
+) -> Result<Vec<Output>, Failure> {
     let plugin = plugin.ok_or_else(|| Failure::Broken("`configure` was not called".to_owned()))?;
     let outputs = plugin
-        .transform(from_host_event(event))
+        .transform(event_of(attributes, data))
         .map_err(failure_to_host)?;
     outputs
         .into_iter()
@@ -85,66 +88,19 @@ pub fn transform<P: Plugin>(plugin: Option<&P>, event: Event) -> Result<Vec<Outp
         .collect()
 }
 
-fn from_host(value: types::Value) -> Value {
-    match value {
-        types::Value::Null => Value::Null,
-        types::Value::Boolean(value) => Value::Boolean(value),
-        types::Value::Integer(value) => Value::Integer(value),
-        types::Value::Number(value) => Value::Number(value),
-        types::Value::Text(value) => Value::Text(value),
-        types::Value::Json(value) => Value::Json(value),
-    }
-}
-
-/// An edit whose value is the host's already; the contract's own only borrows.
-enum HostEdit {
-    Set(String, types::Value),
-    Remove(String),
-    Move(String, String),
-}
-
-impl From<Edit> for HostEdit {
-    fn from(edit: Edit) -> HostEdit {
-        match edit {
-            Edit::Set(pointer, value) => HostEdit::Set(pointer, to_host(value)),
-            Edit::Remove(pointer) => HostEdit::Remove(pointer),
-            Edit::Move(from, to) => HostEdit::Move(from, to),
-        }
-    }
-}
-
-impl HostEdit {
-    fn borrow(&self) -> types::Edit<'_> {
-        match self {
-            HostEdit::Set(pointer, value) => types::Edit::Set((pointer, value)),
-            HostEdit::Remove(pointer) => types::Edit::Remove(pointer),
-            HostEdit::Move(from, to) => types::Edit::Move((from, to)),
-        }
-    }
-}
-
-fn to_host(value: Value) -> types::Value {
-    match value {
-        Value::Null => types::Value::Null,
-        Value::Boolean(value) => types::Value::Boolean(value),
-        Value::Integer(value) => types::Value::Integer(value),
-        Value::Number(value) => types::Value::Number(value),
-        Value::Text(value) => types::Value::Text(value),
-        Value::Json(value) => types::Value::Json(value),
-    }
-}
-
-fn from_host_event(event: Event) -> event::Event {
+fn event_of(attributes: &[u8], data: DocumentHandle) -> event::Event {
+    let mut attributes = Reader::new(attributes);
+    let mut next = || attributes.text_or_none().map(str::to_owned);
     event::Event {
-        id: event.id,
-        source: event.source,
-        event_type: event.type_,
-        subject: event.subject,
-        time: event.time,
-        app_version: event.app_version,
-        partner: event.partner,
-        schema: event.schema,
-        data: crate::Document::new(Document(event.data)),
+        id: next().unwrap_or_default(),
+        source: next().unwrap_or_default(),
+        event_type: next().unwrap_or_default(),
+        subject: next(),
+        time: next().unwrap_or_default(),
+        app_version: next(),
+        partner: next().unwrap_or_default(),
+        schema: next().unwrap_or_default(),
+        data: crate::Document::new(Document(data)),
     }
 }
 

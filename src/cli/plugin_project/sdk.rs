@@ -11,8 +11,8 @@ use super::{ProjectError, io_error};
 /// A file's path below the SDK's folder, and its text.
 pub(super) type SdkFile = (&'static str, &'static str);
 
-/// The contract that the SDKs are written for.
-pub(super) const CONTRACT_0_2: &str = include_str!("../../../sdk/wit/plugin.wit");
+/// The contract that the SDKs of JavaScript, Python and Go are written for; Rust's brings its own.
+pub(super) const CONTRACT_0_2: &str = include_str!("../../../sdk/wit/0.2.0/plugin.wit");
 /// What C's header is written for, and core modules of before.
 pub(super) const CONTRACT_0_1: &str = include_str!("../../../sdk/wit/0.1.0/plugin.wit");
 
@@ -35,8 +35,8 @@ macro_rules! files {
     };
 }
 
-pub(super) const RUST: [SdkFile; 15] = files!("rust":
-    "Cargo.toml" "README.md" "src/allocator.rs" "src/document.rs" "src/event.rs" "src/host.rs" "src/lib.rs" "src/native.rs"
+pub(super) const RUST: [SdkFile; 16] = files!("rust":
+    "Cargo.toml" "README.md" "src/allocator.rs" "src/document.rs" "src/event.rs" "src/flat.rs" "src/host.rs" "src/lib.rs" "src/native.rs"
     "src/plugin.rs" "src/tables.rs" "src/testing.rs" "src/value.rs" "src/wasm.rs" "src/document/tests.rs" "wit/plugin.wit");
 pub(super) const JS: [SdkFile; 13] = files!("js":
     "README.md" "package.json" "build.mjs" "index.d.ts" "index.js" "lib/document.js" "lib/failures.js" "lib/fields.js"

@@ -2,7 +2,7 @@
 
 use super::super::document::Document;
 use super::super::pointer::array_position;
-use super::super::splice::Splice;
+use super::super::splice::{Splice, closing};
 use super::items::Items;
 use super::{Found, Place, Refused, Value};
 
@@ -142,11 +142,6 @@ impl EditedArray {
                 _ => splice.keep(range),
             }
         }
-        let closing_end = array.word().end();
-        let closing_start = array
-            .elements()
-            .last()
-            .map_or(closing_end - 1, |element| element.word().end());
-        splice.finish(closing_start..closing_end);
+        splice.finish(closing(array));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use super::super::document::Document;
-use super::super::splice::Splice;
+use super::super::splice::{Splice, closing};
 use super::super::string::write_string;
 use super::{Found, Place, Value};
 
@@ -157,17 +157,24 @@ impl EditedObject {
             return out.extend_from_slice(object.raw().as_bytes());
         }
         let mut splice = Splice::new(out, object.text(), b'{');
-        let mut closing = object.word().end() - 1..object.word().end();
-        let mut changes = self.changes.0.iter().peekable();
-        for (name, value) in object.member_nodes() {
+        let closing = closing(object);
+        let positions = object.member_positions();
+        let mut next = positions.start;
+        for (position, change) in &self.changes.0 {
+            let (name, value) = (object.sibling(*position - 1), object.sibling(*position));
             let value_range = value.word().start()..value.word().end();
             let member = name.word().start()..value_range.end;
-            closing.start = value_range.end;
-            match changes.next_if(|(position, _)| *position == value.position()) {
-                None => splice.keep(member),
-                Some((_, Some(changed))) => splice.replace(member, value_range, |out| changed.write(out)),
-                Some((_, None)) => splice.skip(),
+            if next < name.position() {
+                splice.keep_before(object.sibling(next).word().start(), member.start);
             }
+            match change {
+                Some(changed) => splice.replace(member, value_range, |out| changed.write(out)),
+                None => splice.skip(),
+            }
+            next = value.next_position();
+        }
+        if next < positions.end {
+            splice.keep(object.sibling(next).word().start()..closing.start);
         }
         self.added.write(&mut splice);
         splice.finish(closing);
@@ -230,14 +237,18 @@ impl Added {
     }
 
     fn push(&mut self, name: &str, value: Value) -> usize {
-        self.members.push(None);
-        let position = self.members.len() - 1;
-        self.replace(position, name, value);
+        let position = self.members.len();
+        self.members.push(Some((name.to_owned(), value)));
+        self.remember(name, position);
         position
     }
 
     fn replace(&mut self, position: usize, name: &str, value: Value) {
         self.members[position] = Some((name.to_owned(), value));
+        self.remember(name, position);
+    }
+
+    fn remember(&mut self, name: &str, position: usize) {
         if let Some(index) = &mut self.index {
             index.insert(name.to_owned(), position);
         } else if self.members.len() > ADDED_WITHOUT_INDEX {

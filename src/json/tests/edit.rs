@@ -52,6 +52,77 @@ fn a_removed_member_takes_one_comma_and_its_white_space_along() {
 }
 
 #[test]
+fn members_are_kept_replaced_and_removed_in_any_choice() {
+    // White space, name and colon, value, white space.
+    let members = [
+        (" ", "\"a\" :", "1", " "),
+        ("\n", "\"b\":", "[2]", ""),
+        ("\t", "\"c\": ", "{\"x\" : 3}", " "),
+        (" ", "\"d\":", "\"4\"", "\r\n"),
+    ];
+    let joined = members.map(|(before, name, value, behind)| format!("{before}{name}{value}{behind}"));
+    let text = format!("{{{}}}", joined.join(","));
+    let steps = [("/a", 1), ("/b", 3), ("/c", 9), ("/d", 27)];
+    for choice in 0..81 {
+        for is_added in [false, true] {
+            let mut edits = Vec::new();
+            let mut expected = String::new();
+            let mut comma = String::new();
+            for ((before, name, value, behind), (pointer, step)) in members.into_iter().zip(steps) {
+                let value = match choice / step % 3 {
+                    0 => value,
+                    1 => {
+                        edits.push(set(pointer, NewValue::Integer(0)));
+                        "0"
+                    }
+                    _ => {
+                        edits.push(remove(pointer));
+                        comma.clear();
+                        continue;
+                    }
+                };
+                if comma.is_empty() && !expected.is_empty() {
+                    comma.push(',');
+                }
+                expected.push_str(&format!("{comma}{before}{name}{value}"));
+                comma = format!("{behind},");
+            }
+            if is_added {
+                edits.push(set("/e", NewValue::Null));
+                expected.push_str(if expected.is_empty() { "" } else { "," });
+                expected.push_str("\"e\":null");
+            }
+            if !expected.is_empty() {
+                expected.push_str("\r\n");
+            }
+            assert_eq!(after(&text, &edits), format!("{{{expected}}}"), "{edits:?}");
+        }
+    }
+}
+
+#[test]
+fn members_of_a_large_object_are_edited_like_those_of_a_small_one() {
+    let members: Vec<String> = (0..100).map(|at| format!("\"n{at}\": {at}")).collect();
+    let text = format!("{{ {} }}", members.join(" , "));
+    assert_eq!(
+        after(&text, &[set("/n0", NewValue::Null)]),
+        text.replace("\"n0\": 0", "\"n0\": null")
+    );
+    assert_eq!(
+        after(
+            &text,
+            &[
+                remove("/n99"),
+                set("/n50", NewValue::Null),
+                remove("/n0"),
+                remove("/n1")
+            ]
+        ),
+        format!("{{ {} }}", members[2..99].join(" , ")).replace("\"n50\": 50", "\"n50\": null")
+    );
+}
+
+#[test]
 fn a_replaced_value_keeps_its_place_and_what_stands_around_it() {
     assert_eq!(
         after(

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::super::pointer::Pointer;
 use super::super::string::{first_special_portable, plain_run};
-use super::super::{PointerError, newline_free, pointer_tokens, write_string};
+use super::super::{PointerError, PointerTokens, newline_free, pointer_tokens, write_string};
 use super::generate::text;
 use super::parse;
 
@@ -62,6 +63,26 @@ proptest! {
             prop_assert_eq!(found.as_ref(), value.pointer(&pointer));
         } else {
             prop_assert!(document.pointer(&pointer).is_none());
+        }
+    }
+
+    #[test]
+    fn a_checked_pointer_has_the_tokens_that_it_splits_into(
+        text in "/?(a|~0|~1|~|0){0,2}(/(a|~0|~1|~|0){0,2}){0,3}",
+        start in "(/(a|~0|~1|0){0,1}){0,2}",
+    ) {
+        let pointer = Pointer::parse(&text);
+        let tokens = pointer_tokens(&text);
+        let split = pointer.map(|pointer| pointer.tokens().collect::<PointerTokens<'_>>());
+        prop_assert_eq!(&split, &tokens);
+        if let (Ok(pointer), Ok(tokens)) = (pointer, tokens) {
+            prop_assert_eq!(pointer.len(), tokens.len());
+            prop_assert_eq!(pointer.last(), tokens.last().cloned());
+            let parents = &tokens[..tokens.len().saturating_sub(1)];
+            prop_assert_eq!(pointer.parents().collect::<Vec<_>>(), parents);
+            let other = Pointer::parse(&start).expect("the test's pointers are good");
+            let other_tokens = pointer_tokens(&start).expect("the test's pointers are good");
+            prop_assert_eq!(pointer.starts_with(&other), tokens.starts_with(&other_tokens));
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Many connections, HTTP/2, and the end.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -9,7 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use super::{Bytes, Code, Gateway, post, settings};
-use crate::{config::ForwardedHeader, listener::Proxies};
+use crate::{config::ForwardedHeader, listener::Proxies, telemetry::HttpNumbers};
 
 #[tokio::test]
 async fn requests_follow_each_other_on_one_connection() {
@@ -274,4 +277,58 @@ async fn an_http2_connection_without_requests_is_closed() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(began.elapsed() > Duration::from_millis(500));
+}
+
+/// Until so many connections are at rest.
+async fn at_rest(numbers: &HttpNumbers, count: u64) {
+    let begun = Instant::now();
+    while numbers.connections_at_rest() != count {
+        assert!(begun.elapsed() < Duration::from_secs(10), "never {count}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_at_rest_goes_on_as_if_it_had_not_been() {
+    let mut settings = settings();
+    settings.rest_after = Duration::from_millis(20);
+    let numbers = Arc::clone(&settings.numbers);
+    let mut gateway = Gateway::start(settings);
+    let mut client = gateway.connect().await;
+    let request = post("/one", "accepted");
+    for _ in 0..3 {
+        client.write(&request).await;
+        assert_eq!(client.response().await.status, 202);
+        at_rest(&numbers, 1).await;
+    }
+    let (first, rest) = request.split_at(7);
+    client.write(first).await;
+    at_rest(&numbers, 0).await;
+    client.write(rest).await;
+    assert_eq!(client.response().await.status, 202);
+    at_rest(&numbers, 1).await;
+    client.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    client.response().await.is_problem(Code::HttpMalformed);
+    let mut other = gateway.connect().await;
+    other.write(&request).await;
+    assert_eq!(other.response().await.status, 202);
+    at_rest(&numbers, 1).await;
+    gateway.stop();
+    assert!(other.is_closed().await);
+    at_rest(&numbers, 0).await;
+}
+
+#[tokio::test]
+async fn a_connection_at_rest_ends_in_its_time() {
+    let mut settings = settings();
+    settings.rest_after = Duration::from_millis(20);
+    settings.keep_alive = Duration::from_millis(500);
+    let numbers = Arc::clone(&settings.numbers);
+    let gateway = Gateway::start(settings);
+    let mut client = gateway.connect().await;
+    client.write(post("/one", "accepted")).await;
+    assert_eq!(client.response().await.status, 202);
+    at_rest(&numbers, 1).await;
+    assert!(client.is_closed().await);
+    at_rest(&numbers, 0).await;
 }

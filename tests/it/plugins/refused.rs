@@ -36,7 +36,7 @@ async fn a_plugin_is_taken_with_its_facts() {
     let facts = transformer().compile(component.clone()).await.expect("a plugin");
     assert_eq!(facts.size, component.len() as u64);
     assert_eq!(facts.digest, headworks::registry::model::Digest::of(&component));
-    let expected = ["headworks:plugin/types@0.2.0", "headworks:plugin/host@0.2.0"];
+    let expected = ["headworks:plugin/types@0.3.0", "headworks:plugin/host@0.3.0"];
     assert!(
         expected
             .iter()
@@ -69,8 +69,8 @@ async fn imports_of_anything_else_are_refused_by_name() {
             "a plugin may import only headworks:plugin",
         ),
         (
-            "headworks:plugin/types@0.3.0",
-            "speaks headworks:plugin@0.1 and @0.2",
+            "headworks:plugin/types@0.4.0",
+            "speaks headworks:plugin@0.1, @0.2 and @0.3",
         ),
         (
             "headworks:plugins/types@0.1.0",
