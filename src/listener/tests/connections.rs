@@ -307,8 +307,9 @@ async fn a_connection_at_rest_goes_on_as_if_it_had_not_been() {
     client.write(rest).await;
     assert_eq!(client.response().await.status, 202);
     at_rest(&numbers, 1).await;
+    // It does not become another protocol by that.
     client.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-    client.response().await.is_problem(Code::HttpMalformed);
+    assert!(client.is_closed().await);
     let mut other = gateway.connect().await;
     other.write(&request).await;
     assert_eq!(other.response().await.status, 202);

@@ -421,7 +421,7 @@ fn one_exchange_makes_edits_of_each_kind_and_reads_values_of_each_kind() {
         .text("[1,  2]");
     assert_eq!(answer, Ok(expected.0));
     let text = host.state.text(&data).expect("it is there");
-    let edited = r#"{"array": [1,  2],"new":"a\n","null":null,"no":false,"yes":true,"integer":-7,"number":1.5,"text":"b\"","json":[ 3]}"#;
+    let edited = r#"{ "array": [1,  2],"new":"a\n","null":null,"no":false,"yes":true,"integer":-7,"number":1.5,"text":"b\"","json":[ 3]}"#;
     assert_eq!(text, edited);
 }
 
