@@ -266,6 +266,11 @@ async fn connection<I: Ingest>(
         certificate: stream.certificate(),
         proxies: server.proxies.clone(),
     };
+    converse(&server, stream, &peer).await;
+}
+
+/// Requests and answers, until the connection ends.
+async fn converse<I: Ingest>(server: &Arc<Server<I>>, stream: Stream, peer: &Peer) {
     let protocol = if stream.is_http2() {
         &server.http2
     } else {
@@ -276,7 +281,7 @@ async fn connection<I: Ingest>(
     let socket = Arc::new(Mutex::new(socket));
     let serve = |is_again| {
         let protocol = if is_again { &server.http1 } else { protocol };
-        let (server, exchange, peer) = (Arc::clone(&server), Arc::clone(&exchange), peer.clone());
+        let (server, exchange, peer) = (Arc::clone(server), Arc::clone(&exchange), peer.clone());
         let service = service_fn(move |request| {
             respond_to(Arc::clone(&server), Arc::clone(&exchange), peer.clone(), request)
         });
