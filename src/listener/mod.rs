@@ -4,6 +4,7 @@
 mod accept;
 mod addresses;
 mod body;
+mod exchange;
 mod frames;
 mod guard;
 mod lent;
@@ -16,6 +17,7 @@ mod respond;
 mod secured;
 mod serve;
 mod socket;
+mod stop;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -7,10 +7,7 @@ use std::{
     net::SocketAddr,
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Poll, ready},
     time::{Duration, Instant},
 };
@@ -27,7 +24,7 @@ use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
@@ -35,13 +32,15 @@ use super::{
     Ingest, Peer, Proxies, Settings, Tls, accept,
     addresses::{Addresses, Place},
     body::{self, Pace},
+    exchange::Exchange,
     lent::Lent,
     options,
     pressure::Pressure,
     protocol::protocol,
     proxy,
     respond::{self, Reply, RequestId},
-    socket::{Exchange, Patience, Socket},
+    socket::{Patience, Socket},
+    stop::{ABORTING, DRAINING, LEAVING, RUNNING, Stop},
     stream::Stream,
 };
 use crate::{
@@ -78,20 +77,6 @@ struct Server<I> {
     refusals: Arc<Semaphore>,
     numbers: Arc<HttpNumbers>,
 }
-
-/// How far shutdown has come, told to all connections.
-#[derive(Default)]
-struct Stop {
-    stage: AtomicU8,
-    draining: Notify,
-    aborting: Notify,
-}
-
-const RUNNING: u8 = 0;
-/// No new connection; on those that there are each request is answered and is the last.
-const LEAVING: u8 = 1;
-const DRAINING: u8 = 2;
-const ABORTING: u8 = 3;
 
 pub(super) async fn run<I: Ingest>(
     socket: TcpListener,
@@ -193,17 +178,6 @@ impl<I> Server<I> {
             return None;
         }
         Arc::clone(&self.refusals).try_acquire_owned().ok()
-    }
-}
-
-impl Stop {
-    fn advance(&self, stage: u8) {
-        self.stage.store(stage, Ordering::Release);
-        match stage {
-            DRAINING => self.draining.notify_waiters(),
-            ABORTING => self.aborting.notify_waiters(),
-            _ => {}
-        }
     }
 }
 

@@ -5,21 +5,18 @@
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use futures::task::AtomicWaker;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep},
 };
 
 use super::{
+    exchange::Exchange,
     frames::{Frames, PREFACE},
     guard::{Cut, Guard},
     respond,
@@ -29,42 +26,6 @@ use crate::{
     limits::HTTP2_FRAMES_BETWEEN_REQUESTS,
     problem::{Code, Problem},
 };
-
-/// What a connection's requests tell its socket.
-#[derive(Debug, Default)]
-pub(super) struct Exchange {
-    in_flight: AtomicU32,
-    /// Requests answered so far, wrapping.
-    answered: AtomicU32,
-    unread: AtomicBool,
-    /// Waits for an answer before it ends the connection.
-    waiting: AtomicWaker,
-}
-
-/// One request in flight, until it is dropped.
-#[derive(Debug)]
-pub(super) struct InFlight(Arc<Exchange>);
-
-impl Exchange {
-    pub(super) fn begin(self: &Arc<Exchange>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
-        InFlight(Arc::clone(self))
-    }
-
-    /// The peer may still be sending a body that nobody reads: the connection must not end with a reset, which would
-    /// take the response with it.
-    pub(super) fn leave_unread(&self) {
-        self.unread.store(true, Ordering::Release);
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.answered.fetch_add(1, Ordering::AcqRel);
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
-        self.0.waiting.wake();
-    }
-}
 
 /// How long a connection may take.
 #[derive(Clone, Copy, Debug)]

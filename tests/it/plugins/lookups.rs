@@ -146,9 +146,9 @@ async fn a_component_says_which_contract_it_was_built_for() {
                 .insert(interface);
             known
         });
-    let wanted = ["host", "tables", "types"].map(|name| format!("headworks:plugin/{name}"));
-    assert_eq!(interfaces.keys().collect::<Vec<_>>(), [&"0.2.0"]);
-    assert!(interfaces["0.2.0"].iter().eq(wanted.iter()), "{interfaces:?}");
+    let wanted = ["flat", "host", "tables", "types"].map(|name| format!("headworks:plugin/{name}"));
+    assert_eq!(interfaces.keys().collect::<Vec<_>>(), [&"0.3.0"]);
+    assert!(interfaces["0.3.0"].iter().eq(wanted.iter()), "{interfaces:?}");
 }
 
 /// A plugin that drops every event, written in text for the contract 0.1.0, as a compiler of then made it.
