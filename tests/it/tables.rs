@@ -116,7 +116,7 @@ async fn an_event_waits_for_its_table_and_says_which_it_was_joined_with() {
         .admin("GET", "/v1/plugins/campaign-join", None)
         .await
         .expect(200);
-    assert_eq!(plugin["versions"][0]["contract"], "0.2.0");
+    assert_eq!(plugin["versions"][0]["contract"], "0.3.0");
 
     let waits = click(&gateway, "early", "spring").await;
     assert_eq!(
