@@ -52,6 +52,9 @@ fn failed(what: impl std::fmt::Display) -> impl FnOnce(String) -> AppError {
 pub fn serve(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     telemetry::start_logging(&settings.telemetry.log_level, settings.telemetry.log_format)
         .map_err(|error| AppError(error.to_string()))?;
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay in use: more memory is resident than is used");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(THREAD_STACK_BYTES)
