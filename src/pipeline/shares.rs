@@ -37,7 +37,7 @@ struct Whole {
 #[derive(Debug)]
 pub struct Shares {
     whole: Arc<Whole>,
-    partners: HashMap<PartnerName, Arc<Held>>,
+    partners: HashMap<PartnerName, Arc<Held>, foldhash::fast::FixedState>,
     /// Of requests whose sender is known only by their body.
     unknown: Arc<Held>,
 }
@@ -56,7 +56,7 @@ impl Shares {
                 requests: REQUESTS_IN_FLIGHT,
                 bytes: BODIES_IN_FLIGHT_BYTES.max(limits.body_bytes.0),
             }),
-            partners: HashMap::new(),
+            partners: HashMap::default(),
             unknown: Arc::default(),
         }
     }

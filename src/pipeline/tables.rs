@@ -37,7 +37,7 @@ pub struct Tables {
     pub(super) envelopes: Envelopes,
     pub(super) rates: Rates,
     pub(super) shares: Shares,
-    partners: HashMap<PartnerName, PartnerEntry>,
+    partners: HashMap<PartnerName, PartnerEntry, foldhash::fast::FixedState>,
     /// Of some partner.
     pub(super) some_enrich: bool,
     bindings: Bindings,
@@ -71,7 +71,7 @@ impl Tables {
         sealer: &Sealer,
         telemetry: &Telemetry,
     ) -> Tables {
-        let partners: HashMap<PartnerName, PartnerEntry> = state
+        let partners = state
             .partners
             .iter()
             .map(|(name, partner)| {

@@ -1,12 +1,9 @@
 //! From a set of names to its numbers: found without a lock, made once, and never more than the cap.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher as _, RandomState},
-    sync::Arc,
-};
+use std::{collections::HashMap, hash::BuildHasher as _, sync::Arc};
 
 use arc_swap::ArcSwap;
+use foldhash::fast::{FixedState, RandomState};
 use parking_lot::Mutex;
 
 /// What stands for all names beyond the cap, and for names that the registry does not know.
@@ -14,7 +11,8 @@ pub const OTHER: &str = "other";
 
 /// `S` by `N` names.
 pub(super) struct Book<const N: usize, S> {
-    pages: ArcSwap<HashMap<u64, Arc<Page<N, S>>>>,
+    /// By a keyed hash of their names.
+    pages: ArcSwap<HashMap<u64, Arc<Page<N, S>>, FixedState>>,
     hasher: RandomState,
     writing: Mutex<()>,
     most: usize,
@@ -39,7 +37,7 @@ impl<const N: usize, S> Book<N, S> {
     pub fn new(most: usize, make: fn() -> S) -> Book<N, S> {
         Book {
             pages: ArcSwap::default(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             writing: Mutex::default(),
             most,
             overflow: Arc::new(Page {
