@@ -33,6 +33,10 @@ const VALUE_BYTES: usize = 700;
 /// Where no broker is.
 const NOBODY: &str = "127.0.0.1:1";
 
+/// The gateway's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).collect();
     let parts = ["append", "recovery", "kafka"];

@@ -71,7 +71,7 @@ impl Tables {
         sealer: &Sealer,
         telemetry: &Telemetry,
     ) -> Tables {
-        let partners = state
+        let partners: HashMap<PartnerName, PartnerEntry, foldhash::fast::FixedState> = state
             .partners
             .iter()
             .map(|(name, partner)| {
