@@ -375,11 +375,8 @@ impl Model {
         let queue = lengths.iter().map(|length| {
             let payload = self.next_payload(*length);
             let (sender, kept) = (sender.clone(), payload.clone());
-            Queued {
-                owner: owner(),
-                payload: payload.into(),
-                done: Box::new(move |result| sender.send((result, kept)).expect("the test waits")),
-            }
+            let done = Box::new(move |result| sender.send((result, kept)).expect("the test waits"));
+            Queued::new(owner(), payload.into(), done)
         });
         // All at once: what shares a write must not hang on how fast the writer is.
         let shared = &spool.handle.shared;

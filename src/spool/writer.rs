@@ -226,7 +226,18 @@ impl Writer {
         self.buffer.shrink_to(BATCH_BYTES as usize);
         let mut last_sequence = 0;
         for (queued, sequence) in batch.iter().zip(first_sequence..) {
-            frame::encode(&mut self.buffer, active.segment.id, sequence, &queued.payload);
+            let Queued {
+                payload,
+                payload_checksum,
+                ..
+            } = queued;
+            frame::encode(
+                &mut self.buffer,
+                active.segment.id,
+                sequence,
+                payload,
+                *payload_checksum,
+            );
             last_sequence = sequence;
         }
         active.file.append(&self.buffer)?;
@@ -281,12 +292,19 @@ impl Writer {
             });
         }
         let shares = state.shares.entry(segment.id).or_default();
-        for queued in batch {
-            let bytes = frame_bytes(queued.payload.len());
-            match shares.get_mut(&queued.owner) {
+        // What one partner sends mostly comes together.
+        for queued in batch.chunk_by(|one, other| Arc::ptr_eq(&one.owner, &other.owner)) {
+            let bytes: u64 = queued
+                .iter()
+                .map(|queued| frame_bytes(queued.payload.len()))
+                .sum();
+            let Some(Queued { owner, .. }) = queued.first() else {
+                continue;
+            };
+            match shares.get_mut(owner) {
                 Some(held) => *held += bytes,
                 None => {
-                    shares.insert(Arc::clone(&queued.owner), bytes);
+                    shares.insert(Arc::clone(owner), bytes);
                 }
             }
         }
