@@ -18,6 +18,8 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
+/// The binary that this process runs, also where its file was replaced or removed since.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
 /// The second argument of the process whose limits are set. Before that it is the processor time, in seconds.
 const LIMITED: &str = "--limited";
 /// What the first line of the child's standard error begins with where the kernel takes no filter.
@@ -75,7 +77,7 @@ pub fn confine(argument: &str, bounds: &Bounds, work: impl FnOnce() -> ExitCode)
     // The limits come first and the process begins anew: an allocator takes room before `main` that no limit set
     // later would bind.
     let started_anew = set_limits(&bounds).map(|()| {
-        Command::new("/proc/self/exe")
+        Command::new(OWN_PROGRAM)
             .args([argument, LIMITED])
             .env_clear()
             .exec()

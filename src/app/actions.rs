@@ -1,6 +1,6 @@
 //! What the admin API has the other modules do.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -9,6 +9,7 @@ use super::{Gateway, admin, readiness};
 use crate::{
     admin::{Actions, AdminState, Asynchronous, Jwt, Preparation, QuarantinePage, QuarantineQuery},
     config::Settings,
+    confined::OWN_PROGRAM,
     pipeline::Preparations,
     problem::{Code, Problem},
     quarantine::{Quarantine, WholeItem},
@@ -54,22 +55,12 @@ impl Gateway {
                     .collect()
             }),
             check_schemas: Arc::new(move |candidates| {
-                async move {
-                    match own_program() {
-                        Some(program) => check::check_apart(&program, candidates, schema_bytes_max).await,
-                        None => check::not_run(candidates.len()),
-                    }
-                }
-                .boxed()
+                async move { check::check_apart(Path::new(OWN_PROGRAM), candidates, schema_bytes_max).await }
+                    .boxed()
             }),
             compare: Arc::new(|pairs| {
-                async move {
-                    match own_program() {
-                        Some(program) => compatibility::child::compare_apart(&program, &pairs).await,
-                        None => compatibility::child::not_run(pairs.len()),
-                    }
-                }
-                .boxed()
+                async move { compatibility::child::compare_apart(Path::new(OWN_PROGRAM), &pairs).await }
+                    .boxed()
             }),
             compile: Arc::new(move |component| compile(Arc::clone(&compiler), component).boxed()),
             prepare: Arc::new(move |preparation| try_out(Arc::clone(&trial), preparation).boxed()),
@@ -124,13 +115,6 @@ impl Gateway {
             .boxed()
         })
     }
-}
-
-/// The binary that this process runs.
-fn own_program() -> Option<PathBuf> {
-    std::env::current_exe()
-        .inspect_err(|error| tracing::error!(%error, "the program's own path is not known"))
-        .ok()
 }
 
 async fn compile(transformer: Arc<Transformer>, component: Bytes) -> Result<ComponentFacts, Problem> {

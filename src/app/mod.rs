@@ -19,6 +19,7 @@ use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 use crate::{
     config::{ServerSettings, Settings, TlsSettings},
+    confined::OWN_PROGRAM,
     deliver::{Destinations, Recall, RefusedHandler},
     limits::SPOOL_QUARANTINE_PARTS,
     listener::{self, Listener, Proxies, Tls, TlsFiles, TlsPort},
@@ -241,12 +242,10 @@ impl Gateway {
             .ensure_admin_token(&token_path)
             .await
             .map_err(|error| failed(token_path.display())(error.to_string()))?;
-        let compiler =
-            std::env::current_exe().map_err(|error| failed("the program's own path")(error.to_string()))?;
         let transformer = Transformer::new(TransformSettings {
             limits: settings.limits.clone(),
             cache_dir: settings.data_dir.join("cache"),
-            compiler,
+            compiler: OWN_PROGRAM.into(),
         })
         .map_err(|problem| failed("plugins")(problem.detail))?;
         let quotas =

@@ -162,11 +162,6 @@ pub async fn check_apart(program: &Path, candidates: Vec<Candidate>, schema_byte
     checked
 }
 
-/// What is answered where no child can be started.
-pub fn not_run(candidates: usize) -> Vec<Faults> {
-    vec![vec![fault("", NOT_CHECKED.to_owned())]; candidates]
-}
-
 /// What [`check_apart`] finds, on this thread and without its bounds.
 pub fn check_here(candidates: &[Candidate], schema_bytes_max: usize) -> Vec<Faults> {
     let faults = |candidate: &Candidate| {

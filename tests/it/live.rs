@@ -11,9 +11,35 @@ use std::{
 
 use serde_json::json;
 
-use crate::harness::{gateway::Gateway, page_view};
+use crate::harness::{
+    gateway::{Gateway, Options},
+    page_view,
+};
 
 const TYPE: &str = "app.page_view";
+
+/// A package is upgraded, and the process that runs goes on with what it was started from.
+#[tokio::test]
+async fn a_program_whose_file_was_replaced_checks_and_compiles_on() {
+    let copied = r#"cp "$0" program && exec ./program "$@""#;
+    let gateway = Gateway::start_with(Options {
+        wrapper: ["sh", "-c", copied].map(str::to_owned).to_vec(),
+        ..Options::default()
+    })
+    .await;
+    let program = gateway.path("program");
+    std::fs::remove_file(&program).expect("it was started from there");
+    std::fs::write(&program, "another program").expect("its place is free");
+    let schema = |kind| json!({"properties": {"load_ms": {"type": kind}}});
+    gateway
+        .put(&format!("/v1/schemas/{TYPE}/1"), schema("integer"))
+        .await;
+    let made = gateway
+        .put(&format!("/v1/schemas/{TYPE}/2"), schema("string"))
+        .await;
+    assert!(made.to_string().contains("load_ms"), "compared: {made}");
+    assert_eq!(gateway.push_plugin("page-view", page_view::component()).await, 1);
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn activations_rollbacks_and_schemas_fail_no_request() {

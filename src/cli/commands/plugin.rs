@@ -21,6 +21,7 @@ use crate::{
         output::{self, Output},
         plugin_project::{self, Built, Language, ProjectError, Report, Round},
     },
+    confined::OWN_PROGRAM,
     event::PluginName,
     limits::Limits,
     transform::{TransformSettings, Transformer},
@@ -214,12 +215,11 @@ fn first_steps(language: Language, name: &PluginName) -> String {
 
 /// The gateway's own host, with the compiled forms of this user's builds before.
 fn transformer() -> Result<(Arc<Transformer>, Option<tempfile::TempDir>), Failure> {
-    let compiler = std::env::current_exe().map_err(Failure::Runtime)?;
     let make = |cache_dir: PathBuf| {
         Transformer::new(TransformSettings {
             limits: Limits::default(),
             cache_dir,
-            compiler: compiler.clone(),
+            compiler: OWN_PROGRAM.into(),
         })
     };
     if let Some(kept) = plugin_project::kept_compiled()

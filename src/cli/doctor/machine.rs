@@ -1,13 +1,16 @@
 //! Limits of the process, and the clock.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use rustix::process::{Resource, getrlimit};
 
 use super::Finding;
 use crate::{
     config::Settings,
-    confined::probe,
+    confined::{OWN_PROGRAM, probe},
     limits::{LINE_CONNECTIONS, PLUGIN_INSTANCES, WEBHOOK_TOLERANCE_S},
 };
 
@@ -80,7 +83,7 @@ fn clock() -> Finding {
             "set the clock: signatures and keys that expire hang on it",
         );
     }
-    let is_set = CLOCK_MARKS.iter().any(|mark| std::path::Path::new(mark).exists());
+    let is_set = CLOCK_MARKS.iter().any(|mark| Path::new(mark).exists());
     if is_set {
         Finding::good("clock", "is kept by a time service")
     } else {
@@ -95,8 +98,7 @@ fn clock() -> Finding {
 /// What a process that compiles a plugin, or checks a schema, could do on this machine.
 pub(super) async fn confinement() -> Finding {
     let what = "confinement";
-    let looked = async { probe::look(&std::env::current_exe()?).await };
-    let confinement = match looked.await {
+    let confinement = match probe::look(Path::new(OWN_PROGRAM)).await {
         Ok(confinement) => confinement,
         Err(error) => {
             return Finding::fault(

@@ -75,11 +75,6 @@ pub async fn compare_apart(program: &Path, pairs: &[Pair]) -> Vec<Report> {
     reports
 }
 
-/// What is answered where no child can be started.
-pub fn not_run(pairs: usize) -> Vec<Report> {
-    vec![unknown(NOT_RUN); pairs]
-}
-
 fn unknown(why: &str) -> Report {
     Report {
         backward: Answer::unknown(why),
