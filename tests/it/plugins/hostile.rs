@@ -83,7 +83,10 @@ async fn a_trap_costs_one_event_and_one_instance() {
     }
     let text = failure(call(&plugin, "panic", 7));
     assert!(text.contains("out of order: 7"), "{text}");
-    assert!(text.contains(", in transform-flat: "), "names of functions: {text}");
+    assert!(
+        text.contains(", in transform-flat: "),
+        "names of functions: {text}"
+    );
 }
 
 #[tokio::test]
