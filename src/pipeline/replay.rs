@@ -29,12 +29,9 @@ use crate::{
 
 /// Items that are claimed, and noted, together.
 const CHUNK: usize = 8192;
-/// Items that are read together, and sent and waited for where no live event passes.
+/// Items that are read, sent and waited for together.
 const STEP: usize = 512;
-/// While live events pass, so few are sent and waited for together: a spool's group of records holds up what comes behind
-/// it for as long as it takes to write …
-const STEP_BESIDE: usize = 32;
-/// … and a pause of so many times as long follows …
+/// While live events pass, a step is followed by a pause of so many times its length …
 const PAUSE_FACTOR: u32 = 3;
 /// … and never longer than this.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
@@ -212,7 +209,6 @@ impl Pipeline {
     ) -> Result<(), Problem> {
         let mut ids: Vec<Uuid> = claim.ids.iter().copied().collect();
         ids.sort_unstable();
-        let mut is_beside = true;
         for step in ids.chunks(STEP) {
             if self.is_stopping() {
                 return Err(Problem::new(
@@ -220,32 +216,20 @@ impl Pipeline {
                     "this node is shutting down; the rest is replayed when it starts again",
                 ));
             }
-            let mut begun = Instant::now();
-            let mut live = self.live.load(Ordering::Relaxed);
+            let begun = Instant::now();
+            let live = self.live.load(Ordering::Relaxed);
             let items = self.quarantine.load_ids(step).await?;
+            let tables = self.tables();
+            let before = gone.len();
+            let sent = self.send_again(&tables, &items, had, gone).await;
             if let Some(run) = run {
-                let missing = step.len().saturating_sub(items.len()) as u64;
-                run.matched.fetch_add(missing, Ordering::Relaxed);
+                let accepted = (gone.len() - before) as u64;
+                run.matched.fetch_add(step.len() as u64, Ordering::Relaxed);
+                run.accepted.fetch_add(accepted, Ordering::Relaxed);
             }
-            let mut left = &items[..];
-            while !left.is_empty() {
-                let count = if is_beside { STEP_BESIDE } else { STEP };
-                let (part, rest) = left.split_at(count.min(left.len()));
-                left = rest;
-                let before = gone.len();
-                let sent = self.send_again(&self.tables(), part, had, gone).await;
-                if let Some(run) = run {
-                    let accepted = (gone.len() - before) as u64;
-                    run.matched.fetch_add(part.len() as u64, Ordering::Relaxed);
-                    run.accepted.fetch_add(accepted, Ordering::Relaxed);
-                }
-                sent?;
-                is_beside = self.live.load(Ordering::Relaxed) != live;
-                if is_beside {
-                    tokio::time::sleep((begun.elapsed() * PAUSE_FACTOR).min(PAUSE_MAX)).await;
-                }
-                begun = Instant::now();
-                live = self.live.load(Ordering::Relaxed);
+            sent?;
+            if self.live.load(Ordering::Relaxed) != live {
+                tokio::time::sleep((begun.elapsed() * PAUSE_FACTOR).min(PAUSE_MAX)).await;
             }
         }
         Ok(())

@@ -4,7 +4,7 @@
 //! magic 4 | payload length u32 | CRC32C u32 | segment id u64 | sequence u64 | payload
 //! ```
 //!
-//! All little-endian. The checksum covers payload, length, segment id and sequence, in this order. The segment id is random, so
+//! All little-endian. The checksum covers length, segment id, sequence and payload. The segment id is random, so
 //! that no payload can pass for a frame and no leftover of another file for a part of this one. The last byte of the
 //! magic is the version of the format.
 
@@ -37,31 +37,20 @@ pub(super) fn frames_bytes(entries: usize, payloads: usize) -> u64 {
     HEADER_BYTES as u64 * entries as u64 + payloads as u64
 }
 
-/// The checksum as far as it goes before a payload has its place. Payloads have many threads, places are given by one.
-pub(super) fn payload_checksum(payload: &[u8]) -> u32 {
-    crc32c::crc32c(payload)
-}
-
-fn checksum(payload_checksum: u32, length: [u8; 4], segment: u64, sequence: Sequence) -> u32 {
-    let mut place = [0; 20];
-    place[..4].copy_from_slice(&length);
-    place[4..12].copy_from_slice(&segment.to_le_bytes());
-    place[12..].copy_from_slice(&sequence.to_le_bytes());
-    crc32c::crc32c_append(payload_checksum, &place)
+fn checksum(length: [u8; 4], segment: u64, sequence: Sequence, payload: &[u8]) -> u32 {
+    let mut head = [0; 20];
+    head[..4].copy_from_slice(&length);
+    head[4..12].copy_from_slice(&segment.to_le_bytes());
+    head[12..].copy_from_slice(&sequence.to_le_bytes());
+    crc32c::crc32c_append(crc32c::crc32c(&head), payload)
 }
 
 /// Appends one frame to `buffer`. A payload has less than 4 GiB (the caller's bound is far lower).
-pub(super) fn encode(
-    buffer: &mut Vec<u8>,
-    segment: u64,
-    sequence: Sequence,
-    payload: &[u8],
-    payload_checksum: u32,
-) {
+pub(super) fn encode(buffer: &mut Vec<u8>, segment: u64, sequence: Sequence, payload: &[u8]) {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes();
     buffer.extend_from_slice(&MAGIC);
     buffer.extend_from_slice(&length);
-    buffer.extend_from_slice(&checksum(payload_checksum, length, segment, sequence).to_le_bytes());
+    buffer.extend_from_slice(&checksum(length, segment, sequence, payload).to_le_bytes());
     buffer.extend_from_slice(&segment.to_le_bytes());
     buffer.extend_from_slice(&sequence.to_le_bytes());
     buffer.extend_from_slice(payload);
@@ -216,8 +205,7 @@ impl Scanner {
         }
         let payload = self.bytes_at(at + HEADER_BYTES as u64, length)?;
         let intact = payload.len() == length
-            && checksum(payload_checksum(payload), header.length, segment, header.sequence)
-                == header.checksum;
+            && checksum(header.length, segment, header.sequence, payload) == header.checksum;
         Ok(intact.then_some((header.sequence, length)))
     }
 

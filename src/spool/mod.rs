@@ -150,19 +150,7 @@ type Done = Box<dyn FnOnce(Result<Sequence, AppendError>) + Send>;
 struct Queued {
     owner: Owner,
     payload: Bytes,
-    payload_checksum: u32,
     done: Done,
-}
-
-impl Queued {
-    fn new(owner: Owner, payload: Bytes, done: Done) -> Queued {
-        Queued {
-            payload_checksum: frame::payload_checksum(&payload),
-            owner,
-            payload,
-            done,
-        }
-    }
 }
 
 struct CommitRequest {
@@ -366,7 +354,11 @@ impl Spool {
         done: impl FnOnce(Result<Sequence, AppendError>) + Send + 'static,
     ) {
         let shared = &self.handle.shared;
-        let queued = Queued::new(Arc::clone(owner), payload, Box::new(done));
+        let queued = Queued {
+            owner: Arc::clone(owner),
+            payload,
+            done: Box::new(done),
+        };
         let refused = shared.enqueue(&mut shared.state.lock(), queued, place);
         if let Err((queued, error)) = refused {
             (queued.done)(Err(error));

@@ -375,8 +375,11 @@ impl Model {
         let queue = lengths.iter().map(|length| {
             let payload = self.next_payload(*length);
             let (sender, kept) = (sender.clone(), payload.clone());
-            let done = Box::new(move |result| sender.send((result, kept)).expect("the test waits"));
-            Queued::new(owner(), payload.into(), done)
+            Queued {
+                owner: owner(),
+                payload: payload.into(),
+                done: Box::new(move |result| sender.send((result, kept)).expect("the test waits")),
+            }
         });
         // All at once: what shares a write must not hang on how fast the writer is.
         let shared = &spool.handle.shared;

@@ -226,18 +226,7 @@ impl Writer {
         self.buffer.shrink_to(BATCH_BYTES as usize);
         let mut last_sequence = 0;
         for (queued, sequence) in batch.iter().zip(first_sequence..) {
-            let Queued {
-                payload,
-                payload_checksum,
-                ..
-            } = queued;
-            frame::encode(
-                &mut self.buffer,
-                active.segment.id,
-                sequence,
-                payload,
-                *payload_checksum,
-            );
+            frame::encode(&mut self.buffer, active.segment.id, sequence, &queued.payload);
             last_sequence = sequence;
         }
         active.file.append(&self.buffer)?;
@@ -292,19 +281,12 @@ impl Writer {
             });
         }
         let shares = state.shares.entry(segment.id).or_default();
-        // What one partner sends mostly comes together.
-        for queued in batch.chunk_by(|one, other| Arc::ptr_eq(&one.owner, &other.owner)) {
-            let bytes: u64 = queued
-                .iter()
-                .map(|queued| frame_bytes(queued.payload.len()))
-                .sum();
-            let Some(Queued { owner, .. }) = queued.first() else {
-                continue;
-            };
-            match shares.get_mut(owner) {
+        for queued in batch {
+            let bytes = frame_bytes(queued.payload.len());
+            match shares.get_mut(&queued.owner) {
                 Some(held) => *held += bytes,
                 None => {
-                    shares.insert(Arc::clone(owner), bytes);
+                    shares.insert(Arc::clone(&queued.owner), bytes);
                 }
             }
         }
