@@ -59,10 +59,23 @@ impl Place {
         )
     }
 
+    /// What stands in each file. A line that is being written is waited for.
+    fn files(&self) -> BTreeMap<PathBuf, String> {
+        let begun = Instant::now();
+        loop {
+            let mut files = BTreeMap::new();
+            collect(&self.root(), &mut files);
+            let is_whole = |content: &String| content.is_empty() || content.ends_with('\n');
+            if files.values().all(is_whole) || begun.elapsed() > Duration::from_secs(10) {
+                return files;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Every line below the root, in the order of the files' names, and the files' names.
     fn lines(&self) -> (Vec<String>, Vec<String>) {
-        let mut files = BTreeMap::new();
-        collect(&self.root(), &mut files);
+        let files = self.files();
         let names = files
             .keys()
             .map(|path| path.to_string_lossy().into_owned())
