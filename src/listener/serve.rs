@@ -47,7 +47,7 @@ use crate::{
     event::{Answer, EventResult, Outcome},
     limits::Limits,
     problem::{Code, Problem},
-    telemetry::HttpNumbers,
+    telemetry::{HttpNumbers, Under},
 };
 
 /// Connections past the cap that are told so at one time; those past this are just closed.
@@ -243,6 +243,12 @@ async fn connection<I: Ingest>(
     converse(&server, stream, &peer).await;
 }
 
+/// Whether a connection has its HTTP machinery, or only a socket that waits.
+enum State<C> {
+    Active(C),
+    AtRest { _counted: Under },
+}
+
 /// Requests and answers, until the connection ends.
 async fn converse<I: Ingest>(server: &Arc<Server<I>>, stream: Stream, peer: &Peer) {
     let protocol = if stream.is_http2() {
@@ -261,7 +267,7 @@ async fn converse<I: Ingest>(server: &Arc<Server<I>>, stream: Stream, peer: &Pee
         });
         Box::pin(protocol.serve_connection(TokioIo::new(Lent(Arc::clone(&socket))), service))
     };
-    let mut connection = Ok(serve(false));
+    let mut state = State::Active(serve(false));
     let mut draining = pin!(server.stop.draining.notified());
     let mut aborting = pin!(server.stop.aborting.notified());
     let mut is_registered = false;
@@ -279,8 +285,8 @@ async fn converse<I: Ingest>(server: &Arc<Server<I>>, stream: Stream, peer: &Pee
             _ => return Poll::Ready(()),
         };
         loop {
-            match &mut connection {
-                Ok(active) => {
+            match &mut state {
+                State::Active(active) => {
                     if begins_to_drain {
                         active.as_mut().graceful_shutdown();
                     }
@@ -294,12 +300,14 @@ async fn converse<I: Ingest>(server: &Arc<Server<I>>, stream: Stream, peer: &Pee
                         return Poll::Pending;
                     }
                     // Buffers and all: thousands of connections may wait for their next request.
-                    connection = Err(server.numbers.connection_at_rest());
+                    state = State::AtRest {
+                        _counted: server.numbers.connection_at_rest(),
+                    };
                 }
-                Err(_) if begins_to_drain => return Poll::Ready(()),
-                Err(_) => {
+                State::AtRest { .. } if begins_to_drain => return Poll::Ready(()),
+                State::AtRest { .. } => {
                     ready!(socket.lock().poll_awake(context));
-                    connection = Ok(serve(true));
+                    state = State::Active(serve(true));
                 }
             }
         }

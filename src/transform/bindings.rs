@@ -1,4 +1,4 @@
-//! The plugin contract (`sdk/wit`) as Rust types.
+//! The plugin contract (`sdk/wit`) as Rust types, and its two worlds behind one set of calls.
 
 use wasmtime::{
     Store,

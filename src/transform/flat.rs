@@ -92,7 +92,7 @@ impl<'r> Request<'r> {
     }
 
     pub(super) fn text(&mut self) -> Result<&'r str, Fault> {
-        let bytes = self.count()?;
+        let bytes = u32::from_le_bytes(self.number()?);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let Some((text, rest)) = self.rest.split_at_checked(bytes) else {
             return Err(Fault::Request("a text that is longer than what follows"));

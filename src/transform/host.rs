@@ -31,8 +31,6 @@ pub(super) struct State {
 
 /// What a few values take.
 const ANSWER_BYTES: usize = 256;
-/// Room for requests is kept up to this.
-pub(super) const REQUEST_BYTES_KEPT: usize = 16 << 10;
 
 /// One change whose pointers stand in a text beside it.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use wasmtime::{
 use super::{
     bindings::headworks::plugin::{host, types},
     documents::HostDocument,
-    host::{Change, REQUEST_BYTES_KEPT, State, from_guest, to_guest},
+    host::{Change, State, from_guest, to_guest},
 };
 
 /// Each released version has the types and functions of the one before: a component is linked with those of its own.
@@ -25,6 +25,9 @@ const HOST: [&str; 3] = [
 ];
 pub(super) const TABLES: [&str; 2] = ["headworks:plugin/tables@0.2.0", "headworks:plugin/tables@0.3.0"];
 const FLAT: &str = "headworks:plugin/flat@0.3.0";
+
+/// Room for requests is kept up to this.
+const REQUEST_BYTES_KEPT: usize = 16 << 10;
 
 type Store<'a> = StoreContextMut<'a, State>;
 type Handle = Resource<HostDocument>;

@@ -200,13 +200,15 @@ impl Document {
     }
 
     fn flush(&self) -> Result<(), Error> {
-        let pending = self.pending.borrow();
-        let is_made = pending.refused.is_none() && pending.edits.is_empty();
-        drop(pending);
+        let is_made = {
+            let pending = self.pending.borrow();
+            pending.refused.is_none() && pending.edits.is_empty()
+        };
         if is_made {
-            return Ok(());
+            Ok(())
+        } else {
+            self.exchange(&[]).map(drop)
         }
-        self.exchange(&[]).map(drop)
     }
 
     /// The document with all changes made, for the gateway.

@@ -1,5 +1,7 @@
 //! One list of bytes each way, as a guest writes and reads it.
 
+use std::time::{Duration, Instant};
+
 use super::{Fault, host};
 
 /// A request of the interface `flat`, put together as `plugin.wit` says.
@@ -145,6 +147,26 @@ fn a_request_that_is_none_ends_the_call() {
         let error = host.state.exchange(&data, &request.0).expect_err(words);
         let fault = error.downcast_ref::<Fault>().expect("a fault of the plugin");
         assert!(fault.to_string().contains(words), "{fault}");
+    }
+}
+
+#[test]
+fn an_exchange_ends_when_the_time_is_over() {
+    let request = Flat::edits(2).byte(1).text("/a").byte(1).text("/b");
+    let (edits, reads) = (request.0, Flat::edits(0).text("/a").0);
+    for request in [edits, reads] {
+        let mut host = host(r#"{"a": 1}"#);
+        let data = host.data();
+        host.state.clock.start(Duration::ZERO);
+        let begun = Instant::now();
+        loop {
+            match host.state.exchange(&data, &request) {
+                Ok(made) => assert!(made.is_ok(), "{made:?}"),
+                Err(error) => break assert!(matches!(error.downcast_ref(), Some(Fault::Time(_))), "{error}"),
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "no end");
+            host.ticker.wake();
+        }
     }
 }
 
