@@ -293,8 +293,25 @@ impl Settings {
                            admin; use https";
             warnings.push(warning.to_owned());
         }
+        warnings.extend(self.destinations.iter().filter_map(untrusted_tokens));
         warnings
     }
+}
+
+/// Whether tokens for a destination are asked for where others can listen.
+fn untrusted_tokens(destination: &DestinationSettings) -> Option<String> {
+    let DestinationKind::Kafka { options, .. } = &destination.kind else {
+        return None;
+    };
+    let name = "sasl.oauthbearer.token.endpoint.url";
+    let url = options.get(name)?.reveal();
+    (url.starts_with("http://") && !admin::is_local(url)).then(|| {
+        format!(
+            "destination.{}.options.{name:?} is asked without TLS: whoever sits on the way gets the client's secret; use \
+             https",
+            destination.name
+        )
+    })
 }
 
 /// The configuration in the file at `path` (without one, the defaults), overridden by the variables of `environment`

@@ -302,6 +302,25 @@ headworks.toml:33:7: store.url: names no bucket (write "s3://BUCKET/PATH")
 }
 
 #[test]
+fn a_token_endpoint_without_tls_is_warned_of() {
+    let warnings = |url: &str| {
+        let text = format!(
+            "[[destination]]\nname = \"events\"\nkind = \"kafka\"\nbrokers = \"one:9092\"\n\
+             options = {{ \"sasl.oauthbearer.token.endpoint.url\" = {url:?} }}\n"
+        );
+        good(&text, &[]).warnings()
+    };
+    let far = warnings("http://login.example/token");
+    assert!(
+        far.len() == 1 && far[0].contains("destination.events.options") && far[0].contains("without TLS"),
+        "{far:?}"
+    );
+    for fine in ["https://login.example/token", "http://127.0.0.1:8080/token"] {
+        assert_eq!(warnings(fine), Vec::<String>::new(), "{fine}");
+    }
+}
+
+#[test]
 fn a_kinesis_destination_has_all_its_settings() {
     let settings = good(
         r#"

@@ -15,11 +15,7 @@ const PROBE_TIME: Duration = Duration::from_secs(5);
 pub async fn probe(settings: &DestinationSettings) -> Result<Option<String>, String> {
     match &settings.kind {
         DestinationKind::Kafka { brokers, options } => {
-            let (brokers, options) = (brokers.clone(), options.clone());
-            let asked = move || super::kafka::brokers_seen(&brokers, &options, PROBE_TIME);
-            let seen = tokio::task::spawn_blocking(asked)
-                .await
-                .map_err(|error| error.to_string())??;
+            let seen = super::kafka::brokers_seen(brokers, options, PROBE_TIME).await?;
             Ok(Some(format!("{seen} brokers answer")))
         }
         DestinationKind::File { path, .. } => writable(path).map(|()| Some("can be written".to_owned())),

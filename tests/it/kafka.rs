@@ -43,7 +43,7 @@ fn secure(broker: &Broker, mechanism: &str, password: &str) -> DestinationSettin
     }
 }
 
-fn all_durable(deliveries: &[Delivery]) -> bool {
+pub fn all_durable(deliveries: &[Delivery]) -> bool {
     deliveries.iter().all(|delivery| *delivery == Delivery::Durable)
 }
 
@@ -113,7 +113,7 @@ async fn tls_and_sasl_let_in_who_may_and_keep_the_rest_in_the_spool() {
 }
 
 /// Sends until it is told to stop; every record must be taken.
-fn load(
+pub fn load(
     destination: &Arc<dyn Destination>,
     topic: &'static str,
     stop: &Arc<AtomicBool>,

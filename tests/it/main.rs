@@ -14,6 +14,7 @@ mod faults;
 mod front;
 mod harness;
 mod kafka;
+mod kafka_tokens;
 mod kinesis;
 mod life_cycle;
 mod live;

@@ -1,6 +1,7 @@
 //! One life of a producer: what it was given, what was reported, and how old what was not is.
 
 use std::{
+    error::Error,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -11,6 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use rdkafka::{
     ClientContext, Message,
+    client::OAuthToken,
     config::RDKafkaLogLevel,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::DeliveryResult,
@@ -23,6 +25,7 @@ use super::{
     flights::{Flights, Waiting},
     message,
     options::Options,
+    tokens::Tokens,
     window::{End, Window},
 };
 use crate::{
@@ -131,7 +134,10 @@ impl Link {
             refusals: Mutex::new(Vec::new()),
             suspect: AtomicU64::new(0),
         });
-        let context = Context(Arc::clone(&shared));
+        let context = Context {
+            shared: Arc::clone(&shared),
+            tokens: options.tokens.clone(),
+        };
         Ok(Arc::new(Link {
             producer: options.config.create_with_context(context)?,
             shared,
@@ -445,7 +451,10 @@ fn is_refusal(code: RDKafkaErrorCode) -> bool {
 }
 
 /// librdkafka's callbacks.
-pub(super) struct Context(Arc<LinkShared>);
+pub(super) struct Context {
+    shared: Arc<LinkShared>,
+    tokens: Option<Arc<Tokens>>,
+}
 
 impl ProducerContext for Context {
     type DeliveryOpaque = Box<Parcel>;
@@ -456,18 +465,21 @@ impl ProducerContext for Context {
             Err((error, message)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
                 tracing::debug!(
-                    destination = %self.0.destination, topic = message.topic(), %code, "a message was not delivered",
+                    destination = %self.shared.destination, topic = message.topic(), %code,
+                    "a message was not delivered",
                 );
                 Err(code)
             }
         };
-        self.0.reported(result, *parcel);
+        self.shared.reported(result, *parcel);
     }
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        let destination = &self.0.destination;
+        let destination = &self.shared.destination;
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
@@ -486,9 +498,14 @@ impl ClientContext for Context {
     fn stats_raw(&self, _statistics: &[u8]) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(destination = %self.0.destination, %error, "librdkafka: {reason}");
+        tracing::warn!(destination = %self.shared.destination, %error, "librdkafka: {reason}");
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.0.mark_broken();
+            self.shared.mark_broken();
         }
+    }
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let tokens = self.tokens.as_ref().ok_or("nobody gives tokens")?;
+        tokens.current()
     }
 }

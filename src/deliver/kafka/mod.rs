@@ -11,8 +11,10 @@ mod flights;
 mod link;
 mod message;
 mod options;
+mod probe;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::{
     collections::BTreeMap,
@@ -26,18 +28,17 @@ use std::{
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use rdkafka::producer::{BaseProducer, Producer as _};
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
 };
 
-pub(super) use self::options::faults;
 use self::{
     control::Control,
     link::{Failed, Link, SendError},
     options::Options,
 };
+pub(super) use self::{options::faults, probe::brokers_seen};
 use super::{
     Counters, Counts, Delivery, Destination, DestinationState, RefusedHandler, Ticket, bring_to_rest, count,
     spool_record, state::SharedState, window,
@@ -84,23 +85,6 @@ enum Gate {
     Closed,
 }
 
-/// How many brokers answer; blocks for up to `timeout`. The error is for the operator, without secrets.
-pub(super) fn brokers_seen(
-    brokers: &str,
-    settings: &BTreeMap<String, Secret>,
-    timeout: Duration,
-) -> Result<usize, String> {
-    let options = options::options(brokers, settings)?;
-    let producer: BaseProducer = options
-        .config
-        .create()
-        .map_err(|error| options::explain(&error))?;
-    let metadata = producer.client().fetch_metadata(None, timeout);
-    metadata
-        .map(|metadata| metadata.brokers().len())
-        .map_err(|error| format!("the brokers {brokers} do not answer: {error}"))
-}
-
 impl KafkaDestination {
     /// A broker that is down is no error; settings that librdkafka does not take are.
     pub(super) fn start(
@@ -114,6 +98,9 @@ impl KafkaDestination {
         let counters = Arc::new(Counters::default());
         let wake = Arc::new(Notify::new());
         let link = Link::new(&options, &name, &counters, &wake).map_err(|error| options::explain(&error))?;
+        if let Some(tokens) = &options.tokens {
+            tokens.keep_fresh(name.clone());
+        }
         let backlog = spool.pending().entries > 0;
         let (gate, state) = if backlog {
             (Gate::Spooling, DestinationState::Spooling)

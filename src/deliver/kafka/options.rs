@@ -1,9 +1,10 @@
 //! librdkafka's settings: ours, the operator's over them, and those that nobody may change (`config` names them).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rdkafka::{ClientConfig, error::KafkaError};
 
+use super::tokens::{self, Tokens};
 use crate::config::{FIXED_OPTIONS, Secret};
 
 /// `message.max.bytes` of librdkafka where the operator sets none.
@@ -32,14 +33,20 @@ pub(super) struct Options {
     pub(super) linger: Duration,
     /// Of one record as the broker sees it.
     pub(super) message_bytes_max: usize,
+    /// Where the mechanism is OAUTHBEARER.
+    pub(super) tokens: Option<Arc<Tokens>>,
 }
 
-/// What this build can do; for others librdkafka wants libraries that it lacks, or tokens that nobody brings.
-const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+/// What this build can do; for others librdkafka wants libraries that it lacks.
+const MECHANISMS: [&str; 4] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", OAUTHBEARER];
+const OAUTHBEARER: &str = "OAUTHBEARER";
+/// librdkafka would make the first token itself, and nobody the next: with the callbacks that we give it, it leaves
+/// those to us.
+const UNSECURED: &str = "enable.sasl.oauthbearer.unsecure.jwt";
 
 /// The error is for the operator and never shows the value of a secret setting.
 pub(super) fn options(brokers: &str, settings: &BTreeMap<String, Secret>) -> Result<Options, String> {
-    let options = each_checked(brokers, settings)?;
+    let mut options = each_checked(brokers, settings)?;
     let config = &options.config;
     let protocol = config.get("security.protocol").unwrap_or_default();
     if protocol.to_ascii_lowercase().starts_with("sasl") {
@@ -53,6 +60,18 @@ pub(super) fn options(brokers: &str, settings: &BTreeMap<String, Secret>) -> Res
                 MECHANISMS.join(", "),
                 mechanism.unwrap_or("GSSAPI (the default)")
             ));
+        }
+        if mechanism == Some(OAUTHBEARER) {
+            if config
+                .get(UNSECURED)
+                .is_some_and(|value| !["false", "f", "0"].contains(&value))
+            {
+                return Err(format!(
+                    "option {UNSECURED:?} cannot be set: tokens come from an identity provider, with \
+                     \"sasl.oauthbearer.method\" = \"oidc\""
+                ));
+            }
+            options.tokens = Some(Arc::new(Tokens::new(settings)?));
         }
     }
     Ok(options)
@@ -68,6 +87,8 @@ fn each_checked(brokers: &str, settings: &BTreeMap<String, Secret>) -> Result<Op
             if !allowed.contains(&value.reveal()) {
                 return Err(format!("option {name:?} cannot be set: {why}"));
             }
+        } else if tokens::is_ours(name) {
+            tokens::check(name, value)?;
         } else {
             config.set(name, value.reveal());
         }
@@ -93,6 +114,7 @@ fn each_checked(brokers: &str, settings: &BTreeMap<String, Secret>) -> Result<Op
         config,
         linger: Duration::try_from_secs_f64(linger_ms / 1e3).unwrap_or_default(),
         message_bytes_max,
+        tokens: None,
     })
 }
 

@@ -1,3 +1,4 @@
+mod tokens;
 mod turns;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -60,13 +61,11 @@ fn settings_that_the_promise_rests_on_cannot_be_changed() {
 #[test]
 fn a_mechanism_that_this_build_lacks_is_refused_before_the_start() {
     let protocol = ("security.protocol", "SASL_SSL");
-    for mechanism in ["OAUTHBEARER", "GSSAPI"] {
-        let refusal = refusal(&[protocol, ("sasl.mechanism", mechanism)]);
-        assert!(
-            refusal.contains(mechanism) && refusal.contains("SCRAM-SHA-512"),
-            "{refusal}"
-        );
-    }
+    let refused = refusal(&[protocol, ("sasl.mechanism", "GSSAPI")]);
+    assert!(
+        refused.contains("GSSAPI") && refused.contains("SCRAM-SHA-512") && refused.contains("OAUTHBEARER"),
+        "{refused}"
+    );
     assert!(refusal(&[protocol]).contains("GSSAPI (the default)"));
     assert!(
         faults(

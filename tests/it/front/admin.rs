@@ -6,17 +6,15 @@ use std::{
     process::{Command, Output},
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use ring::{
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
-};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::NamedTempFile;
 
-use crate::harness::gateway::{Answer, Gateway, Options, PATIENCE, eventually};
+use crate::harness::{
+    gateway::{Answer, Gateway, Options, PATIENCE, eventually},
+    identity::Provider,
+};
 
 /// An authority that issues certificates.
 struct Authority {
@@ -230,46 +228,18 @@ async fn the_admin_ports_certificate_is_read_anew() {
     assert!(secured.gateway.terminate().await.success());
 }
 
-/// An identity provider's key.
-struct Provider {
-    pair: EcdsaKeyPair,
-    kid: &'static str,
-}
-
 impl Provider {
-    fn new(kid: &'static str) -> Provider {
-        let (how, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
-        let document = EcdsaKeyPair::generate_pkcs8(how, &random).expect("a key");
-        let pair = EcdsaKeyPair::from_pkcs8(how, document.as_ref(), &random).expect("a key");
-        Provider { pair, kid }
-    }
-
-    fn published(&self) -> String {
-        let point = self.pair.public_key().as_ref();
-        let (x, y) = (
-            URL_SAFE_NO_PAD.encode(&point[1..33]),
-            URL_SAFE_NO_PAD.encode(&point[33..]),
-        );
-        json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": self.kid, "x": x, "y": y}]}).to_string()
-    }
-
     fn token(&self, subject: &str, role: &str) -> String {
         self.token_for(300, subject, role)
     }
 
     /// A token that expires after so many seconds.
     fn token_for(&self, seconds: i64, subject: &str, role: &str) -> String {
-        let header = json!({"alg": "ES256", "typ": "JWT", "kid": self.kid});
         let expires = Timestamp::now().as_second() + seconds;
-        let claims = json!({"iss": "https://login.test", "aud": "headworks", "sub": subject, "exp": expires,
-            "roles": [role]});
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&header), part(&claims));
-        let signature = self
-            .pair
-            .sign(&SystemRandom::new(), signed.as_bytes())
-            .expect("signed");
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+        self.sign(
+            &json!({"iss": "https://login.test", "aud": "headworks", "sub": subject, "exp": expires,
+            "roles": [role]}),
+        )
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Broker {
     bootstrap: String,
     /// Of the listener with TLS and SASL, where there is one.
     secure: Option<String>,
+    /// Whose tokens it believes: a file with a JSON Web Key Set.
+    keys: Option<PathBuf>,
     cluster: String,
     controller_port: u16,
     child: Mutex<Option<Child>>,
@@ -46,6 +48,13 @@ pub struct Broker {
 
 /// The user of a secure broker, and its password.
 pub const USER: (&str, &str) = ("headworks", "correct horse battery staple");
+
+/// Who may connect to a broker.
+enum Access<'a> {
+    Everybody,
+    /// By a second listener, who has a password or, where a JSON Web Key Set is given, a token.
+    Known(Option<&'a str>),
+}
 
 /// The broker of all tests that do not kill it. Topics should have names of their own.
 pub fn shared() -> &'static Broker {
@@ -56,20 +65,26 @@ pub fn shared() -> &'static Broker {
 impl Broker {
     /// Starts a broker and waits until it answers; blocks for some seconds.
     pub fn start() -> Broker {
-        Broker::start_node(1, None, false)
+        Broker::start_node(1, None, &Access::Everybody)
     }
 
     /// The same with a second listener: TLS, SASL (PLAIN and SCRAM-SHA-512) and access control.
     pub fn start_secure() -> Broker {
-        Broker::start_node(1, None, true)
+        Broker::start_node(1, None, &Access::Known(None))
+    }
+
+    /// The same for clients with tokens (OAUTHBEARER) that this JSON Web Key Set signed, for `kafka` and by
+    /// `https://login.test`.
+    pub fn start_believing(keys: &str) -> Broker {
+        Broker::start_node(1, None, &Access::Known(Some(keys)))
     }
 
     /// Another broker of the same cluster.
     pub fn join(&self) -> Broker {
-        Broker::start_node(2, Some(self), false)
+        Broker::start_node(2, Some(self), &Access::Everybody)
     }
 
-    fn start_node(node: u32, first: Option<&Broker>, secure: bool) -> Broker {
+    fn start_node(node: u32, first: Option<&Broker>, access: &Access<'_>) -> Broker {
         let home = kafka_home();
         let directory = TempDir::new().expect("a temporary folder");
         let [port, own_controller_port, secure_port] = free_addresses::<3>().map(|address| address.port());
@@ -81,10 +96,14 @@ impl Broker {
             ),
             Some(_) => format!("process.roles=broker\nlisteners=PLAINTEXT://127.0.0.1:{port}"),
         };
-        let (more_listeners, security) = if secure {
+        let (is_secure, keys) = match access {
+            Access::Everybody => (false, None),
+            Access::Known(keys) => (true, keys.map(|keys| write_keys(directory.path(), keys))),
+        };
+        let (more_listeners, security) = if is_secure {
             (
                 format!(",SECURE://127.0.0.1:{secure_port}"),
-                security(directory.path()),
+                security(directory.path(), keys.as_deref()),
             )
         } else {
             (String::new(), String::new())
@@ -118,27 +137,12 @@ impl Broker {
             },
             |first| first.cluster.clone(),
         );
-        let mut format = java(&home, directory.path());
-        format
-            // An identity may begin with a hyphen: it must not pass for an option.
-            .args([
-                "kafka.tools.StorageTool",
-                "format",
-                &format!("--cluster-id={cluster}"),
-                "-c",
-            ])
-            .arg(directory.path().join("server.properties"));
-        if secure {
-            let (user, password) = USER;
-            let user = format!("SCRAM-SHA-512=[name={user},password={password}]");
-            format.args(["--add-scram", &user]);
-        }
-        let formatted = format.output().expect("java runs");
-        assert!(formatted.status.success(), "{formatted:?}");
+        format_storage(&home, directory.path(), &cluster, is_secure);
         let broker = Broker {
             directory,
             bootstrap: format!("127.0.0.1:{port}"),
-            secure: secure.then(|| format!("127.0.0.1:{secure_port}")),
+            secure: is_secure.then(|| format!("127.0.0.1:{secure_port}")),
+            keys,
             cluster,
             controller_port,
             child: Mutex::new(None),
@@ -212,6 +216,16 @@ impl Broker {
     pub fn restart(&self) {
         self.kill();
         let mut command = java(&kafka_home(), self.directory.path());
+        if let Some(keys) = &self.keys {
+            let shown = keys.display();
+            command
+                .arg(format!(
+                    "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://{shown}"
+                ))
+                .arg(format!(
+                    "-Dorg.apache.kafka.sasl.oauthbearer.allowed.files={shown}"
+                ));
+        }
         command
             .arg("kafka.Kafka")
             .arg(self.directory.path().join("server.properties"));
@@ -409,6 +423,27 @@ fn kafka_home() -> PathBuf {
     home
 }
 
+/// Makes the folder a node of the cluster; with [`USER`] where its listener asks for one.
+fn format_storage(home: &Path, directory: &Path, cluster: &str, has_user: bool) {
+    let mut format = java(home, directory);
+    format
+        // An identity may begin with a hyphen: it must not pass for an option.
+        .args([
+            "kafka.tools.StorageTool",
+            "format",
+            &format!("--cluster-id={cluster}"),
+            "-c",
+        ])
+        .arg(directory.join("server.properties"));
+    if has_user {
+        let (user, password) = USER;
+        let user = format!("SCRAM-SHA-512=[name={user},password={password}]");
+        format.args(["--add-scram", &user]);
+    }
+    let formatted = format.output().expect("java runs");
+    assert!(formatted.status.success(), "{formatted:?}");
+}
+
 /// Settings for a quick start rather than a long life.
 fn java(home: &Path, directory: &Path) -> Command {
     let mut command = Command::new("java");
@@ -421,8 +456,31 @@ fn java(home: &Path, directory: &Path) -> Command {
     command
 }
 
+fn write_keys(directory: &Path, keys: &str) -> PathBuf {
+    let path = directory.join("jwks.json");
+    fs::write(&path, keys).expect("the keys are written");
+    path
+}
+
+/// What has the listener `SECURE` believe tokens that these keys signed. A connection ends with the token that opened it.
+fn tokens(keys: &Path) -> String {
+    let (listener, module) = (
+        "listener.name.secure.oauthbearer",
+        "org.apache.kafka.common.security.oauthbearer",
+    );
+    format!(
+        "{listener}.sasl.jaas.config={module}.OAuthBearerLoginModule required ;\n\
+         {listener}.sasl.server.callback.handler.class={module}.OAuthBearerValidatorCallbackHandler\n\
+         {listener}.sasl.oauthbearer.jwks.endpoint.url=file://{}\n\
+         {listener}.sasl.oauthbearer.expected.audience=kafka\n\
+         {listener}.sasl.oauthbearer.expected.issuer=https://login.test\n\
+         {listener}.connections.max.reauth.ms=3600000\n",
+        keys.display()
+    )
+}
+
 /// The properties of a listener `SECURE`, with a certificate of its own.
-fn security(directory: &Path) -> String {
+fn security(directory: &Path, keys: Option<&Path>) -> String {
     let (key, certificate) = (directory.join("key.pem"), directory.join("certificate.pem"));
     let made = Command::new("openssl")
         .args([
@@ -448,10 +506,12 @@ fn security(directory: &Path) -> String {
     fs::write(&keystore, both.concat()).expect("the keystore is written");
     let (user, password) = USER;
     let module = "org.apache.kafka.common.security";
+    let (more_mechanisms, tokens) = keys.map_or_else(Default::default, |keys| (",OAUTHBEARER", tokens(keys)));
     format!(
         "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL\n\
          inter.broker.listener.name=PLAINTEXT\n\
-         sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512\n\
+         sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512{more_mechanisms}\n\
+         {tokens}\
          listener.name.secure.plain.sasl.jaas.config={module}.plain.PlainLoginModule required user_{user}=\"{password}\";\n\
          listener.name.secure.scram-sha-512.sasl.jaas.config={module}.scram.ScramLoginModule required;\n\
          listener.name.secure.ssl.keystore.type=PEM\n\

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod console;
 pub mod gateway;
+pub mod identity;
 pub mod kafka;
 pub mod kinesis;
 pub mod page_view;
