@@ -25,23 +25,20 @@ pub struct Places<'a> {
 }
 
 /// A key as presented, and where.
-pub(super) struct Presented {
-    pub(super) text: String,
+pub(super) struct Presented<'r> {
+    pub(super) text: Cow<'r, str>,
     pub(super) is_in_url: bool,
 }
 
 #[derive(Default)]
-struct Found(Option<Presented>);
+struct Found<'r>(Option<Presented<'r>>);
 
-impl Found {
+impl<'r> Found<'r> {
     /// Places that hold a key must hold the same one.
-    fn take(&mut self, text: Cow<'_, str>, is_in_url: bool) -> Result<(), Problem> {
+    fn take(&mut self, text: Cow<'r, str>, is_in_url: bool) -> Result<(), Problem> {
         match &mut self.0 {
             None => {
-                self.0 = Some(Presented {
-                    text: text.into_owned(),
-                    is_in_url,
-                });
+                self.0 = Some(Presented { text, is_in_url });
                 Ok(())
             }
             Some(known) if known.text == text => {
@@ -58,12 +55,12 @@ impl Found {
 
 impl Places<'_> {
     /// The one key that the request carries.
-    pub(super) fn presented(&self, head: &Parts) -> Result<Presented, Problem> {
+    pub(super) fn presented<'r>(&'r self, head: &'r Parts) -> Result<Presented<'r>, Problem> {
         let mut found = Found::default();
         let takes_user = self.declared.iter().any(|key| key.place == KeyIn::BasicUser);
         for value in head.headers.get_all(header::AUTHORIZATION) {
             if let Some(key) = authorization_key(value.as_bytes(), takes_user)? {
-                found.take(key.into(), false)?;
+                found.take(key, false)?;
             }
         }
         for value in head.headers.get_all(API_KEY) {
@@ -114,12 +111,12 @@ fn header_key<'v>(value: &'v HeaderValue, name: &str) -> Result<Cow<'v, str>, Pr
 }
 
 /// The key in an `Authorization` header; none where its scheme is not one that carries keys.
-fn authorization_key(value: &[u8], takes_user: bool) -> Result<Option<String>, Problem> {
+fn authorization_key(value: &[u8], takes_user: bool) -> Result<Option<Cow<'_, str>>, Problem> {
     let text = std::str::from_utf8(value).map_err(|_| malformed("Authorization"))?;
     let (scheme, credentials) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
     let credentials = credentials.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(Some(credentials.to_owned()));
+        return Ok(Some(credentials.into()));
     }
     if !scheme.eq_ignore_ascii_case("basic") {
         return Ok(None);
@@ -137,7 +134,7 @@ fn authorization_key(value: &[u8], takes_user: bool) -> Result<Option<String>, P
     } else {
         password
     };
-    Ok(Some(key.to_owned()))
+    Ok(Some(key.to_owned().into()))
 }
 
 fn query_keys<'q>(query: &'q str, name: &'q str) -> impl Iterator<Item = Result<Cow<'q, str>, ()>> {
