@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod app;
 pub mod authenticate;
+pub mod background;
 pub mod cli;
 pub mod config;
 pub mod confined;
@@ -18,6 +19,7 @@ pub mod problem;
 pub mod quarantine;
 pub mod recent;
 pub mod registry;
+pub mod removal;
 pub mod route;
 pub mod spool;
 pub mod store;

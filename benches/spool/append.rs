@@ -1,4 +1,5 @@
-//! Appends with group commit, beside a plain write and `fdatasync` of the same bytes in groups of the same size.
+//! Appends with group commit, beside a plain write and `fdatasync` of the same bytes in groups of the size that the spool's
+//! had in the mean.
 
 use std::{
     fs::{self, File},
@@ -27,25 +28,28 @@ const FILE_BYTES: usize = 64 << 20;
 pub fn measure() {
     println!("append: records of {VALUE_BYTES} bytes, {ROUNDS} rounds in turn, medians");
     println!(
-        "{:>10} {:>12} {:>12} {:>10} {:>10} {:>7}",
-        "in flight", "spool /s", "plain /s", "spool MB/s", "plain MB/s", "ratio"
+        "{:>10} {:>9} {:>12} {:>12} {:>10} {:>10} {:>7}",
+        "in flight", "a sync", "spool /s", "plain /s", "spool MB/s", "plain MB/s", "ratio"
     );
     for (in_flight, records) in [(16, 4000), (256, 40_000), (IN_FLIGHT_MOST, 200_000)] {
         let (mut spool, mut plain, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        let mut groups = Vec::new();
         let mut record_bytes = 0;
         for _ in 0..ROUNDS {
             let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-            let (rate, bytes) = appended(folder.path(), records, in_flight);
-            record_bytes = bytes / records;
-            let written = written(folder.path(), records, in_flight, record_bytes as usize);
-            spool.push(rate);
+            let appended = append(folder.path(), records, in_flight);
+            record_bytes = appended.bytes / records;
+            let group = (records as f64 / appended.syncs as f64).round() as u64;
+            let written = written(folder.path(), records, group, record_bytes as usize);
+            groups.push(group as f64);
+            spool.push(appended.rate);
             plain.push(written);
-            ratios.push(rate / written);
+            ratios.push(appended.rate / written);
         }
-        let (spool, plain, ratio) = (median(spool), median(plain), median(ratios));
+        let (group, spool, plain, ratio) = (median(groups), median(spool), median(plain), median(ratios));
         let megabytes = |rate: f64| rate * record_bytes as f64 / 1e6;
         println!(
-            "{in_flight:>10} {spool:>12.0} {plain:>12.0} {:>10.1} {:>10.1} {ratio:>7.2}",
+            "{in_flight:>10} {group:>9.0} {spool:>12.0} {plain:>12.0} {:>10.1} {:>10.1} {ratio:>7.2}",
             megabytes(spool),
             megabytes(plain),
         );
@@ -56,8 +60,15 @@ pub fn measure() {
     }
 }
 
-/// Records a second that are durable, and bytes on the disk.
-fn appended(folder: &Path, records: u64, in_flight: u64) -> (f64, u64) {
+struct Appended {
+    /// Records a second that are durable.
+    rate: f64,
+    /// On the disk.
+    bytes: u64,
+    syncs: u64,
+}
+
+fn append(folder: &Path, records: u64, in_flight: u64) -> Appended {
     let folder = folder.join("spool");
     let spool = Spool::open(&folder, SpoolOptions::default(), Budget::new(64 << 30)).expect("a spool");
     let owner = Arc::from("haneul-app");
@@ -83,21 +94,27 @@ fn appended(folder: &Path, records: u64, in_flight: u64) -> (f64, u64) {
         thread::park();
     }
     let elapsed = begun.elapsed();
+    let syncs = spool.tally().syncs;
     drop(spool);
     let segments = fs::read_dir(&folder).expect("the spool's folder").flatten();
     let bytes = segments
         .filter(|entry| entry.file_name().to_string_lossy().ends_with(".segment"))
         .map(|entry| entry.metadata().expect("a segment").len())
         .sum();
-    (records as f64 / elapsed.as_secs_f64(), bytes)
+    Appended {
+        rate: records as f64 / elapsed.as_secs_f64(),
+        bytes,
+        syncs,
+    }
 }
 
-fn written(folder: &Path, records: u64, in_flight: u64, record_bytes: usize) -> f64 {
-    let group = vec![b'x'; record_bytes * in_flight as usize];
+/// Records a second.
+fn written(folder: &Path, records: u64, group_records: u64, record_bytes: usize) -> f64 {
+    let group = vec![b'x'; record_bytes * group_records as usize];
     let create = |number: usize| File::create_new(folder.join(format!("plain-{number}"))).expect("a file");
     let (mut file, mut files, mut length) = (create(0), 1, 0);
     let begun = Instant::now();
-    for _ in 0..records.div_ceil(in_flight) {
+    for _ in 0..records.div_ceil(group_records) {
         if length + group.len() > FILE_BYTES {
             (file, length) = (create(files), 0);
             files += 1;
@@ -106,5 +123,5 @@ fn written(folder: &Path, records: u64, in_flight: u64, record_bytes: usize) -> 
         file.sync_data().expect("the disk takes it");
         length += group.len();
     }
-    (records.div_ceil(in_flight) * in_flight) as f64 / begun.elapsed().as_secs_f64()
+    (records.div_ceil(group_records) * group_records) as f64 / begun.elapsed().as_secs_f64()
 }

@@ -7,11 +7,11 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{
     Entry, OpenError, Pending, Segment, Sequence,
+    committer::HEADROOM_NAME,
     cursor::{self, Cursor},
     frame::{Found, Scanner, frame_bytes},
     recovery::{LOCK_NAME, segments_in},
     storage::{Disk, Storage},
-    writer::HEADROOM_NAME,
 };
 
 /// A spool as it lies on the disk.

@@ -7,11 +7,14 @@
 //! the process that made it lives and its disk does not fail; then it is cut to what was acknowledged (see `doubt`),
 //! after that only read and, once all of it is committed, removed.
 
+mod aide;
 mod budget;
+mod committer;
 mod cursor;
 mod doubt;
 mod frame;
 mod inspect;
+mod queue;
 mod reader;
 mod recovery;
 mod reservation;
@@ -35,11 +38,14 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot};
 
+use aide::Aide;
 pub use budget::Budget;
 use budget::{AccountNumber, Shares};
+use committer::Committer;
 pub use inspect::{DamagedRegion, InspectedSegment, Inspection, inspect, is_spool};
 pub use reservation::Reservation;
-use storage::{Disk, Storage};
+use storage::{Disk, Lock, Storage};
+use writer::{Batch, Writer};
 
 /// Position of an entry; grows by at least one an entry, begins at 1, never used twice in one spool.
 pub type Sequence = u64;
@@ -51,6 +57,8 @@ pub struct SpoolOptions {
     pub entry_bytes_max: usize,
     /// Appended and not yet written, in memory; beyond it appends fail as [`AppendError::Full`].
     pub queue_bytes_max: usize,
+    /// With so much queued, part after part of the next write is made ready while the one before waits for the disk.
+    pub prepare_bytes: usize,
     /// Entries after this one are kept, committed or not, until [`Spool::retain_after`] lets them go.
     pub retain_after: Option<Sequence>,
     /// Of the budget, for this spool alone.
@@ -68,10 +76,18 @@ impl Default for SpoolOptions {
             segment_bytes: 64 << 20,
             entry_bytes_max: 32 << 20,
             queue_bytes_max: 64 << 20,
+            prepare_bytes: 64 << 10,
             retain_after: None,
             own_bytes: 0,
             owner: |_| None,
         }
+    }
+}
+
+impl SpoolOptions {
+    /// Of the frames that one write takes.
+    fn batch_bytes_max(&self) -> u64 {
+        self.segment_bytes.min(writer::BATCH_BYTES)
     }
 }
 
@@ -119,6 +135,8 @@ pub struct Tally {
     /// Entries that were pending when the spool was opened.
     pub recovered: u64,
     pub appended: u64,
+    /// How often entries were made durable, all that waited at once: `appended / syncs` is how many shared one.
+    pub syncs: u64,
     /// As those who committed have counted them.
     pub settled: u64,
     pub pending: Pending,
@@ -139,10 +157,10 @@ pub struct Spool {
     handle: Arc<Handle>,
 }
 
-/// Ends the writer when the last user of the spool is gone.
+/// Ends the spool's threads when its last user is gone.
 struct Handle {
     shared: Arc<Shared>,
-    writer: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 type Done = Box<dyn FnOnce(Result<Sequence, AppendError>) + Send>;
@@ -195,8 +213,21 @@ struct State {
     /// Promised to whoever holds a [`Reservation`].
     reserved_bytes: usize,
     commits: Vec<CommitRequest>,
+    /// Of the next entry that is taken from the queue.
+    next_sequence: Sequence,
     /// The writer holds entries that it took from the queue.
     writing: bool,
+    /// For the frames of the next batch.
+    spare_buffer: Vec<u8>,
+    /// What the writer writes next.
+    ready: Option<Batch>,
+    /// The aide makes it ready.
+    is_preparing: bool,
+    /// On the disk, and those who wait are still to be told.
+    told_apart: VecDeque<Batch>,
+    is_telling: bool,
+    /// The segment that the writer goes on with, and its length. None where it is to begin a new one.
+    active: Option<(u64, u64)>,
     /// No more appends.
     closing: bool,
     /// Nobody is left who could read or commit.
@@ -218,6 +249,7 @@ struct State {
     pending: Pending,
     recovered: u64,
     appended: u64,
+    syncs: u64,
     settled: u64,
     /// Frame sizes of the entries after the commit that were read, without a gap up to `handed_to`.
     handed: VecDeque<(Sequence, u64)>,
@@ -238,9 +270,13 @@ struct Shared {
     opened_at: Instant,
     /// There is work for the writer.
     work: Condvar,
+    /// There is work for the committer.
+    commit_work: Condvar,
+    /// There is work for the aide.
+    aide_work: Condvar,
     /// There is something to read, or nothing to wait for any more.
     progress: Notify,
-    position: Mutex<Option<reader::Position>>,
+    positions: Mutex<reader::Positions>,
     read_failures: Mutex<reader::Failures>,
     /// [`SpoolOptions::retain_after`]; the greatest number where nothing is retained.
     retain_after: AtomicU64,
@@ -302,40 +338,45 @@ impl Spool {
             failed_until_ms: AtomicU64::new(0),
             opened_at: Instant::now(),
             work: Condvar::new(),
+            commit_work: Condvar::new(),
+            aide_work: Condvar::new(),
             progress: Notify::new(),
-            position: Mutex::new(None),
+            positions: Mutex::default(),
             read_failures: Mutex::default(),
             retain_after: AtomicU64::new(retain_after),
             damage: recovered.damage,
         });
-        let writer = writer::Writer::new(
-            Arc::clone(&shared),
-            cursor,
-            recovered.next_sequence,
-            recovered.lock,
-        );
         let io = |cause| OpenError::Io {
             path: directory.display().to_string(),
             cause,
         };
-        let writer = writer.prepare();
+        let lock: Lock = recovered.lock.into();
+        let committer = Committer::new(Arc::clone(&shared), cursor, Arc::clone(&lock)).prepare();
+        let writer = Writer::new(Arc::clone(&shared), lock);
+        let aide = Aide::new(Arc::clone(&shared));
         let name = directory
             .file_name()
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let thread = thread::Builder::new()
-            .name(format!("spool {name}"))
-            .spawn(move || writer.run())
-            .map_err(io)?;
+        let mut handle = Handle {
+            shared,
+            threads: Vec::new(),
+        };
+        let thread = |name: String, run: Box<dyn FnOnce() + Send>| {
+            thread::Builder::new().name(name).spawn(run).map_err(io)
+        };
+        let appends = thread(format!("spool {name}"), Box::new(move || writer.run()))?;
+        handle.threads.push(appends);
+        let commits = thread(format!("cursor {name}"), Box::new(move || committer.run()))?;
+        handle.threads.push(commits);
+        let aids = thread(format!("aide {name}"), Box::new(move || aide.run()))?;
+        handle.threads.push(aids);
         Ok(Spool {
-            handle: Arc::new(Handle {
-                shared,
-                writer: Some(thread),
-            }),
+            handle: Arc::new(handle),
         })
     }
 
     /// Queues one entry; `done` is called once, after the entry is on the disk (`fdatasync`) or has failed. Entries
-    /// keep the order of the calls.
+    /// keep the order of the calls; of what is called when, only the entries of one write.
     pub fn append(
         &self,
         owner: &Owner,
@@ -392,7 +433,7 @@ impl Spool {
                 settled,
                 reply,
             });
-            self.handle.shared.work.notify_one();
+            self.handle.shared.commit_work.notify_one();
         }
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
@@ -418,6 +459,7 @@ impl Spool {
         Tally {
             recovered: state.recovered,
             appended: state.appended,
+            syncs: state.syncs,
             settled: state.settled,
             pending: state.pending,
         }
@@ -458,66 +500,8 @@ impl Spool {
     }
 }
 
-impl Shared {
-    fn enqueue(
-        &self,
-        state: &mut State,
-        queued: Queued,
-        place: Option<&Reservation>,
-    ) -> Result<(), (Queued, AppendError)> {
-        let length = queued.payload.len();
-        let bytes = frame::frame_bytes(length);
-        let found = if length > self.options.entry_bytes_max {
-            Err(AppendError::TooLarge(length))
-        } else if let Err(error) = state.takes_appends() {
-            Err(error)
-        } else if place.is_some_and(|place| place.spend(bytes, length)) {
-            state.reserved_bytes = state.reserved_bytes.saturating_sub(length);
-            Ok(())
-        } else if state.is_too_much(length, self.options.queue_bytes_max) {
-            Err(AppendError::Full)
-        } else {
-            self.budget.reserve(self.account, &queued.owner, bytes)
-        };
-        if let Err(error) = found {
-            return Err((queued, error));
-        }
-        state.queue_bytes += length;
-        if state.queue_bytes > self.options.queue_bytes_max / 2 {
-            self.strained.store(true, Ordering::Relaxed);
-        }
-        state.queue.push(queued);
-        if state.queue.len() == 1 {
-            self.work.notify_one();
-        }
-        Ok(())
-    }
-}
-
 /// Smallest segment that a small budget leads to.
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
-
-impl State {
-    fn takes_appends(&self) -> Result<(), AppendError> {
-        if self.closing || self.ended {
-            Err(AppendError::Closed)
-        } else if self.full_until.is_some_and(|until| Instant::now() < until) {
-            Err(AppendError::DiskFull)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// What is alone in memory passes, however large.
-    fn is_too_much(&self, length: usize, queue_bytes_max: usize) -> bool {
-        let there = self.queue_bytes + self.reserved_bytes;
-        there > 0 && there + length > queue_bytes_max
-    }
-
-    fn is_settled(&self) -> bool {
-        self.ended || (self.queue.is_empty() && !self.writing)
-    }
-}
 
 impl Drop for Handle {
     fn drop(&mut self) {
@@ -527,11 +511,12 @@ impl Drop for Handle {
             state.abandoned = true;
         }
         self.shared.work.notify_one();
-        if let Some(writer) = self.writer.take()
-            && writer.thread().id() != thread::current().id()
-        {
-            // A writer that panicked has said so itself.
-            let _ = writer.join();
+        self.shared.commit_work.notify_one();
+        for ended in self.threads.drain(..) {
+            if ended.thread().id() != thread::current().id() {
+                // One that panicked has said so itself.
+                let _ = ended.join();
+            }
         }
     }
 }

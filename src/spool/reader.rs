@@ -18,6 +18,8 @@ use super::{
 const RETRY: Duration = Duration::from_millis(500);
 /// Tries, before what the disk does not give back counts as damage.
 const ATTEMPTS: u32 = 6;
+/// Readers whose places are remembered: each has a file open and a buffer.
+const POSITIONS_MAX: usize = 4;
 /// Failures after which so long none has followed count no more.
 const FORGET: Duration = Duration::from_secs(60);
 
@@ -54,11 +56,28 @@ impl Failures {
     }
 }
 
-/// Where the last read ended.
-pub(super) struct Position {
+/// Where a read ended.
+struct Position {
     scanner: Scanner,
     segment: u64,
     sequence: Sequence,
+}
+
+/// Where the last reads ended, the latest last: several may read at a time, each in its own place, and who had to begin
+/// at the start of a segment would read all of it again and again.
+#[derive(Default)]
+pub(super) struct Positions(Vec<Position>);
+
+impl Positions {
+    /// The place in a segment from which it is the least way to what comes after `after`.
+    fn nearest(&self, segment: u64, after: Sequence) -> Option<usize> {
+        let at =
+            |(_, position): &(usize, &Position)| position.segment == segment && position.sequence <= after;
+        let found = self.0.iter().enumerate().filter(at);
+        found
+            .max_by_key(|(_, position)| position.sequence)
+            .map(|(index, _)| index)
+    }
 }
 
 pub(super) async fn read(shared: &Arc<Shared>, after: Sequence, max_bytes: usize) -> Option<Vec<Entry>> {
@@ -169,14 +188,15 @@ fn read_files(
     max_bytes: usize,
     passes_unreadable: bool,
 ) -> io::Result<Vec<Entry>> {
-    let mut position = shared
-        .position
-        .lock()
-        .take()
-        .filter(|position| position.sequence == after);
+    let segments = segments_after(shared, after);
+    let mut position = segments.first().and_then(|first| {
+        let mut positions = shared.positions.lock();
+        let nearest = positions.nearest(first.id, after)?;
+        Some(positions.0.remove(nearest))
+    });
     let mut entries = Vec::new();
     let mut bytes = 0;
-    for segment in segments_after(shared, after) {
+    for segment in segments {
         let mut scanner = match position.take() {
             Some(position) if position.segment == segment.id => position.scanner,
             _ => match shared.scanner(&segment) {
@@ -210,7 +230,7 @@ fn read_files(
         if scanner.met_unreadable() {
             shared.mark_unreadable(segment.id);
         }
-        let sequence = entries.last().map_or(after, |entry| entry.sequence);
+        let sequence = entries.last().map_or(after, |entry: &Entry| entry.sequence);
         position = Some(Position {
             scanner,
             segment: segment.id,
@@ -220,10 +240,14 @@ fn read_files(
             break;
         }
     }
-    let mut kept = shared.position.lock();
-    // Its file would take room for as long as it is open, though it is removed.
-    *kept = position.filter(|position| shared.holds(position.segment));
-    drop(kept);
+    let mut positions = shared.positions.lock();
+    positions.0.extend(position);
+    // A file would take room for as long as it is open, though it is removed.
+    positions.0.retain(|position| shared.holds(position.segment));
+    if positions.0.len() > POSITIONS_MAX {
+        positions.0.remove(0);
+    }
+    drop(positions);
     Ok(entries)
 }
 
@@ -270,15 +294,12 @@ impl Shared {
         state.segments.iter().any(|held| held.id == segment)
     }
 
-    /// Closes what the last read has left open, where it is no longer part of the spool.
+    /// Closes what the last reads have left open, where it is no longer part of the spool.
     pub(super) fn close_removed(&self) {
-        let mut position = self.position.lock();
-        if position
-            .as_ref()
-            .is_some_and(|position| !self.holds(position.segment))
-        {
-            *position = None;
-        }
+        self.positions
+            .lock()
+            .0
+            .retain(|position| self.holds(position.segment));
     }
 
     /// None where the segment was removed: all of it is delivered.

@@ -27,7 +27,6 @@ const LENGTH_MAX: u64 = 1 << 30;
 
 pub(super) struct Recovered {
     pub(super) state: State,
-    pub(super) next_sequence: Sequence,
     pub(super) damage: DamageCounters,
     pub(super) lock: Box<dyn Send + Sync>,
 }
@@ -86,7 +85,14 @@ pub(super) fn recover(
             queue_bytes: 0,
             reserved_bytes: 0,
             commits: Vec::new(),
+            next_sequence,
             writing: false,
+            spare_buffer: Vec::new(),
+            ready: None,
+            is_preparing: false,
+            told_apart: VecDeque::new(),
+            is_telling: false,
+            active: None,
             closing: false,
             abandoned: false,
             ended: false,
@@ -102,10 +108,10 @@ pub(super) fn recover(
             committed,
             recovered: found.pending.entries,
             appended: 0,
+            syncs: 0,
             settled: 0,
             pending: found.pending,
         },
-        next_sequence,
         damage,
         lock,
     })

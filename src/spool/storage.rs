@@ -13,6 +13,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::removal;
+
 /// Files and folders.
 pub(super) trait Storage: Send + Sync + 'static {
     /// Makes a folder and those above it, durably.
@@ -33,6 +35,9 @@ pub(super) trait Storage: Send + Sync + 'static {
     /// Takes the lock file for this process; `WouldBlock` where another has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
 }
+
+/// Held as long as any thread of the spool runs.
+pub(super) type Lock = Arc<dyn Send + Sync>;
 
 /// A file to read.
 pub(super) trait StorageFile: Send + Sync {
@@ -129,7 +134,7 @@ impl Storage for Disk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        removal::remove(path)
     }
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {

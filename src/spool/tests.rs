@@ -32,6 +32,7 @@ fn options() -> SpoolOptions {
         segment_bytes: 600,
         entry_bytes_max: 4096,
         queue_bytes_max: 1 << 20,
+        prepare_bytes: 256 << 10,
         own_bytes: 0,
         owner: |_| None,
     }

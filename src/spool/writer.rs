@@ -1,40 +1,91 @@
-//! The one thread that writes: it takes all that is queued, writes it with one `fdatasync` and tells those who wait.
+//! The one thread that appends: it takes all that is queued, writes it with one `fdatasync` and tells those who wait.
+//! Under load [`super::aide`] makes the next batch ready, and tells, while this one waits for the disk.
 
 use std::{
     io, mem,
     sync::{Arc, atomic::Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use super::{
-    AppendError, CommitRequest, Entry, Queued, Segment, Sequence, Shared,
-    cursor::Cursor,
-    doubt,
+    AppendError, Entry, Queued, Segment, Sequence, Shared, doubt,
     frame::{self, frame_bytes},
-    reader, recovery,
-    storage::StorageAppend,
+    storage::{Lock, StorageAppend},
 };
-use crate::limits::SPOOL_HEADROOM_BYTES;
 
 /// Written with one `fdatasync`.
 pub(super) const BATCH_BYTES: u64 = 8 << 20;
 /// Appends are refused for so long after the disk was full: each attempt costs it a file.
 const FULL_PAUSE: Duration = Duration::from_millis(250);
-pub(super) const HEADROOM_NAME: &str = "headroom";
 /// Newest entries that are kept in memory for the reader.
 const TAIL_BYTES: usize = 4 << 20;
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    cursor: Cursor,
-    next_sequence: Sequence,
     active: Option<Active>,
-    buffer: Vec<u8>,
-    /// The headroom file is there.
-    headroom: bool,
-    _lock: Box<dyn Send + Sync>,
+    _lock: Lock,
+}
+
+/// Entries that are written together.
+pub(super) struct Batch {
+    first_sequence: Sequence,
+    entries: Vec<Queued>,
+    /// Of all frames.
+    bytes: u64,
+    /// The frames of the first `encoded` entries, for the segment with this id.
+    frames: Vec<u8>,
+    encoded: usize,
+    segment: u64,
+}
+
+impl Batch {
+    /// Of no entries; `buffer` is for its frames.
+    pub(super) fn new(first_sequence: Sequence, buffer: Vec<u8>) -> Batch {
+        Batch {
+            first_sequence,
+            entries: Vec::new(),
+            bytes: 0,
+            frames: buffer,
+            encoded: 0,
+            segment: 0,
+        }
+    }
+
+    /// Adds what was queued behind it.
+    pub(super) fn extend(&mut self, entries: Vec<Queued>, bytes: u64) {
+        if self.entries.is_empty() {
+            self.entries = entries;
+        } else {
+            self.entries.extend(entries);
+        }
+        self.bytes += bytes;
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes the frames of all entries that have none yet for this segment.
+    pub(super) fn encode(&mut self, segment: u64) {
+        if self.segment != segment {
+            self.segment = segment;
+            self.encoded = 0;
+            self.frames.clear();
+        }
+        let sequences = self.first_sequence + self.encoded as u64..;
+        for (queued, sequence) in self.entries[self.encoded..].iter().zip(sequences) {
+            frame::encode(&mut self.frames, segment, sequence, &queued.payload);
+        }
+        self.encoded = self.entries.len();
+    }
+
+    /// Tells all who wait that their entry is on the disk.
+    pub(super) fn tell(self) {
+        for (queued, sequence) in self.entries.into_iter().zip(self.first_sequence..) {
+            (queued.done)(Ok(sequence));
+        }
+    }
 }
 
 struct Active {
@@ -42,137 +93,63 @@ struct Active {
     segment: Segment,
 }
 
-struct Work {
-    appends: Vec<Queued>,
-    commits: Vec<CommitRequest>,
-}
-
 impl Writer {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        cursor: Cursor,
-        next_sequence: Sequence,
-        lock: Box<dyn Send + Sync>,
-    ) -> Writer {
+    pub(super) fn new(shared: Arc<Shared>, lock: Lock) -> Writer {
         Writer {
             shared,
-            cursor,
-            next_sequence,
             active: None,
-            buffer: Vec::new(),
-            headroom: true,
             _lock: lock,
         }
     }
 
-    /// Makes what the last life committed durable (it may have died before its own sync) and removes what it leaves
-    /// to remove. A disk that refuses is no reason not to start: what is delivered then stays a while longer.
-    pub(super) fn prepare(mut self) -> Writer {
-        let (sequence, note) = self.shared.state.lock().committed.clone();
-        if sequence > 0 || !note.is_empty() {
-            match self.write_cursor(sequence, &note) {
-                Ok(()) => self.remove_committed(),
-                Err(error) => {
-                    tracing::warn!(directory = %self.shared.directory.display(), %error, "the spool's cursor cannot be written");
-                }
-            }
-        }
-        self.keep_headroom();
-        self
-    }
-
-    fn keep_headroom(&mut self) {
-        let path = self.shared.directory.join(HEADROOM_NAME);
-        match self.shared.storage.allocate(&path, SPOOL_HEADROOM_BYTES) {
-            Ok(()) => self.headroom = true,
-            Err(error) => {
-                self.headroom = false;
-                tracing::debug!(path = %path.display(), %error, "there is no room for the spool's headroom");
-            }
-        }
-    }
-
-    /// On a full disk the headroom is given up for the cursor: only a cursor that moves lets segments be removed.
-    fn write_cursor(&mut self, sequence: Sequence, note: &[u8]) -> io::Result<()> {
-        match self.cursor.write(sequence, note) {
-            Err(error) if is_full(&error) => {
-                let path = self.shared.directory.join(HEADROOM_NAME);
-                self.shared.storage.remove(&path)?;
-                self.headroom = false;
-                self.cursor.write(sequence, note)
-            }
-            written => written,
-        }
-    }
-
     pub(super) fn run(mut self) {
-        let _end = End(Arc::clone(&self.shared));
-        while let Some(work) = self.wait() {
-            let mut batch = Vec::new();
-            let mut batch_bytes = 0;
-            for queued in work.appends {
-                let bytes = frame_bytes(queued.payload.len());
-                if !batch.is_empty() && batch_bytes + bytes > self.room() {
-                    self.write(mem::take(&mut batch), batch_bytes);
-                    batch_bytes = 0;
-                }
-                batch_bytes += bytes;
-                batch.push(queued);
-            }
-            if !batch.is_empty() {
-                self.write(batch, batch_bytes);
-            }
-            if !work.commits.is_empty() {
-                self.commit(work.commits);
-            }
+        let _end = End::of_writer(&self.shared);
+        while let Some(batch) = self.wait() {
+            self.write(batch);
             self.shared.state.lock().writing = false;
             self.shared.progress.notify_waiters();
         }
     }
 
-    fn wait(&self) -> Option<Work> {
+    /// What was made ready and what is queued behind it, up to what one write takes.
+    fn wait(&mut self) -> Option<Batch> {
+        let most_bytes = self.shared.options.batch_bytes_max();
         let mut state = self.shared.state.lock();
         loop {
-            if !state.queue.is_empty() || !state.commits.is_empty() {
-                state.queue_bytes = 0;
+            // What is queued comes after what is being made ready.
+            if !state.is_preparing
+                && let Some(batch) = state.take_batch(most_bytes)
+            {
                 state.writing = true;
-                return Some(Work {
-                    appends: mem::take(&mut state.queue),
-                    commits: mem::take(&mut state.commits),
-                });
+                if state.queue_bytes >= self.shared.options.prepare_bytes {
+                    self.shared.aide_work.notify_one();
+                }
+                if state.active.is_none() {
+                    // All of it is delivered, and the file may be gone.
+                    self.active = None;
+                }
+                return Some(batch);
             }
-            if state.abandoned {
+            if state.ended || (state.abandoned && !state.is_preparing) {
                 return None;
             }
             self.shared.work.wait(&mut state);
         }
     }
 
-    /// Bytes of the next batch.
-    fn room(&self) -> u64 {
-        let segment_bytes = self.shared.options.segment_bytes;
-        let left = self.active.as_ref().map_or(segment_bytes, |active| {
-            segment_bytes.saturating_sub(active.segment.length)
-        });
-        // Less than one batch of room: the segment is as good as full, and the next one is empty.
-        if left < BATCH_BYTES {
-            segment_bytes.min(BATCH_BYTES)
-        } else {
-            BATCH_BYTES
-        }
-    }
-
-    fn write(&mut self, batch: Vec<Queued>, batch_bytes: u64) {
-        let first_sequence = self.next_sequence;
-        self.next_sequence += batch.len() as u64;
+    fn write(&mut self, mut batch: Batch) {
         let written = self
-            .activate(first_sequence, batch_bytes)
-            .and_then(|()| self.write_frames(first_sequence, &batch));
+            .activate(batch.first_sequence, batch.bytes)
+            .and_then(|()| self.write_frames(&mut batch));
         match written {
             Ok(segment) => {
-                self.publish(segment, &batch, first_sequence, batch_bytes);
-                for (queued, sequence) in batch.into_iter().zip(first_sequence..) {
-                    (queued.done)(Ok(sequence));
+                self.publish(segment, &mut batch);
+                if batch.bytes < self.shared.options.prepare_bytes as u64 {
+                    // Waking another thread would take longer.
+                    batch.tell();
+                } else {
+                    self.shared.state.lock().told_apart.push_back(batch);
+                    self.shared.aide_work.notify_one();
                 }
             }
             Err(error) => {
@@ -185,7 +162,7 @@ impl Writer {
                 } else {
                     AppendError::Disk(error.to_string())
                 };
-                for queued in batch {
+                for queued in batch.entries {
                     let bytes = frame_bytes(queued.payload.len());
                     self.shared
                         .budget
@@ -218,21 +195,15 @@ impl Writer {
         shared.storage.sync_directory(&shared.directory)
     }
 
-    fn write_frames(&mut self, first_sequence: Sequence, batch: &[Queued]) -> io::Result<Segment> {
+    fn write_frames(&mut self, batch: &mut Batch) -> io::Result<Segment> {
         let Some(active) = &mut self.active else {
             return Err(io::Error::other("no segment is open"));
         };
-        self.buffer.clear();
-        self.buffer.shrink_to(BATCH_BYTES as usize);
-        let mut last_sequence = 0;
-        for (queued, sequence) in batch.iter().zip(first_sequence..) {
-            frame::encode(&mut self.buffer, active.segment.id, sequence, &queued.payload);
-            last_sequence = sequence;
-        }
-        active.file.append(&self.buffer)?;
+        batch.encode(active.segment.id);
+        active.file.append(&batch.frames)?;
         active.file.sync()?;
-        active.segment.length += self.buffer.len() as u64;
-        active.segment.last_sequence = last_sequence;
+        active.segment.length += batch.frames.len() as u64;
+        active.segment.last_sequence = batch.first_sequence + batch.entries.len() as u64 - 1;
         Ok(active.segment)
     }
 
@@ -246,19 +217,35 @@ impl Writer {
         if active.segment.length == 0 {
             let path = shared.directory.join(active.segment.name());
             match shared.storage.remove(&path) {
-                Ok(()) => return,
+                Ok(()) => {
+                    shared.state.lock().active = None;
+                    return;
+                }
                 Err(error) => {
                     tracing::warn!(path = %path.display(), %error, "a failed segment could not be removed");
                 }
             }
         }
         doubt::cut_or_note(&*shared.storage, &shared.directory, &active.segment);
+        shared.state.lock().active = None;
     }
 
-    fn publish(&self, segment: Segment, batch: &[Queued], first_sequence: Sequence, bytes: u64) {
+    fn publish(&self, segment: Segment, batch: &mut Batch) {
         self.shared.strained.store(false, Ordering::Relaxed);
         self.shared.failed_until_ms.store(0, Ordering::Relaxed);
+        let entries = batch.entries.iter().zip(batch.first_sequence..);
+        let tail: Vec<Entry> = entries
+            .map(|(queued, sequence)| Entry {
+                sequence,
+                payload: queued.payload.clone(),
+            })
+            .collect();
+        let tail_bytes: usize = tail.iter().map(|entry| entry.payload.len()).sum();
+        let mut buffer = mem::take(&mut batch.frames);
+        buffer.clear();
+        buffer.shrink_to(BATCH_BYTES as usize);
         let mut state = self.shared.state.lock();
+        state.spare_buffer = buffer;
         state.full_until = None;
         match state.segments.back_mut() {
             Some(last) if last.id == segment.id => {
@@ -269,24 +256,24 @@ impl Writer {
             }
             _ => state.segments.push_back(segment),
         }
+        state.active = Some((segment.id, segment.length));
         state.last_sequence = segment.last_sequence;
-        state.appended += batch.len() as u64;
-        state.pending.entries += batch.len() as u64;
-        state.pending.bytes += bytes;
-        for (queued, sequence) in batch.iter().zip(first_sequence..) {
-            state.tail_bytes += queued.payload.len();
-            state.tail.push_back(Entry {
-                sequence,
-                payload: queued.payload.clone(),
-            });
-        }
+        state.appended += batch.entries.len() as u64;
+        state.syncs += 1;
+        state.pending.entries += batch.entries.len() as u64;
+        state.pending.bytes += batch.bytes;
+        state.tail_bytes += tail_bytes;
+        state.tail.extend(tail);
         let shares = state.shares.entry(segment.id).or_default();
-        for queued in batch {
-            let bytes = frame_bytes(queued.payload.len());
-            match shares.get_mut(&queued.owner) {
+        for of_one in batch.entries.chunk_by(|one, next| one.owner == next.owner) {
+            let bytes: u64 = of_one
+                .iter()
+                .map(|queued| frame_bytes(queued.payload.len()))
+                .sum();
+            match shares.get_mut(&of_one[0].owner) {
                 Some(held) => *held += bytes,
                 None => {
-                    shares.insert(Arc::clone(&queued.owner), bytes);
+                    shares.insert(Arc::clone(&of_one[0].owner), bytes);
                 }
             }
         }
@@ -299,151 +286,59 @@ impl Writer {
         drop(state);
         self.shared.progress.notify_waiters();
     }
-
-    fn commit(&mut self, requests: Vec<CommitRequest>) {
-        let (mut sequence, last_sequence) = {
-            let state = self.shared.state.lock();
-            (state.committed.0, state.last_sequence)
-        };
-        let mut note = None;
-        let mut settled = 0;
-        for request in &requests {
-            let asked = request.sequence.min(last_sequence);
-            if asked >= sequence {
-                sequence = asked;
-                note = Some(request.note.clone());
-                settled += request.settled;
-            }
-        }
-        let written = note.map_or(Ok(()), |note| self.write_commit(sequence, note, settled));
-        let answer = written.map_err(|error| {
-            tracing::error!(directory = %self.shared.directory.display(), %error, "the spool's cursor failed");
-            AppendError::Disk(error.to_string())
-        });
-        for request in requests {
-            // Who no longer waits needs no answer.
-            let _ = request.reply.send(answer.clone());
-        }
-    }
-
-    fn write_commit(&mut self, sequence: Sequence, note: Bytes, settled: u64) -> io::Result<()> {
-        self.write_cursor(sequence, &note)?;
-        let uncounted = {
-            let state = self.shared.state.lock();
-            let behind = state.handed_to < sequence && sequence < state.last_sequence;
-            behind.then_some(state.handed_to)
-        };
-        let uncounted = uncounted.map(|after| reader::count(&self.shared, after, sequence));
-        let mut state = self.shared.state.lock();
-        state.committed = (sequence, note);
-        state.settled += settled;
-        let mut done = uncounted.unwrap_or_default();
-        while let Some((handed, bytes)) = state.handed.pop_front() {
-            if handed > sequence {
-                state.handed.push_front((handed, bytes));
-                break;
-            }
-            done.entries += 1;
-            done.bytes += bytes;
-        }
-        state.handed_to = state.handed_to.max(sequence);
-        if sequence == state.last_sequence {
-            state.pending = super::Pending::default();
-        } else {
-            state.pending.entries = state.pending.entries.saturating_sub(done.entries);
-            state.pending.bytes = state.pending.bytes.saturating_sub(done.bytes);
-        }
-        while state.tail.front().is_some_and(|entry| entry.sequence <= sequence)
-            && let Some(entry) = state.tail.pop_front()
-        {
-            state.tail_bytes -= entry.payload.len();
-            state.tail_floor = entry.sequence;
-        }
-        let idle = sequence == state.last_sequence;
-        drop(state);
-        if idle
-            && self
-                .active
-                .as_ref()
-                .is_some_and(|active| active.segment.length > self.shared.options.segment_bytes / 4)
-        {
-            self.active = None;
-        }
-        self.remove_committed();
-        Ok(())
-    }
-
-    /// Removes the segments that the durable cursor has passed.
-    fn remove_committed(&mut self) {
-        let active = self.active.as_ref().map(|active| active.segment.id);
-        let mut removed = Vec::new();
-        {
-            let mut state = self.shared.state.lock();
-            let retained = self.shared.retain_after.load(Ordering::Relaxed);
-            let committed = state.committed.0.min(retained);
-            while state
-                .segments
-                .front()
-                .is_some_and(|segment| segment.last_sequence <= committed && Some(segment.id) != active)
-                && let Some(segment) = state.segments.pop_front()
-            {
-                let shares = state.shares.remove(&segment.id).unwrap_or_default();
-                removed.push((segment, shares));
-            }
-        }
-        if removed.is_empty() {
-            return;
-        }
-        self.shared.close_removed();
-        for (segment, shares) in &removed {
-            let path = self.shared.directory.join(segment.name());
-            let gone = if segment.unreadable {
-                recovery::set_aside(&*self.shared.storage, &self.shared.directory, &segment.name())
-            } else {
-                self.shared.storage.remove(&path)
-            };
-            match gone {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(path = %path.display(), %error, "a delivered segment could not be removed");
-                }
-                _ => self
-                    .shared
-                    .budget
-                    .release_all(self.shared.account, segment.length, shares),
-            }
-        }
-        if let Err(error) = self.shared.storage.sync_directory(&self.shared.directory) {
-            tracing::warn!(directory = %self.shared.directory.display(), %error, "sync of the spool's folder failed");
-        }
-        if !self.headroom {
-            self.keep_headroom();
-        }
-    }
 }
 
-fn is_full(error: &io::Error) -> bool {
+pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
 }
 
-/// Tells everyone that the writer is gone, even where it panicked.
-struct End(Arc<Shared>);
+/// Tells everyone that no more is appended; where a thread of the spool panics, that nothing is done any more.
+pub(super) struct End {
+    shared: Arc<Shared>,
+    is_writer: bool,
+}
+
+impl End {
+    fn of_writer(shared: &Arc<Shared>) -> End {
+        End {
+            shared: Arc::clone(shared),
+            is_writer: true,
+        }
+    }
+
+    pub(super) fn of_helper(shared: &Arc<Shared>) -> End {
+        End {
+            shared: Arc::clone(shared),
+            is_writer: false,
+        }
+    }
+}
 
 impl Drop for End {
     fn drop(&mut self) {
+        let has_panicked = thread::panicking();
+        if !self.is_writer && !has_panicked {
+            return;
+        }
         let (queue, commits) = {
-            let mut state = self.0.state.lock();
+            let mut state = self.shared.state.lock();
             state.ended = true;
-            (mem::take(&mut state.queue), mem::take(&mut state.commits))
+            let commits = has_panicked.then(|| mem::take(&mut state.commits));
+            (mem::take(&mut state.queue), commits)
         };
         for queued in queue {
             let bytes = frame_bytes(queued.payload.len());
-            self.0.budget.release(self.0.account, &queued.owner, bytes);
+            self.shared
+                .budget
+                .release(self.shared.account, &queued.owner, bytes);
             (queued.done)(Err(AppendError::Closed));
         }
         drop(commits);
-        self.0.progress.notify_waiters();
+        self.shared.progress.notify_waiters();
+        self.shared.aide_work.notify_one();
+        self.shared.work.notify_one();
     }
 }

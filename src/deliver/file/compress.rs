@@ -7,8 +7,14 @@ use std::{
 };
 
 use super::latest;
+use crate::{background, removal};
 
 const LEVEL: i32 = 3;
+
+/// [`compress`], while live events have the first claim to the core.
+pub(super) async fn compress_beside(root: PathBuf, relative: String) -> io::Result<()> {
+    background::run("compress", move || compress(&root, &relative)).await?
+}
 
 /// Compresses `NAME.ndjson` to `NAME.ndjson.zst`, lets the link to the latest file follow, and removes the plain one.
 /// Ends what a crash has cut short, too.
@@ -39,7 +45,7 @@ pub(super) fn compress(root: &Path, relative: &str) -> io::Result<()> {
     if let Some((folder, below)) = relative.split_once('/') {
         latest::follow_compressed(&root.join(folder), below)?;
     }
-    match fs::remove_file(plain) {
+    match removal::remove(plain) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => sync_directory(directory),
     }

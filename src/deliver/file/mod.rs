@@ -303,27 +303,28 @@ impl Drain {
     }
 
     async fn write(&self, mut output: Output, entries: Vec<Entry>) -> Result<Output, DrainError> {
-        let mut records = Vec::with_capacity(entries.len());
-        for entry in &entries {
-            let record =
-                codec::decode(&entry.payload).map_err(|error| DrainError::Decode(entry.sequence, error))?;
-            records.push((entry.sequence, record));
-        }
         let spool = self.spool.clone();
-        let output = blocking(move || {
+        blocking(move || {
             let _spool = spool;
+            let mut records = Vec::with_capacity(entries.len());
+            for entry in &entries {
+                let record = codec::decode(&entry.payload)
+                    .map_err(|error| DrainError::Decode(entry.sequence, error))?;
+                records.push((entry.sequence, record));
+            }
             output.write(&records)?;
             Ok(output)
         })
-        .await?;
-        Ok(output)
+        .await
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+async fn blocking<T: Send + 'static, E: From<io::Error> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
     spawn_blocking(work)
         .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)))
+        .unwrap_or_else(|error| Err(io::Error::other(error).into()))
 }
 
 /// Closed files on their way to `.zst`, beside the writing.
@@ -339,8 +340,7 @@ impl Compressing {
             if self.known.insert(Arc::clone(path)) {
                 let (path, root) = (Arc::clone(path), root.to_owned());
                 self.tasks.spawn(async move {
-                    let (relative, folder) = (Arc::clone(&path), root.clone());
-                    let done = blocking(move || compress::compress(&folder, &relative)).await;
+                    let done = compress::compress_beside(root.clone(), path.to_string()).await;
                     if let Err(error) = &done {
                         tracing::error!(path = %root.join(&*path).display(), %error, "a closed file could not be compressed");
                         tokio::time::sleep(COMPRESS_RETRY).await;

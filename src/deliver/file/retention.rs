@@ -5,6 +5,7 @@ use std::{fs, io, path::Path};
 use jiff::civil::Date;
 
 use super::compress;
+use crate::removal;
 
 /// Removes the compressed files of all days before `first_kept`; gives how many.
 pub(super) fn remove_before(root: &Path, first_kept: Date) -> io::Result<u64> {
@@ -31,7 +32,7 @@ fn remove_day(day: &Path) -> io::Result<u64> {
             .and_then(|name| name.to_str())
             .is_some_and(is_closed)
         {
-            fs::remove_file(&path)?;
+            removal::remove(&path)?;
             removed += 1;
         }
     }

@@ -47,6 +47,7 @@ struct Play {
     random: Random,
     disk: FaultyDisk,
     sector: usize,
+    prepare_bytes: usize,
     spool: Option<Spool>,
     model: Model,
     /// Acknowledged while the disk lied: may be lost in the next crash, and must be whole where it is not.
@@ -61,11 +62,14 @@ fn play(seed: u64) -> usize {
     let mut random = Random(seed);
     let sector = if random.coin() { 512 } else { 4096 };
     let disk = FaultyDisk::default();
-    let spool = Some(reopen(&disk).0);
+    // With 1 the aide has a part in every write.
+    let prepare_bytes = if random.coin() { 1 } else { options().prepare_bytes };
+    let spool = Some(reopen(&disk, prepare_bytes).0);
     let mut play = Play {
         random,
         disk,
         sector,
+        prepare_bytes,
         spool,
         model: Model::default(),
         doubtful: BTreeSet::new(),
@@ -99,9 +103,10 @@ fn play(seed: u64) -> usize {
 }
 
 /// With what counts as known.
-fn reopen(disk: &FaultyDisk) -> (Spool, BTreeSet<Vec<u8>>) {
+fn reopen(disk: &FaultyDisk, prepare_bytes: usize) -> (Spool, BTreeSet<Vec<u8>>) {
     let options = SpoolOptions {
         segment_bytes: SEGMENT_BYTES,
+        prepare_bytes,
         ..options()
     };
     let mut known = BTreeSet::new();
@@ -166,7 +171,7 @@ impl Play {
     fn restart(&mut self) {
         self.disk.fail_no_more();
         drop(self.spool.take());
-        let (spool, known) = reopen(&self.disk);
+        let (spool, known) = reopen(&self.disk, self.prepare_bytes);
         self.model.check(&runtime(), &spool);
         self.known = read_all(&runtime(), &spool, spool.committed().0)
             .into_iter()
@@ -180,7 +185,7 @@ impl Play {
         self.disk.crash_torn(&mut self.random, self.sector);
         self.disk.fail_no_more();
         drop(self.spool.take());
-        let (spool, _) = reopen(&self.disk);
+        let (spool, _) = reopen(&self.disk, self.prepare_bytes);
         let runtime = runtime();
         let present: BTreeSet<Sequence> = read_all(&runtime, &spool, spool.committed().0)
             .into_iter()
@@ -216,7 +221,7 @@ impl Play {
 fn a_seed_gives_the_same_disk_again() {
     let content = |seed: u64| {
         let (disk, mut random) = (FaultyDisk::default(), Random(seed));
-        let (spool, _) = reopen(&disk);
+        let (spool, _) = reopen(&disk, 1);
         let mut model = Model::default();
         for _ in 0..5 {
             let length = random.below(3000);
@@ -224,7 +229,7 @@ fn a_seed_gives_the_same_disk_again() {
         }
         disk.crash_torn(&mut random, 512);
         drop(spool);
-        let (spool, _) = reopen(&disk);
+        let (spool, _) = reopen(&disk, 1);
         read_all(&runtime(), &spool, 0)
     };
     assert_eq!(content(7), content(7));
