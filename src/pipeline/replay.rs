@@ -7,13 +7,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use uuid::Uuid;
 
 use super::{
-    Pipeline, Tables, beside,
+    Pipeline, Tables,
+    beside::{self, Handed, Pace},
     runs::Run,
     settle::{Failures, Refused, unkept},
     steps::{self, Ready, Routed},
@@ -29,12 +30,8 @@ use crate::{
 
 /// Items that are claimed, and noted, together.
 const CHUNK: usize = 8192;
-/// Items that are read, sent and waited for together.
+/// Items that are read together.
 const STEP: usize = 512;
-/// While live events pass, a step is followed by a pause of so many times its length …
-const PAUSE_FACTOR: u32 = 3;
-/// … and never longer than this.
-const PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// Between two tries of a store that does not take what has to be noted.
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -209,6 +206,7 @@ impl Pipeline {
     ) -> Result<(), Problem> {
         let mut ids: Vec<Uuid> = claim.ids.iter().copied().collect();
         ids.sort_unstable();
+        let mut pace = Pace::new(&self.live);
         for step in ids.chunks(STEP) {
             if self.is_stopping() {
                 return Err(Problem::new(
@@ -216,20 +214,22 @@ impl Pipeline {
                     "this node is shutting down; the rest is replayed when it starts again",
                 ));
             }
-            let begun = Instant::now();
-            let live = self.live.load(Ordering::Relaxed);
             let items = self.quarantine.load_ids(step).await?;
             let tables = self.tables();
-            let before = gone.len();
-            let sent = self.send_again(&tables, &items, had, gone).await;
-            if let Some(run) = run {
-                let accepted = (gone.len() - before) as u64;
-                run.matched.fetch_add(step.len() as u64, Ordering::Relaxed);
-                run.accepted.fetch_add(accepted, Ordering::Relaxed);
-            }
-            sent?;
-            if self.live.load(Ordering::Relaxed) != live {
-                tokio::time::sleep((begun.elapsed() * PAUSE_FACTOR).min(PAUSE_MAX)).await;
+            let mut left = items.as_slice();
+            while !left.is_empty() {
+                pace.pause().await;
+                let part_items = pace.part_items().unwrap_or(STEP).min(left.len());
+                let (part, rest) = left.split_at(part_items);
+                left = rest;
+                let before = gone.len();
+                let sent = self.send_again(&tables, part, had, gone).await;
+                if let Some(run) = run {
+                    let accepted = (gone.len() - before) as u64;
+                    run.matched.fetch_add(part.len() as u64, Ordering::Relaxed);
+                    run.accepted.fetch_add(accepted, Ordering::Relaxed);
+                }
+                sent?;
             }
         }
         Ok(())
@@ -351,9 +351,11 @@ impl Pipeline {
     ) -> Result<(), Problem> {
         let acknowledgement = Acknowledgement::new(items.len());
         let mut fates = Vec::with_capacity(items.len());
+        let mut handed = Vec::with_capacity(items.len());
         for (index, kept) in items.iter().enumerate() {
-            fates.push(self.send_one(tables, kept, index, &acknowledgement, had));
+            fates.push(self.make_again(tables, kept, index, &acknowledgement, had, &mut handed));
         }
+        beside::hand_over(handed).await;
         let mut failures = Failures::of(acknowledgement.failures().await);
         let keeping = Acknowledgement::new(items.len());
         let mut sent = Vec::with_capacity(items.len());
@@ -426,13 +428,15 @@ impl Pipeline {
         Ok(())
     }
 
-    fn send_one(
+    /// Adds to `handed` what is made of an item.
+    fn make_again(
         &self,
         tables: &Tables,
         kept: &Kept,
         index: usize,
         acknowledgement: &Acknowledgement,
         had: &Had,
+        handed: &mut Vec<Handed>,
     ) -> Again {
         if let Some(refused) = &kept.record {
             let Some(destination) = self.destinations.get(&refused.destination) else {
@@ -443,7 +447,7 @@ impl Pipeline {
                 ..refused.record.clone()
             };
             let records = vec![(Arc::clone(destination), record)];
-            send(records, index, acknowledgement, had);
+            add(records, index, acknowledgement, had, handed);
             return Again::Sent;
         }
         let validated = match tables.schemas.check(kept.event.clone()) {
@@ -457,7 +461,7 @@ impl Pipeline {
         } = self.route(tables, &validated, kept.routes.as_deref(), Purpose::Again, None);
         self.count_dropped(&dropped);
         let sent = !records.is_empty();
-        send(records, index, acknowledgement, had);
+        add(records, index, acknowledgement, had, handed);
         match failed {
             None => Again::Sent,
             Some((routes, reason)) => {
@@ -475,25 +479,22 @@ impl Pipeline {
     }
 }
 
-/// Hands the records over, but for those that a destination had before a crash: of records that are the same as many
-/// as it had.
-fn send(records: Ready, index: usize, acknowledgement: &Acknowledgement, had: &Had) {
-    if had.is_empty() {
-        for (destination, record) in records {
-            destination.send(record, acknowledgement.ticket(index));
-        }
-        return;
-    }
+/// Adds the records, but for those that a destination had before a crash: of records that are the same as many as it
+/// had.
+fn add(records: Ready, index: usize, acknowledgement: &Acknowledgement, had: &Had, handed: &mut Vec<Handed>) {
     let mut sent: HashMap<(String, RecordIdentity), u32> = HashMap::new();
     for (destination, record) in records {
-        let name = destination.name().to_string();
-        let identity = RecordIdentity::of(&record);
-        let there = had.get(&name).and_then(|had| had.get(&identity)).copied();
-        let before = sent.entry((name, identity)).or_default();
-        *before += 1;
-        if *before > there.unwrap_or_default() {
-            destination.send(record, acknowledgement.ticket(index));
+        if !had.is_empty() {
+            let name = destination.name().to_string();
+            let identity = RecordIdentity::of(&record);
+            let there = had.get(&name).and_then(|had| had.get(&identity)).copied();
+            let before = sent.entry((name, identity)).or_default();
+            *before += 1;
+            if *before <= there.unwrap_or_default() {
+                continue;
+            }
         }
+        handed.push((destination, record, acknowledgement.ticket(index)));
     }
 }
 

@@ -13,11 +13,9 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    beside,
-    difference::{Difference, Made, hide_in},
-};
+use super::difference::{Difference, Made, hide_in};
 use crate::{
+    background,
     event::{Output, PartnerName, Validated},
     limits::{SHADOW_BYTES, SHADOW_EVENTS, SHADOW_SAMPLES},
     lookup::TableSet,
@@ -165,7 +163,7 @@ fn start(bytes: Arc<AtomicUsize>) -> Option<SyncSender<Job>> {
     let spawned = std::thread::Builder::new()
         .name("shadow".to_owned())
         .spawn(move || {
-            beside::yield_to_traffic();
+            background::yield_to_traffic();
             work(&jobs, &bytes);
         });
     if let Err(error) = &spawned {

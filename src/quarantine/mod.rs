@@ -38,6 +38,7 @@ pub use keeper::{Figures, Retention, Swept};
 use stored::Stored;
 
 use crate::{
+    background,
     problem::{Code, Problem},
     spool::{Sequence, Spool},
     store::{Store, StoreError},
@@ -45,6 +46,8 @@ use crate::{
 
 /// Bytes of one batch before compression.
 const BATCH_BYTES: usize = 4 << 20;
+/// Read from the spool at a time to find items in it.
+const LOADED_BYTES: usize = 256 << 10;
 /// How long the spool's entries wait for others before they make a small batch.
 const LINGER: Duration = Duration::from_secs(10);
 /// Other nodes' batches are looked for no more often.
@@ -322,7 +325,7 @@ impl Quarantine {
 
     async fn load_spooled(&self, mut wanted: BTreeMap<Sequence, Uuid>, loaded: &mut BTreeMap<Uuid, Kept>) {
         while let Some((first, _)) = wanted.first_key_value() {
-            let read = self.spool.read(first - 1, BATCH_BYTES);
+            let read = self.spool.read(first - 1, LOADED_BYTES);
             let Ok(Some(entries)) = tokio::time::timeout(SPOOL_READ_TIME, read).await else {
                 return;
             };
@@ -409,15 +412,8 @@ impl Quarantine {
 
     async fn store_batch(&self, payloads: Vec<Bytes>, last: Sequence) -> bool {
         let entries = payloads.len() as u64;
-        let mut latest: BTreeMap<Uuid, batch::Packing> = BTreeMap::new();
-        for payload in payloads {
-            match form::packing(payload) {
-                Ok(item) => {
-                    latest.insert(item.id, item);
-                }
-                Err(error) => tracing::error!(%error, "an entry of the quarantine's spool cannot be read"),
-            }
-        }
+        let latest = background::run("quarantine", move || latest_of(payloads)).await;
+        let Ok(mut latest) = latest else { return false };
         {
             let index = self.index.lock();
             latest.retain(|id, _| !index.is_resolved(id));
@@ -439,6 +435,20 @@ impl Quarantine {
         }
         true
     }
+}
+
+/// The last word on each item.
+fn latest_of(payloads: Vec<Bytes>) -> BTreeMap<Uuid, batch::Packing> {
+    let mut latest = BTreeMap::new();
+    for payload in payloads {
+        match form::packing(payload) {
+            Ok(item) => {
+                latest.insert(item.id, item);
+            }
+            Err(error) => tracing::error!(%error, "an entry of the quarantine's spool cannot be read"),
+        }
+    }
+    latest
 }
 
 fn cursor(text: &str) -> Result<Uuid, Problem> {

@@ -15,7 +15,7 @@ use super::{
     batch::{self, BatchIndex, Packing},
     form::FormError,
 };
-use crate::store::StoreError;
+use crate::{background, store::StoreError};
 
 const BATCHES: &str = "quarantine/batches";
 pub(super) const NOTES: &str = "quarantine/resolved";
@@ -46,7 +46,7 @@ impl Quarantine {
             path: name.to_string(),
             cause,
         };
-        let (object, index) = tokio::task::spawn_blocking(move || batch::pack(&items))
+        let (object, index) = background::run("quarantine", move || batch::pack(&items))
             .await
             .map_err(|error| fault(error.to_string()))?
             .map_err(|error| fault(error.to_string()))?;
