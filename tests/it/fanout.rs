@@ -86,6 +86,18 @@ async fn quarantined_as(gateway: &Gateway, code: &str) -> usize {
     items.iter().filter(|item| item["code"] == code).count()
 }
 
+/// Waits until so many records that a destination refused, and so many events that a plugin rejected, are all there is:
+/// what is made of a replayed item is kept before the item itself goes.
+async fn only_refused_and_rejected(gateway: &Gateway, refused: usize, rejected: usize) {
+    eventually("nothing else is in quarantine", async || {
+        let is_refused = quarantined_as(gateway, "delivery-refused").await == refused;
+        let is_rejected = quarantined_as(gateway, "plugin-rejected").await == rejected;
+        let is_all = gateway.quarantine().await.len() == refused + rejected;
+        (is_refused && is_rejected && is_all).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_record_is_replayed_to_its_destination_alone() {
     const SMALL: &str = "options = { \"message.max.bytes\" = \"2000\" }\n";
@@ -135,16 +147,7 @@ async fn a_refused_record_is_replayed_to_its_destination_alone() {
     gateway
         .put("/v1/schemas/fan.later/1", json!({"type": "object"}))
         .await;
-    eventually("each refused record is an item", async || {
-        (quarantined_as(&gateway, "delivery-refused").await == 6).then_some(())
-    })
-    .await;
-    // What was made of a replayed item is kept before the item goes.
-    eventually("no other item is left but the plugin's", async || {
-        let is_one = quarantined_as(&gateway, "plugin-rejected").await == 1;
-        (is_one && gateway.quarantine().await.len() == 7).then_some(())
-    })
-    .await;
+    only_refused_and_rejected(&gateway, 6, 1).await;
     gateway.wait_for_records("refused", 3).await;
     // As long as nothing is mended a replay changes nothing.
     let report = gateway
