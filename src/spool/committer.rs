@@ -157,10 +157,14 @@ impl Committer {
             state.tail_floor = entry.sequence;
         }
         let is_idle = sequence == state.last_sequence && !state.writing;
-        let is_long = |(_, length): (u64, u64)| length > self.shared.options.segment_bytes / 4;
-        if is_idle && state.active.is_some_and(is_long) {
-            // The writer sees it before it writes again.
+        let is_long = |(_, length): &(u64, u64)| *length > self.shared.options.segment_bytes / 4;
+        if let Some((id, _)) = state.active.filter(|active| is_idle && is_long(active)) {
             state.active = None;
+            // The writer closes it before it writes again, and at once where it waits.
+            self.shared.work.notify_one();
+            while state.open_segment == Some(id) && !state.ended {
+                self.shared.commit_work.wait(&mut state);
+            }
         }
         drop(state);
         self.remove_committed();

@@ -228,6 +228,8 @@ struct State {
     is_telling: bool,
     /// The segment that the writer goes on with, and its length. None where it is to begin a new one.
     active: Option<(u64, u64)>,
+    /// The segment that the writer has open.
+    open_segment: Option<u64>,
     /// No more appends.
     closing: bool,
     /// Nobody is left who could read or commit.

@@ -67,6 +67,12 @@ impl State {
         self.ended || (is_written && self.told_apart.is_empty() && !self.is_telling)
     }
 
+    /// The writer has no segment any more.
+    pub(super) fn begin_anew(&mut self) {
+        self.active = None;
+        self.open_segment = None;
+    }
+
     /// What was made ready and what is queued behind it, up to so many bytes of frames but one entry at least.
     pub(super) fn take_batch(&mut self, most_bytes: u64) -> Option<Batch> {
         let mut ready = self.ready.take();

@@ -93,6 +93,7 @@ pub(super) fn recover(
             told_apart: VecDeque::new(),
             is_telling: false,
             active: None,
+            open_segment: None,
             closing: false,
             abandoned: false,
             ended: false,

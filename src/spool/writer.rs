@@ -116,6 +116,11 @@ impl Writer {
         let most_bytes = self.shared.options.batch_bytes_max();
         let mut state = self.shared.state.lock();
         loop {
+            if state.active.is_none() && self.active.take().is_some() {
+                // All of it is delivered; it is removed once nobody has it open.
+                state.open_segment = None;
+                self.shared.commit_work.notify_one();
+            }
             // What is queued comes after what is being made ready.
             if !state.is_preparing
                 && let Some(batch) = state.take_batch(most_bytes)
@@ -123,10 +128,6 @@ impl Writer {
                 state.writing = true;
                 if state.queue_bytes >= self.shared.options.prepare_bytes {
                     self.shared.aide_work.notify_one();
-                }
-                if state.active.is_none() {
-                    // All of it is delivered, and the file may be gone.
-                    self.active = None;
                 }
                 return Some(batch);
             }
@@ -192,6 +193,7 @@ impl Writer {
         };
         let file = shared.storage.create(&shared.directory.join(segment.name()))?;
         self.active = Some(Active { file, segment });
+        shared.state.lock().open_segment = Some(segment.id);
         shared.storage.sync_directory(&shared.directory)
     }
 
@@ -217,17 +219,14 @@ impl Writer {
         if active.segment.length == 0 {
             let path = shared.directory.join(active.segment.name());
             match shared.storage.remove(&path) {
-                Ok(()) => {
-                    shared.state.lock().active = None;
-                    return;
-                }
+                Ok(()) => return shared.state.lock().begin_anew(),
                 Err(error) => {
                     tracing::warn!(path = %path.display(), %error, "a failed segment could not be removed");
                 }
             }
         }
         doubt::cut_or_note(&*shared.storage, &shared.directory, &active.segment);
-        shared.state.lock().active = None;
+        shared.state.lock().begin_anew();
     }
 
     fn publish(&self, segment: Segment, batch: &mut Batch) {
@@ -339,6 +338,7 @@ impl Drop for End {
         drop(commits);
         self.shared.progress.notify_waiters();
         self.shared.aide_work.notify_one();
+        self.shared.commit_work.notify_one();
         self.shared.work.notify_one();
     }
 }
