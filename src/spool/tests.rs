@@ -192,6 +192,38 @@ fn a_reader_waits_for_the_next_entry_and_ends_with_the_spool() {
     commit(&runtime, &spool, 1, b"").expect("a closed spool still takes commits");
 }
 
+/// Whoever is told may panic on the thread that tells: the spool ends, and keeps nobody waiting.
+#[test]
+fn everyone_is_answered_where_a_thread_of_the_spool_panics() {
+    for prepare_bytes in [1, options().prepare_bytes] {
+        let disk = FaultyDisk::default();
+        let options = SpoolOptions {
+            prepare_bytes,
+            ..options()
+        };
+        let spool = open_with(&disk, options, Budget::new(1 << 30)).expect("opens");
+        spool.append(&owner(), Bytes::from_static(b"first"), |_| panic!("on purpose"));
+        let (sender, answers) = mpsc::channel();
+        for number in 0..100 {
+            let sender = sender.clone();
+            spool.append(&owner(), payload(number).into(), move |answer| {
+                sender.send(answer).expect("the test waits");
+            });
+        }
+        drop(sender);
+        // What was to be told in the same breath is dropped, which tells a ticket too. Nothing is kept.
+        loop {
+            match answers.recv_timeout(Duration::from_secs(20)) {
+                Ok(answer) => assert!(matches!(answer, Ok(_) | Err(AppendError::Closed)), "{answer:?}"),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(error) => panic!("somebody is kept waiting: {error}"),
+            }
+        }
+        assert_eq!(append(&spool, b"late"), Err(AppendError::Closed));
+        runtime().block_on(spool.close());
+    }
+}
+
 #[test]
 fn bounds_are_told_at_once() {
     let (runtime, disk) = (runtime(), FaultyDisk::default());

@@ -318,17 +318,22 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
         let has_panicked = thread::panicking();
-        if !self.is_writer && !has_panicked {
+        state.ended |= self.is_writer || has_panicked;
+        if !state.ended {
             return;
         }
-        let (queue, commits) = {
-            let mut state = self.shared.state.lock();
-            state.ended = true;
-            let commits = has_panicked.then(|| mem::take(&mut state.commits));
-            (mem::take(&mut state.queue), commits)
+        let mut unwritten = state.ready.take().map_or_else(Vec::new, |batch| batch.entries);
+        unwritten.append(&mut state.queue);
+        let (durable, commits) = if has_panicked {
+            (mem::take(&mut state.told_apart), mem::take(&mut state.commits))
+        } else {
+            Default::default()
         };
-        for queued in queue {
+        drop(state);
+        durable.into_iter().for_each(Batch::tell);
+        for queued in unwritten {
             let bytes = frame_bytes(queued.payload.len());
             self.shared
                 .budget
