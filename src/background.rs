@@ -6,10 +6,10 @@ use std::{io, thread};
 use tokio::sync::oneshot;
 
 /// A tenth of what a worker gets where both want a core.
-pub const NICE: i32 = 10;
+const NICE: i32 = 10;
 
-/// Runs `work`, which must hold no lock that live events need: they would wait for it as long as it waits for a core.
-/// `name` is the thread's.
+/// Runs `work` to its end, even where nobody waits for it any more. It should hold no lock that live events need: they
+/// would wait as long as it waits for a core. `name` is the thread's.
 ///
 /// # Errors
 ///

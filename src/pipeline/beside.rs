@@ -37,20 +37,11 @@ pub(super) async fn traffic<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Problem> {
     let runtime = tokio::runtime::Handle::current();
-    let (done, result) = tokio::sync::oneshot::channel();
-    let failed = || Problem::new(Code::Internal, "the work broke off; see the gateway's log");
-    std::thread::Builder::new()
-        .name("beside".to_owned())
-        .spawn(move || {
-            background::yield_to_traffic();
-            // Whoever asked may be gone.
-            let _ = done.send(runtime.block_on(work));
-        })
-        .map_err(|error| {
-            tracing::error!(%error, "work beside the traffic cannot begin");
-            failed()
-        })?;
-    result.await.map_err(|_| failed())
+    let done = background::run("beside", move || runtime.block_on(work)).await;
+    done.map_err(|error| {
+        tracing::error!(%error, "work beside the traffic broke off, or could not begin");
+        Problem::new(Code::Internal, "the work broke off; see the gateway's log")
+    })
 }
 
 /// How fast work goes on: slowly while live events pass.

@@ -412,8 +412,13 @@ impl Quarantine {
 
     async fn store_batch(&self, payloads: Vec<Bytes>, last: Sequence) -> bool {
         let entries = payloads.len() as u64;
-        let latest = background::run("quarantine", move || latest_of(payloads)).await;
-        let Ok(mut latest) = latest else { return false };
+        let mut latest = match background::run("quarantine", move || latest_of(payloads)).await {
+            Ok(latest) => latest,
+            Err(error) => {
+                tracing::warn!(%error, "quarantined events stay in the spool: they cannot be packed");
+                return false;
+            }
+        };
         {
             let index = self.index.lock();
             latest.retain(|id, _| !index.is_resolved(id));
