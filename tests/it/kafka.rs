@@ -27,18 +27,27 @@ use crate::{
 };
 
 fn secure(broker: &Broker, mechanism: &str, password: &str) -> DestinationSettings {
+    secure_with(
+        broker,
+        mechanism,
+        &[("sasl.username", USER.0), ("sasl.password", password)],
+    )
+}
+
+/// A destination `events` on the broker's secure listener, with what the mechanism needs.
+pub fn secure_with(broker: &Broker, mechanism: &str, more: &[(&str, &str)]) -> DestinationSettings {
     let certificate = broker.certificate();
+    let mut options = secrets(&[
+        ("security.protocol", "sasl_ssl"),
+        ("ssl.ca.location", certificate.to_str().expect("a text")),
+        ("sasl.mechanism", mechanism),
+    ]);
+    options.extend(secrets(more));
     DestinationSettings {
         name: "events".parse().expect("a name"),
         kind: DestinationKind::Kafka {
             brokers: broker.secure().to_owned(),
-            options: secrets(&[
-                ("security.protocol", "sasl_ssl"),
-                ("ssl.ca.location", certificate.to_str().expect("a text")),
-                ("sasl.mechanism", mechanism),
-                ("sasl.username", USER.0),
-                ("sasl.password", password),
-            ]),
+            options,
         },
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use headworks::{
-    config::{DestinationKind, DestinationSettings},
+    config::DestinationSettings,
     deliver::{DestinationState, probe},
 };
 use tempfile::TempDir;
@@ -18,36 +18,27 @@ use tokio::task::spawn_blocking;
 use crate::{
     delivery::{
         PATIENCE, Refusals, assert_balanced, assert_ordered_and_whole, deliver, events, eventually, numbered,
-        secrets, start,
+        start,
     },
     harness::{
         identity::{CLIENT, Provider, TokenEndpoint},
         kafka::Broker,
     },
-    kafka::{all_durable, load},
+    kafka::{all_durable, load, secure_with},
 };
 
 /// Long enough that a connection which is opened just before a token's end is no rule.
 const LIFETIME_S: i64 = 10;
 
 fn believing(broker: &Broker, endpoint: &TokenEndpoint, secret: &str) -> DestinationSettings {
-    let certificate = broker.certificate();
-    DestinationSettings {
-        name: "events".parse().expect("a name"),
-        kind: DestinationKind::Kafka {
-            brokers: broker.secure().to_owned(),
-            options: secrets(&[
-                ("security.protocol", "sasl_ssl"),
-                ("ssl.ca.location", certificate.to_str().expect("a text")),
-                ("sasl.mechanism", "OAUTHBEARER"),
-                ("sasl.oauthbearer.method", "oidc"),
-                ("sasl.oauthbearer.token.endpoint.url", &endpoint.url()),
-                ("sasl.oauthbearer.client.id", CLIENT.0),
-                ("sasl.oauthbearer.client.secret", secret),
-                ("sasl.oauthbearer.scope", "events write"),
-            ]),
-        },
-    }
+    let options = [
+        ("sasl.oauthbearer.method", "oidc"),
+        ("sasl.oauthbearer.token.endpoint.url", &endpoint.url()),
+        ("sasl.oauthbearer.client.id", CLIENT.0),
+        ("sasl.oauthbearer.client.secret", secret),
+        ("sasl.oauthbearer.scope", "events write"),
+    ];
+    secure_with(broker, "OAUTHBEARER", &options)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,8 @@
 //! An identity provider: its key, the tokens that it signs, and an endpoint that gives them to a client.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
 };
 
 use axum::{
@@ -24,6 +21,11 @@ use ring::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
 use serde_json::{Value, json};
+
+use super::{
+    kafka::{AUDIENCE, ISSUER},
+    served::Served,
+};
 
 /// An identity provider's key.
 pub struct Provider {
@@ -64,9 +66,6 @@ impl Provider {
 
 /// Who may ask the endpoint, and its secret.
 pub const CLIENT: (&str, &str) = ("events-gateway", "tell & nobody: 100 %");
-/// What the tokens say of who made them, and for whom.
-pub const ISSUER: &str = "https://login.test";
-pub const AUDIENCE: &str = "kafka";
 
 struct Shared {
     provider: Provider,
@@ -79,14 +78,7 @@ struct Shared {
 /// Gives tokens by client credentials, while it is not told to refuse.
 pub struct TokenEndpoint {
     shared: Arc<Shared>,
-    address: SocketAddr,
-    server: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for TokenEndpoint {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
+    served: Served,
 }
 
 impl TokenEndpoint {
@@ -98,23 +90,13 @@ impl TokenEndpoint {
             refuses: AtomicBool::new(false),
             given: Mutex::default(),
         });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a port is free");
-        let address = listener.local_addr().expect("an address");
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
-        let server = tokio::spawn(async move {
-            axum::serve(listener, router).await.expect("the endpoint serves");
-        });
-        TokenEndpoint {
-            shared,
-            address,
-            server,
-        }
+        let served = Served::start(router).await;
+        TokenEndpoint { shared, served }
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}/token", self.address)
+        format!("http://{}/token", self.served.address)
     }
 
     /// From now on.

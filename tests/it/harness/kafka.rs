@@ -56,6 +56,10 @@ enum Access<'a> {
     Known(Option<&'a str>),
 }
 
+/// Who makes the tokens that a broker believes, and for whom.
+pub const ISSUER: &str = "https://login.test";
+pub const AUDIENCE: &str = "kafka";
+
 /// The broker of all tests that do not kill it. Topics should have names of their own.
 pub fn shared() -> &'static Broker {
     static SHARED: OnceLock<Broker> = OnceLock::new();
@@ -472,8 +476,8 @@ fn tokens(keys: &Path) -> String {
         "{listener}.sasl.jaas.config={module}.OAuthBearerLoginModule required ;\n\
          {listener}.sasl.server.callback.handler.class={module}.OAuthBearerValidatorCallbackHandler\n\
          {listener}.sasl.oauthbearer.jwks.endpoint.url=file://{}\n\
-         {listener}.sasl.oauthbearer.expected.audience=kafka\n\
-         {listener}.sasl.oauthbearer.expected.issuer=https://login.test\n\
+         {listener}.sasl.oauthbearer.expected.audience={AUDIENCE}\n\
+         {listener}.sasl.oauthbearer.expected.issuer={ISSUER}\n\
          {listener}.connections.max.reauth.ms=3600000\n",
         keys.display()
     )

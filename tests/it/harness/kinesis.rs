@@ -21,7 +21,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use headworks::config::{DestinationKind, DestinationSettings, KinesisSettings, Secret};
 use serde_json::{Value, json};
 
-use super::ports::free_addresses;
+use super::{ports::free_addresses, served::Served};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -82,14 +82,7 @@ struct Shared {
 /// A server that speaks PutRecords and ListShards: two shards, the hash keys halved.
 pub struct Stub {
     shared: Arc<Shared>,
-    address: SocketAddr,
-    server: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Stub {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
+    served: Served,
 }
 
 impl Stub {
@@ -99,23 +92,13 @@ impl Stub {
             taken: Mutex::default(),
             puts: Mutex::default(),
         });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a port is free");
-        let address = listener.local_addr().expect("an address");
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
-        let server = tokio::spawn(async move {
-            axum::serve(listener, router).await.expect("the stub serves");
-        });
-        Stub {
-            shared,
-            address,
-            server,
-        }
+        let served = Served::start(router).await;
+        Stub { shared, served }
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.served.address
     }
 
     /// From now on.

@@ -9,6 +9,7 @@ pub mod kinesis;
 pub mod page_view;
 pub mod ports;
 pub mod s3;
+pub mod served;
 
 /// Whether tests should run at the figures of the promises rather than at a size for every day.
 pub fn long() -> bool {
