@@ -298,12 +298,15 @@ impl Settings {
     }
 }
 
+/// Where a Kafka destination's tokens come from.
+pub const TOKEN_ENDPOINT_OPTION: &str = "sasl.oauthbearer.token.endpoint.url";
+
 /// Whether tokens for a destination are asked for where others can listen.
 fn untrusted_tokens(destination: &DestinationSettings) -> Option<String> {
     let DestinationKind::Kafka { options, .. } = &destination.kind else {
         return None;
     };
-    let name = "sasl.oauthbearer.token.endpoint.url";
+    let name = TOKEN_ENDPOINT_OPTION;
     let url = options.get(name)?.reveal();
     (url.starts_with("http://") && !admin::is_local(url)).then(|| {
         format!(

@@ -22,13 +22,12 @@ use reqwest::{
 use serde_json::{Map, Value};
 
 use crate::{
-    config::{Secret, bounded_text},
+    config::{Secret, TOKEN_ENDPOINT_OPTION as ENDPOINT, bounded_text},
     event::DestinationName,
     limits::ByteSize,
 };
 
 const METHOD: &str = "sasl.oauthbearer.method";
-const ENDPOINT: &str = "sasl.oauthbearer.token.endpoint.url";
 /// The second is another name of the first.
 const CLIENT_ID: [&str; 2] = [
     "sasl.oauthbearer.client.id",
