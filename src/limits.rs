@@ -391,6 +391,14 @@ pub const CONFIG_SCHEMA_BYTES: usize = 256 << 10;
 pub const PLUGIN_WASTE_LIMITS: u32 = 20;
 /// … and beyond them this share of one core: past it events are kept without a call.
 pub const PLUGIN_WASTE_PER_MILLE: u32 = 20;
+/// A version that ran out of its time is called beside the workers for so long, for that partner's events; each time that it
+/// does so again begins anew.
+pub const PLUGIN_ASIDE_S: u64 = 10;
+/// Calls of one version beside the workers, those that wait for their turn included.
+pub const PLUGIN_CALLS_ASIDE: usize = 64;
+/// Of every thread that validates events or calls plugins: validation descends one frame a level, and a debug build's frames
+/// are large.
+pub const THREAD_STACK_BYTES: usize = 8 << 20;
 /// Events that wait for shadow versions …
 pub const SHADOW_EVENTS: usize = 1024;
 /// … and their bytes together.

@@ -21,7 +21,7 @@ use crate::{
     config::{ServerSettings, Settings, TlsSettings},
     confined::OWN_PROGRAM,
     deliver::{Destinations, Recall, RefusedHandler},
-    limits::SPOOL_QUARANTINE_PARTS,
+    limits::{self, SPOOL_QUARANTINE_PARTS},
     listener::{self, Listener, Proxies, Tls, TlsFiles, TlsPort},
     pipeline::{Lookups, Memory, Pipeline, Preparations, Quotas, Tables, WebhookIds},
     quarantine::{Kept, Quarantine},
@@ -32,9 +32,6 @@ use crate::{
     telemetry::{self, Export, Exporting, Telemetry},
     transform::{TransformSettings, Transformer},
 };
-
-/// Validation descends one frame a level; a debug build's frames are large.
-const THREAD_STACK_BYTES: usize = 8 << 20;
 
 /// Why the gateway did not start, or did not end well: one sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +55,7 @@ pub fn serve(settings: Settings, sockets: Sockets) -> Result<(), AppError> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .thread_stack_size(THREAD_STACK_BYTES)
+        .thread_stack_size(limits::THREAD_STACK_BYTES)
         .build()
         .map_err(|error| failed("the runtime cannot start")(error.to_string()))?;
     let ended = runtime.block_on(run(settings, sockets));

@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{PluginFailure, fault::Cause, waste::Waste};
+use super::{PluginFailure, aside::Aside, fault::Cause, waste::Waste};
 
 /// Of so many calls one is timed: a look at the clock costs as much as a host call.
 const TIMED: u64 = 16;
@@ -57,6 +57,7 @@ pub(super) struct VersionAccount {
     slots: Box<[Slot]>,
     last_failure: Mutex<Option<Box<str>>>,
     pub(super) waste: Waste,
+    pub(super) aside: Aside,
 }
 
 /// One worker's part, apart from its neighbours in the cache: workers share none.
@@ -86,6 +87,7 @@ impl VersionAccount {
             slots: (0..slots).map(|_| slot()).collect(),
             last_failure: Mutex::new(None),
             waste: Waste::new(plugin_time_ms),
+            aside: Aside::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! WASM plugins: compiled in a child process, run in pooled instances under limits.
 
 mod account;
+mod aside;
 mod bindings;
 mod cache;
 pub mod child;

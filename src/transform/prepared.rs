@@ -9,6 +9,7 @@ use std::{
 use super::{
     PluginFailure, PluginUse,
     account::{PluginHealth, VersionAccount},
+    aside::Crowded,
     bindings::Linked,
     clock::thread_cpu_time,
     core::Core,
@@ -18,9 +19,11 @@ use super::{
     kept_log::{KeptLine, KeptLog},
     log::{self, LogLevel, LogLine},
     slots::{Slots, thread_index},
+    waste::{Failed, Standing},
 };
 use crate::{
     event::{Output, Validated},
+    limits::PLUGIN_CALLS_ASIDE,
     lookup::TableSet,
     problem::{Code, Problem},
     registry::model::Isolation,
@@ -131,7 +134,9 @@ impl Prepared {
         &self.label
     }
 
-    /// Runs the plugin on this thread for an event that passes, without any table; at most the time limit.
+    /// Runs the plugin for an event that passes, without any table; at most the time limit. On this thread, but where the
+    /// version ran out of its time on this partner's events a moment ago: then on one of low priority, while this one
+    /// waits, and its runtime gives its other tasks to another.
     pub fn transform(&self, event: &Validated) -> Result<Vec<Output>, PluginFailure> {
         self.transform_for(Purpose::Live, event, &Arc::default())
     }
@@ -143,10 +148,37 @@ impl Prepared {
         event: &Validated,
         tables: &Arc<TableSet>,
     ) -> Result<Vec<Output>, PluginFailure> {
-        let partner = &event.event().partner;
-        if self.books.account.waste.is_over(purpose, partner) {
-            return Err(self.hold(purpose));
+        let account = &self.books.account;
+        match account.waste.standing(purpose, &event.event().partner) {
+            Standing::Good => self.transform_here(purpose, event, tables),
+            Standing::Doubtful => account
+                .aside
+                .run(|| self.transform_here(purpose, event, tables))
+                .unwrap_or_else(|Crowded| {
+                    let why = format!(
+                        "{} runs out of its time, and {PLUGIN_CALLS_ASIDE} calls wait",
+                        self.label
+                    );
+                    Err(self.hold(purpose, &why))
+                }),
+            Standing::Over => {
+                let why = format!(
+                    "{} spent more than {} ms on this partner's events in calls that failed",
+                    self.label,
+                    account.waste.allowed().as_millis()
+                );
+                Err(self.hold(purpose, &why))
+            }
         }
+    }
+
+    /// Runs the plugin on this thread.
+    fn transform_here(
+        &self,
+        purpose: Purpose,
+        event: &Validated,
+        tables: &Arc<TableSet>,
+    ) -> Result<Vec<Output>, PluginFailure> {
         let tables = self.loaded.looks_up.then_some(tables);
         let first = thread_index();
         if self.isolation == Isolation::Event {
@@ -248,14 +280,9 @@ impl Prepared {
     }
 
     #[cold]
-    fn hold(&self, purpose: Purpose) -> PluginFailure {
+    fn hold(&self, purpose: Purpose, why: &str) -> PluginFailure {
         let account = &self.books.account;
-        let failure = PluginFailure::Held(format!(
-            "was not called: {} spent more than {} ms on this partner's events in calls that failed, and is tried again \
-             now and then",
-            self.label,
-            account.waste.allowed().as_millis()
-        ));
+        let failure = PluginFailure::Held(format!("was not called: {why}, and is tried again now and then"));
         if purpose == Purpose::Live {
             let index = thread_index();
             account.begin(index);
@@ -266,10 +293,10 @@ impl Prepared {
 
     /// Counts what a failing call cost, and says so where it is too much.
     #[cold]
-    fn charge(&self, event: &Validated, purpose: Purpose, spent: Duration, is_instance_gone: bool) {
+    fn charge(&self, event: &Validated, purpose: Purpose, failed: Failed) {
         let waste = &self.books.account.waste;
         let partner = &event.event().partner;
-        if !waste.charge(purpose, partner, spent, is_instance_gone) {
+        if !waste.charge(purpose, partner, failed) {
             return;
         }
         let (plugin, allowed_ms) = (&*self.label, waste.allowed().as_millis());
@@ -344,7 +371,12 @@ impl Prepared {
                     account.timed(index, begun.elapsed(), memory_bytes);
                 }
                 if matches!(result, Err(PluginFailure::Failed(_) | PluginFailure::Trapped(_))) {
-                    self.charge(event, purpose, spent, !reusable);
+                    let failed = Failed {
+                        spent,
+                        is_instance_gone: !reusable,
+                        has_timed_out: cause == Cause::Time,
+                    };
+                    self.charge(event, purpose, failed);
                 }
                 if reusable {
                     *held = Some(instance);
@@ -355,7 +387,12 @@ impl Prepared {
                 (result, cause)
             }
             Err(error) => {
-                self.charge(event, purpose, Duration::ZERO, true);
+                let failed = Failed {
+                    spent: Duration::ZERO,
+                    is_instance_gone: true,
+                    has_timed_out: false,
+                };
+                self.charge(event, purpose, failed);
                 (Err(start_failure(error)), Cause::Start)
             }
         };

@@ -12,9 +12,11 @@ use parking_lot::Mutex;
 use super::prepared::Purpose;
 use crate::{
     event::PartnerName,
-    limits::{PLUGIN_WASTE_LIMITS, PLUGIN_WASTE_PER_MILLE},
+    limits::{PLUGIN_ASIDE_S, PLUGIN_WASTE_LIMITS, PLUGIN_WASTE_PER_MILLE},
 };
 
+/// For so long after a call that ran out of its time.
+const DOUBT: Duration = Duration::from_secs(PLUGIN_ASIDE_S);
 /// How often the debts of those are looked at who send nothing any more.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -46,9 +48,35 @@ struct Debt {
     owed: Duration,
     at: Instant,
     is_told: bool,
+    /// When a call last ran out of its time.
+    timed_out: Option<Instant>,
+}
+
+/// Where an event is to be given to a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// To the worker that has it.
+    Good,
+    /// Beside the workers: it may well take all of its time.
+    Doubtful,
+    /// Nowhere: it is to be kept without a call.
+    Over,
+}
+
+/// A call that failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failed {
+    pub(super) spent: Duration,
+    pub(super) is_instance_gone: bool,
+    pub(super) has_timed_out: bool,
 }
 
 impl Debt {
+    fn is_doubtful(&self, now: Instant) -> bool {
+        self.timed_out
+            .is_some_and(|at| now.saturating_duration_since(at) < DOUBT)
+    }
+
     fn pay(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.at);
         self.owed = self.owed.saturating_sub(passed * PLUGIN_WASTE_PER_MILLE / 1000);
@@ -65,7 +93,7 @@ impl Debts {
         self.swept = now;
         self.of.retain(|_, debt| {
             debt.pay(now);
-            !debt.owed.is_zero()
+            !debt.owed.is_zero() || debt.is_doubtful(now)
         });
     }
 }
@@ -82,31 +110,39 @@ impl Ledger {
     }
 
     #[cold]
-    fn is_over(&self, partner: &PartnerName, allowed: Duration, now: Instant) -> bool {
+    fn standing(&self, partner: &PartnerName, allowed: Duration, now: Instant) -> Standing {
         let mut debts = self.debts.lock();
         debts.sweep(now);
-        let is_over = debts.of.get_mut(partner).is_some_and(|debt| {
+        let standing = debts.of.get_mut(partner).map_or(Standing::Good, |debt| {
             debt.pay(now);
-            debt.owed > allowed
+            match (debt.owed > allowed, debt.is_doubtful(now)) {
+                (true, _) => Standing::Over,
+                (false, true) => Standing::Doubtful,
+                (false, false) => Standing::Good,
+            }
         });
         self.owing.store(debts.of.len(), Ordering::Relaxed);
-        is_over
+        standing
     }
 
     /// Whether the debt is now above what is allowed, for the first time since all was paid.
-    fn charge(&self, partner: &PartnerName, spent: Duration, allowed: Duration, now: Instant) -> bool {
+    fn charge(&self, partner: &PartnerName, failed: Failed, allowed: Duration, now: Instant) -> bool {
         let mut debts = self.debts.lock();
         debts.sweep(now);
         let debt = debts.of.entry(partner.clone()).or_insert(Debt {
             owed: Duration::ZERO,
             at: now,
             is_told: false,
+            timed_out: None,
         });
         debt.pay(now);
         if debt.owed.is_zero() {
             debt.is_told = false;
         }
-        debt.owed += spent;
+        debt.owed += failed.spent;
+        if failed.has_timed_out {
+            debt.timed_out = Some(now);
+        }
         let is_news = debt.owed > allowed && !std::mem::replace(&mut debt.is_told, true);
         self.owing.store(debts.of.len(), Ordering::Relaxed);
         is_news
@@ -141,29 +177,28 @@ impl Waste {
         self.start_us.store(us, Ordering::Relaxed);
     }
 
-    /// The partner's events are to be kept without a call.
-    pub(super) fn is_over(&self, purpose: Purpose, partner: &PartnerName) -> bool {
+    /// What becomes of the partner's next event.
+    pub(super) fn standing(&self, purpose: Purpose, partner: &PartnerName) -> Standing {
         let ledger = self.ledger(purpose);
-        ledger.owing.load(Ordering::Relaxed) != 0 && ledger.is_over(partner, self.allowed, Instant::now())
+        if ledger.owing.load(Ordering::Relaxed) == 0 {
+            return Standing::Good;
+        }
+        ledger.standing(partner, self.allowed, Instant::now())
     }
 
-    /// Notes a call that failed after this time, and what another instance takes to be made where it cost its own. Whether
-    /// it is the one after which no other is made, for the first time since all was paid.
+    /// Notes a call that failed, and what another instance takes to be made where it cost its own. Whether it is the one
+    /// after which no other is made, for the first time since all was paid.
     #[cold]
-    pub(super) fn charge(
-        &self,
-        purpose: Purpose,
-        partner: &PartnerName,
-        spent: Duration,
-        is_instance_gone: bool,
-    ) -> bool {
-        let start = Duration::from_micros(self.start_us.load(Ordering::Relaxed));
-        let spent = if is_instance_gone { spent + start } else { spent };
-        self.charge_at(purpose, partner, spent, Instant::now())
+    pub(super) fn charge(&self, purpose: Purpose, partner: &PartnerName, mut failed: Failed) -> bool {
+        if failed.is_instance_gone {
+            failed.spent += Duration::from_micros(self.start_us.load(Ordering::Relaxed));
+        }
+        self.charge_at(purpose, partner, failed, Instant::now())
     }
 
-    fn charge_at(&self, purpose: Purpose, partner: &PartnerName, spent: Duration, now: Instant) -> bool {
-        !spent.is_zero() && self.ledger(purpose).charge(partner, spent, self.allowed, now)
+    fn charge_at(&self, purpose: Purpose, partner: &PartnerName, failed: Failed, now: Instant) -> bool {
+        let is_free = failed.spent.is_zero() && !failed.has_timed_out;
+        !is_free && self.ledger(purpose).charge(partner, failed, self.allowed, now)
     }
 }
 
@@ -174,7 +209,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{Purpose, SWEEP_INTERVAL, Waste};
+    use super::{DOUBT, Failed, Purpose, SWEEP_INTERVAL, Standing, Waste};
     use crate::{
         event::PartnerName,
         limits::{PLUGIN_WASTE_LIMITS, PLUGIN_WASTE_PER_MILLE},
@@ -183,16 +218,29 @@ mod tests {
     const CALL: Duration = Duration::from_millis(10);
 
     impl Waste {
+        fn standing_at(&self, purpose: Purpose, partner: &PartnerName, now: Instant) -> Standing {
+            self.ledger(purpose).standing(partner, self.allowed, now)
+        }
+
         fn is_over_at(&self, purpose: Purpose, partner: &PartnerName, now: Instant) -> bool {
-            self.ledger(purpose).is_over(partner, self.allowed, now)
+            self.standing_at(purpose, partner, now) == Standing::Over
         }
 
         /// Until no other call is made.
         fn overcharge(&self, purpose: Purpose, partner: &PartnerName, now: Instant) {
             for _ in 0..=PLUGIN_WASTE_LIMITS {
-                self.charge_at(purpose, partner, CALL, now);
+                self.charge_at(purpose, partner, after(CALL), now);
             }
             assert!(self.is_over_at(purpose, partner, now));
+        }
+    }
+
+    /// A call that failed on its own after so much time.
+    const fn after(spent: Duration) -> Failed {
+        Failed {
+            spent,
+            is_instance_gone: false,
+            has_timed_out: false,
         }
     }
 
@@ -217,7 +265,7 @@ mod tests {
             let now = begun + Duration::from_millis(ms);
             if !waste.is_over_at(Purpose::Live, &bad, now) {
                 calls += 1;
-                told += u32::from(waste.charge_at(Purpose::Live, &bad, CALL, now));
+                told += u32::from(waste.charge_at(Purpose::Live, &bad, after(CALL), now));
             }
             assert!(
                 !waste.is_over_at(Purpose::Live, &other, now),
@@ -236,7 +284,7 @@ mod tests {
         let waste = Waste::new(10);
         let bad = partner("b");
         let now = Instant::now();
-        assert!(!waste.is_over(Purpose::Live, &bad));
+        assert_eq!(waste.standing(Purpose::Live, &bad), Standing::Good);
         waste.overcharge(Purpose::Live, &bad, now);
         let soon = now + CALL * 1000 / PLUGIN_WASTE_PER_MILLE;
         assert!(
@@ -244,15 +292,43 @@ mod tests {
             "one call's worth is paid"
         );
         assert!(
-            !waste.charge_at(Purpose::Live, &bad, Duration::ZERO, soon),
+            !waste.charge_at(Purpose::Live, &bad, after(Duration::ZERO), soon),
             "what cost nothing is not noted"
         );
         let later = now + until_all_is_paid();
         assert!(!waste.is_over_at(Purpose::Live, &bad, later));
         assert!(waste.live.debts.lock().of.is_empty());
         // And told anew.
-        let mut told = (0..=PLUGIN_WASTE_LIMITS).map(|_| waste.charge_at(Purpose::Live, &bad, CALL, later));
+        let mut told =
+            (0..=PLUGIN_WASTE_LIMITS).map(|_| waste.charge_at(Purpose::Live, &bad, after(CALL), later));
         assert!(told.any(|is_news| is_news));
+    }
+
+    #[test]
+    fn who_ran_out_of_time_is_called_beside_the_workers_for_a_while() {
+        let waste = Waste::new(10);
+        let (bad, other) = (partner("b"), partner("a"));
+        let now = Instant::now();
+        waste.charge_at(Purpose::Live, &bad, after(CALL), now);
+        assert_eq!(waste.standing_at(Purpose::Live, &bad, now), Standing::Good);
+        let timed_out = Failed {
+            has_timed_out: true,
+            ..after(CALL)
+        };
+        waste.charge_at(Purpose::Live, &bad, timed_out, now);
+        assert_eq!(waste.standing_at(Purpose::Live, &bad, now), Standing::Doubtful);
+        assert_eq!(waste.standing_at(Purpose::Live, &other, now), Standing::Good);
+        assert_eq!(waste.standing_at(Purpose::Again, &bad, now), Standing::Good);
+        // Long after all is paid.
+        let then = now + DOUBT - Duration::from_millis(1);
+        assert_eq!(waste.standing_at(Purpose::Live, &bad, then), Standing::Doubtful);
+        assert_eq!(
+            waste.standing_at(Purpose::Live, &bad, now + DOUBT),
+            Standing::Good
+        );
+        let swept = now + DOUBT + SWEEP_INTERVAL;
+        waste.standing_at(Purpose::Live, &other, swept);
+        assert!(waste.live.debts.lock().of.is_empty(), "it is forgotten");
     }
 
     #[test]

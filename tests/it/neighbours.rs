@@ -203,6 +203,63 @@ async fn a_plugin_that_only_times_out_is_hardly_called_and_told() {
     assert!(held.is_some_and(|line| !line.ends_with(" 0")), "{held:?}");
 }
 
+/// Calls of the bad partner's version on this node.
+async fn calls(gateway: &Gateway) -> u64 {
+    let plugin = gateway.admin("GET", "/v1/plugins/bad", None).await.expect(200);
+    plugin["versions"][0]["health"]["calls"]
+        .as_u64()
+        .unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_ran_out_of_its_time_keeps_no_worker() {
+    // Two workers would be kept by two of them.
+    const LOOPS: u64 = 4;
+    let gateway = gateway(500).await;
+    let path = format!("/v1/events/{BAD}");
+    let event = json!({"do": "loop"}).to_string();
+    let first = gateway
+        .post(&path, "bad", "application/json", event.clone())
+        .await;
+    assert!(
+        first.json()["detail"].to_string().contains("ran longer than"),
+        "{}",
+        first.text
+    );
+    let before = calls(&gateway).await;
+    let client = reqwest::Client::new();
+    let loops: Vec<_> = (0..LOOPS)
+        .map(|_| {
+            let post = client
+                .post(format!("http://{}{path}", gateway.data_address()))
+                .bearer_auth(gateway.key("bad"))
+                .header("content-type", "application/json")
+                .body(event.clone());
+            tokio::spawn(async move { Answer::read(post.send().await.expect("it is answered")).await })
+        })
+        .collect();
+    eventually("one of them loops", async || {
+        (calls(&gateway).await > before).then_some(())
+    })
+    .await;
+    for _ in 0..5 {
+        let body = json!({"platform": "ios"}).to_string();
+        let path = format!("/v1/events/{GOOD}");
+        let answer = gateway.post(&path, "good", "application/json", body).await;
+        assert_eq!(answer.json()["status"], "accepted", "{}", answer.text);
+    }
+    // Each takes half a second of a core, one after the other.
+    let ended = loops.iter().filter(|post| post.is_finished()).count();
+    assert!(
+        ended <= 1,
+        "{ended} of {LOOPS} ended before the good ones were answered"
+    );
+    for post in loops {
+        let answer = post.await.expect("it is answered");
+        assert_eq!(answer.json()["code"], "plugin-failed", "{}", answer.text);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replay_of_what_failed_keeps_the_plugin_from_nothing_that_passes() {
     let gateway = gateway(50).await;
