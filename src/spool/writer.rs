@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    AppendError, Entry, Queued, Segment, Sequence, Shared, doubt,
+    AppendError, Entry, Owner, Queued, Segment, Sequence, Shared, State, doubt,
     frame::{self, frame_bytes},
     storage::{Lock, StorageAppend},
 };
@@ -33,10 +33,17 @@ pub(super) struct Batch {
     entries: Vec<Queued>,
     /// Of all frames.
     bytes: u64,
-    /// The frames of the first `encoded` entries, for the segment with this id.
-    frames: Vec<u8>,
-    encoded: usize,
+    /// What was made of the first `encoded` entries, for the segment with this id.
     segment: u64,
+    encoded: usize,
+    frames: Vec<u8>,
+    /// The same entries for the reader, and the bytes of their payloads.
+    tail: Vec<Entry>,
+    tail_bytes: usize,
+    /// Bytes of the frames by owner, an owner once for each run of its entries.
+    shares: Vec<(Owner, u64)>,
+    /// What the reader's memory has no room for any more: given up beside the disk's work.
+    stale: Vec<Entry>,
 }
 
 impl Batch {
@@ -46,9 +53,13 @@ impl Batch {
             first_sequence,
             entries: Vec::new(),
             bytes: 0,
-            frames: buffer,
-            encoded: 0,
             segment: 0,
+            encoded: 0,
+            frames: buffer,
+            tail: Vec::new(),
+            tail_bytes: 0,
+            shares: Vec::new(),
+            stale: Vec::new(),
         }
     }
 
@@ -66,16 +77,31 @@ impl Batch {
         self.bytes
     }
 
-    /// Makes the frames of all entries that have none yet for this segment.
+    /// Makes the frames of all entries that have none yet for this segment, and what else is to be known of them.
     pub(super) fn encode(&mut self, segment: u64) {
         if self.segment != segment {
             self.segment = segment;
             self.encoded = 0;
             self.frames.clear();
+            self.tail.clear();
+            self.tail_bytes = 0;
+            self.shares.clear();
         }
         let sequences = self.first_sequence + self.encoded as u64..;
-        for (queued, sequence) in self.entries[self.encoded..].iter().zip(sequences) {
+        let entries = &self.entries[self.encoded..];
+        self.tail.reserve(entries.len());
+        for (queued, sequence) in entries.iter().zip(sequences) {
             frame::encode(&mut self.frames, segment, sequence, &queued.payload);
+            self.tail_bytes += queued.payload.len();
+            self.tail.push(Entry {
+                sequence,
+                payload: queued.payload.clone(),
+            });
+            let bytes = frame_bytes(queued.payload.len());
+            match self.shares.last_mut() {
+                Some((owner, held)) if *owner == queued.owner => *held += bytes,
+                _ => self.shares.push((Arc::clone(&queued.owner), bytes)),
+            }
         }
         self.encoded = self.entries.len();
     }
@@ -232,14 +258,6 @@ impl Writer {
     fn publish(&self, segment: Segment, batch: &mut Batch) {
         self.shared.strained.store(false, Ordering::Relaxed);
         self.shared.failed_until_ms.store(0, Ordering::Relaxed);
-        let entries = batch.entries.iter().zip(batch.first_sequence..);
-        let tail: Vec<Entry> = entries
-            .map(|(queued, sequence)| Entry {
-                sequence,
-                payload: queued.payload.clone(),
-            })
-            .collect();
-        let tail_bytes: usize = tail.iter().map(|entry| entry.payload.len()).sum();
         let mut buffer = mem::take(&mut batch.frames);
         buffer.clear();
         buffer.shrink_to(BATCH_BYTES as usize);
@@ -261,29 +279,31 @@ impl Writer {
         state.syncs += 1;
         state.pending.entries += batch.entries.len() as u64;
         state.pending.bytes += batch.bytes;
-        state.tail_bytes += tail_bytes;
-        state.tail.extend(tail);
         let shares = state.shares.entry(segment.id).or_default();
-        for of_one in batch.entries.chunk_by(|one, next| one.owner == next.owner) {
-            let bytes: u64 = of_one
-                .iter()
-                .map(|queued| frame_bytes(queued.payload.len()))
-                .sum();
-            match shares.get_mut(&of_one[0].owner) {
-                Some(held) => *held += bytes,
-                None => {
-                    shares.insert(Arc::clone(&of_one[0].owner), bytes);
-                }
-            }
+        for (owner, bytes) in batch.shares.drain(..) {
+            *shares.entry(owner).or_default() += bytes;
         }
-        while state.tail_bytes > TAIL_BYTES
-            && let Some(entry) = state.tail.pop_front()
-        {
-            state.tail_bytes -= entry.payload.len();
-            state.tail_floor = entry.sequence;
-        }
+        batch.stale = state.remember(mem::take(&mut batch.tail), batch.tail_bytes);
         drop(state);
         self.shared.progress.notify_waiters();
+    }
+}
+
+impl State {
+    /// Keeps the newest entries for the reader; gives back the oldest ones, for which there is no room.
+    fn remember(&mut self, newest: Vec<Entry>, newest_bytes: usize) -> Vec<Entry> {
+        self.tail.extend(newest);
+        self.tail_bytes += newest_bytes;
+        let mut count = 0;
+        for entry in &self.tail {
+            if self.tail_bytes <= TAIL_BYTES {
+                break;
+            }
+            self.tail_bytes -= entry.payload.len();
+            self.tail_floor = entry.sequence;
+            count += 1;
+        }
+        self.tail.drain(..count).collect()
     }
 }
 
