@@ -93,7 +93,7 @@ collector: ## Build the OpenTelemetry collector that a test sends to.
 bench: ## Run the benchmarks and print their ratios.
 	@scripts/setup test
 	$(MAKE) --no-print-directory plugins kafka
-	cargo bench --locked --profile measure --bench stages
+	cargo bench --locked --bench stages
 	cargo bench --locked --profile measure --bench schemas
 	cargo bench --locked --profile measure --bench compatibility
 	cargo bench --locked --profile measure --bench quarantine

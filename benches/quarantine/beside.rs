@@ -17,6 +17,10 @@ use crate::{
 const RATE: f64 = 500.0;
 const CONNECTIONS: usize = 32;
 const LIVE: &str = "live.event";
+/// What is kept lies in the spool for ten seconds before it is brought to the store.
+const PACKED_AFTER: Duration = Duration::from_secs(12);
+/// Within it a gateway that rests has next to no processor time.
+const REST: Duration = Duration::from_millis(500);
 /// In one request that fills the quarantine.
 const BATCH: u64 = 500;
 /// Promised: live traffic's p99 moves by no more than a tenth.
@@ -45,10 +49,14 @@ pub async fn measure(quick: bool) -> Verdict {
     // What the first requests take once belongs to neither.
     load().await;
     for turn in 0..turns {
+        come_to_rest(&gateway).await;
         alone.push(load().await);
         let event_type = format!("late.turn-{turn}");
         fill(&gateway, &filler, &event_type, late).await;
         assert_eq!(waiting(&gateway, &event_type).await, late, "all of them wait");
+        // What brings them to the store is no replay.
+        tokio::time::sleep(PACKED_AFTER).await;
+        come_to_rest(&gateway).await;
         let schema = json!({"type": "object"});
         gateway.put(&format!("/v1/schemas/{event_type}/1"), schema).await;
         beside.push(load().await);
@@ -63,11 +71,18 @@ pub async fn measure(quick: bool) -> Verdict {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
-    let before = summary("alone", &alone);
-    let now = summary("beside a replay", &beside);
-    let ratio = ratio(&now, &before, 0.99);
+    summary("alone", &alone);
+    summary("beside a replay", &beside);
+    // Of each turn for itself: a disk that stalls now and then would else be all that is measured.
+    let turns = alone.iter().zip(&beside);
+    let mut ratios: Vec<f64> = turns
+        .map(|(before, now)| ratio(&now.latencies, &before.latencies, 0.99))
+        .collect();
+    println!("p99 beside a replay, times what it is alone, turn by turn: {ratios:.2?}");
+    ratios.sort_by(f64::total_cmp);
+    let ratio = ratios[ratios.len() / 2];
     Verdict::new(
-        "p99 beside a replay, times what it is alone",
+        "p99 beside a replay, times what it is alone, median of the turns",
         // A turn that was partly without a replay says less than was promised.
         if is_whole { ratio } else { f64::NAN },
         Bound::AtMost(P99_RATIO_MAX),
@@ -92,6 +107,17 @@ async fn fill(gateway: &Gateway, key: &str, event_type: &str, count: u64) {
             .body(lines.join("\n"));
         let answer = request.send().await.expect("the gateway answers");
         assert_eq!(answer.status(), 202);
+    }
+}
+
+/// Waits until the gateway does nothing more.
+async fn come_to_rest(gateway: &Gateway) {
+    loop {
+        let before = gateway.process.cpu_time();
+        tokio::time::sleep(REST).await;
+        if gateway.process.cpu_time() - before < REST / 25 {
+            return;
+        }
     }
 }
 

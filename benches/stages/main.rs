@@ -3,7 +3,7 @@
 //! Each round runs every stage once for a while, in turn, so that a slow minute of the machine hits all alike; the
 //! median counts.
 //!
-//! `cargo bench --profile measure --bench stages [-- WORD]`, with a word only the stages whose names hold it: for a
+//! `cargo bench --bench stages [-- WORD]`, with a word only the stages whose names hold it: for a
 //! profiler.
 
 #[path = "../support/cost.rs"]
@@ -32,6 +32,10 @@ use serde_json::Value;
 use cost::{Work, median};
 use sample::{DEPTH, edit, edit_in_serde_json, event, page_view, schema_text, state, transform};
 use verdict::{Bound, Goals, Verdict};
+
+/// The gateway's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ROUNDS: usize = 15;
 const PLUGIN_STAGE: &str = "plugin: call, six edits, splice";

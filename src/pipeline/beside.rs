@@ -19,14 +19,17 @@ use crate::{
 /// Records that a worker hands over before other work of it comes.
 const HANDED_AT_ONCE: usize = 32;
 /// Items that are sent and waited for together while live events pass: what a destination does with more at once, on
-/// threads like any other, would keep those waiting.
-const PART_ITEMS: usize = 64;
-/// While live events pass, each part is followed by a pause of so many times its length …
-const PAUSE_FACTOR: u32 = 9;
+/// threads like any other, would keep those waiting for longer.
+const ITEMS_BESIDE: usize = 512;
+/// While live events pass, such work is followed by a pause of so many times its length: of a hundred live events, fewer
+/// than one is to meet a disk or a core that is busy with it …
+const PAUSE_FACTOR: u32 = 200;
 /// … and never longer than this.
-const PAUSE_MAX: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Live events pass until there was none for so long.
 const CALM: Duration = Duration::from_millis(500);
+/// Between two looks whether a pause is over.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Runs `work` to its end, even where nobody waits for it any more.
 ///
@@ -44,48 +47,50 @@ pub(super) async fn traffic<T: Send + 'static>(
     })
 }
 
-/// How fast work goes on: slowly while live events pass.
-pub(super) struct Pace<'a> {
-    /// Counts live events.
-    live: &'a AtomicU64,
+/// How fast such work goes on: slowly while live events pass. Whoever has it works; all of a node's share it.
+pub(super) struct Pace {
+    /// Live events until the last look …
     seen: u64,
-    seen_at: Instant,
-    /// When the last part began; none before the first.
-    begun: Option<Instant>,
+    /// … that found more of them, and when that was.
+    seen_at: Option<Instant>,
+    /// No work before then, while live events pass.
+    pause_until: Option<Instant>,
 }
 
-impl Pace<'_> {
-    pub fn new(live: &AtomicU64) -> Pace<'_> {
+impl Pace {
+    pub fn new() -> Pace {
         Pace {
-            live,
-            seen: live.load(Ordering::Relaxed),
-            seen_at: Instant::now(),
-            begun: None,
+            seen: 0,
+            seen_at: None,
+            pause_until: None,
         }
+    }
+
+    /// How long to wait yet, with `live` events until now.
+    pub fn pause(&mut self, live: &AtomicU64, now: Instant) -> Option<Duration> {
+        let left = self.pause_until?.checked_duration_since(now);
+        left.filter(|left| !left.is_zero() && self.is_beside(live, now))
     }
 
     /// How many items may go together; none where no live event passes.
-    pub fn part_items(&mut self) -> Option<usize> {
-        let live = self.live.load(Ordering::Relaxed);
+    pub fn items(&mut self, live: &AtomicU64, now: Instant) -> Option<usize> {
+        self.is_beside(live, now).then_some(ITEMS_BESIDE)
+    }
+
+    fn is_beside(&mut self, live: &AtomicU64, now: Instant) -> bool {
+        let live = live.load(Ordering::Relaxed);
         if live != self.seen {
             self.seen = live;
-            self.seen_at = Instant::now();
+            self.seen_at = Some(now);
         }
-        self.is_beside().then_some(PART_ITEMS)
+        self.seen_at
+            .is_some_and(|at| now.saturating_duration_since(at) < CALM)
     }
 
-    fn is_beside(&self) -> bool {
-        self.seen_at.elapsed() < CALM
-    }
-
-    /// To be called before each part: as long as the one before took, and what came after it, times the factor.
-    pub async fn pause(&mut self) {
-        if let Some(begun) = self.begun
-            && self.is_beside()
-        {
-            tokio::time::sleep((begun.elapsed() * PAUSE_FACTOR).min(PAUSE_MAX)).await;
-        }
-        self.begun = Some(Instant::now());
+    /// Work took from `begun` until now.
+    pub fn worked(&mut self, begun: Instant, now: Instant) {
+        let took = now.saturating_duration_since(begun);
+        self.pause_until = Some(now + (took * PAUSE_FACTOR).min(PAUSE_MAX));
     }
 }
 
@@ -105,4 +110,45 @@ pub(super) async fn hand_over(records: Vec<Handed>) {
     });
     // Where it broke off, the tickets say so.
     let _ = handing.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU64, Ordering},
+        time::{Duration, Instant},
+    };
+
+    use super::{CALM, ITEMS_BESIDE, PAUSE_FACTOR, PAUSE_MAX, Pace};
+
+    #[test]
+    fn it_rests_while_live_events_pass_and_only_then() {
+        let (mut pace, live) = (Pace::new(), AtomicU64::new(0));
+        let begun = Instant::now();
+        assert_eq!(pace.items(&live, begun), None, "nobody is there");
+        assert_eq!(
+            pace.pause(&live, begun),
+            None,
+            "before the first there is no pause"
+        );
+        live.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(pace.items(&live, begun), Some(ITEMS_BESIDE));
+        let took = Duration::from_millis(2);
+        let ended = begun + took;
+        pace.worked(begun, ended);
+        assert_eq!(pace.pause(&live, ended), Some(took * PAUSE_FACTOR));
+        assert_eq!(
+            pace.pause(&live, ended + CALM),
+            None,
+            "no event came any more, so nothing is in the way of the rest"
+        );
+        live.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(pace.pause(&live, ended + took * PAUSE_FACTOR), None, "it is over");
+        pace.worked(begun, begun + Duration::from_secs(60));
+        let pause = pace.pause(&live, begun + Duration::from_secs(60));
+        assert_eq!(pause, None, "long ago");
+        live.fetch_add(1, Ordering::Relaxed);
+        let pause = pace.pause(&live, begun + Duration::from_secs(60));
+        assert_eq!(pause, Some(PAUSE_MAX), "never longer");
+    }
 }

@@ -108,7 +108,7 @@ pub struct Pipeline {
     leaving: AtomicBool,
     stopping: AtomicBool,
     /// Replays follow one another: two of the same item would deliver it twice.
-    replaying: tokio::sync::Mutex<()>,
+    replaying: tokio::sync::Mutex<beside::Pace>,
     /// What a crash left half sent is settled.
     has_recovered: AtomicBool,
     runs: Runs,
@@ -149,7 +149,7 @@ impl Pipeline {
             tap: Arc::default(),
             leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            replaying: tokio::sync::Mutex::new(()),
+            replaying: tokio::sync::Mutex::new(beside::Pace::new()),
             has_recovered: AtomicBool::new(false),
             runs: Runs::default(),
             held_back: HeldBack::default(),

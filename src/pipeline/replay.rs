@@ -7,14 +7,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use tokio::sync::MutexGuard;
 use uuid::Uuid;
 
 use super::{
     Pipeline, Tables,
-    beside::{self, Handed, Pace},
+    beside::{self, Handed, LOOK_INTERVAL, Pace},
     runs::Run,
     settle::{Failures, Refused, unkept},
     steps::{self, Ready, Routed},
@@ -28,13 +29,21 @@ use crate::{
     transform::Purpose,
 };
 
-/// Items that are claimed, and noted, together.
+/// Items that are claimed, and noted, together; fewer while live events pass.
 const CHUNK: usize = 8192;
 /// Items that are read together.
 const STEP: usize = 512;
 
 /// Between two tries of a store that does not take what has to be noted.
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What became of a claim.
+struct Settled {
+    /// The last item that had its turn, where others had none: those wait.
+    last: Option<Uuid>,
+    /// Items that wait no longer.
+    accepted: u64,
+}
 
 /// What a replay makes of one item.
 enum Again {
@@ -121,11 +130,16 @@ impl Pipeline {
         loop {
             let left = limit - usize::try_from(report.matched).unwrap_or(limit).min(limit);
             // Between chunks others come: a discard, a replay by hand.
-            let one_at_a_time = self.replaying.lock().await;
+            let mut pace = self.turn().await?;
+            let begun = Instant::now();
             self.settle_left_claims().await?;
-            let (ids, more) = self.quarantine.ids(filter, after, left.min(CHUNK)).await?;
-            let accepted = self.chunk(&ids, run).await?;
-            drop(one_at_a_time);
+            let most = pace.items(&self.live, begun).unwrap_or(CHUNK);
+            let (mut ids, mut more) = self.quarantine.ids(filter, after, left.min(most)).await?;
+            let (done, accepted) = self.chunk(&ids, run, &mut pace).await?;
+            pace.worked(begun, Instant::now());
+            drop(pace);
+            more |= done < ids.len();
+            ids.truncate(done);
             report.matched += ids.len() as u64;
             report.accepted += accepted;
             report.quarantined += ids.len() as u64 - accepted;
@@ -138,13 +152,34 @@ impl Pipeline {
         }
     }
 
-    /// Sends a chunk and notes what waits no longer. Gives how many items that are.
-    async fn chunk(&self, ids: &[Uuid], run: Option<&Run>) -> Result<u64, Problem> {
+    /// Waits until nobody else replays, and until live events have had their time.
+    async fn turn(&self) -> Result<MutexGuard<'_, Pace>, Problem> {
+        loop {
+            let mut pace = self.replaying.lock().await;
+            if self.is_stopping() {
+                return Err(stopping());
+            }
+            let Some(left) = pace.pause(&self.live, Instant::now()) else {
+                return Ok(pace);
+            };
+            drop(pace);
+            tokio::time::sleep(left.min(LOOK_INTERVAL)).await;
+        }
+    }
+
+    /// Sends a chunk and notes what waits no longer. Gives how many items had their turn, and how many of them went out.
+    async fn chunk(&self, ids: &[Uuid], run: Option<&Run>, pace: &mut Pace) -> Result<(usize, u64), Problem> {
         if ids.is_empty() {
-            return Ok(0);
+            return Ok((0, 0));
         }
         match self.quarantine.claim(ids, self.hold_spools()).await {
-            Ok(claim) => self.settle_claim(claim, &Had::new(), run).await,
+            Ok(claim) => {
+                let settled = self.settle_claim(claim, &Had::new(), run, Some(pace)).await?;
+                let done = settled
+                    .last
+                    .map_or(ids.len(), |last| ids.partition_point(|id| *id <= last));
+                Ok((done, settled.accepted))
+            }
             Err(problem) => {
                 self.let_spools_go();
                 Err(problem)
@@ -173,9 +208,16 @@ impl Pipeline {
         }
     }
 
-    async fn settle_claim(&self, claim: Claim, had: &Had, run: Option<&Run>) -> Result<u64, Problem> {
+    /// With a `pace` it breaks off where live events begin to pass.
+    async fn settle_claim(
+        &self,
+        claim: Claim,
+        had: &Had,
+        run: Option<&Run>,
+        pace: Option<&mut Pace>,
+    ) -> Result<Settled, Problem> {
         let mut gone = Vec::new();
-        let sent = self.send_claimed(&claim, had, run, &mut gone).await;
+        let sent = self.send_claimed(&claim, had, run, pace, &mut gone).await;
         // What went out must not be sent again before it is noted: until then the claim stays.
         while let Err(problem) = self.quarantine.resolve(&gone).await {
             if self.is_stopping() {
@@ -183,56 +225,62 @@ impl Pipeline {
             }
             tokio::time::sleep(STORE_RETRY_INTERVAL).await;
         }
-        // Where it broke off, some records of an item may be on their way and others not: as after a crash, only the
+        // Where it failed, some records of an item may be on their way and others not: as after a crash, only the
         // spools can tell, and the claim stays until they were asked.
         let released = match sent {
-            Ok(()) => self.quarantine.release(claim).await,
+            Ok(last) => self.quarantine.release(claim).await.map(|()| last),
             Err(problem) => Err(problem),
         };
-        if let Err(problem) = released {
-            self.has_recovered.store(false, Ordering::Relaxed);
-            return Err(problem);
+        match released {
+            Ok(last) => {
+                self.let_spools_go();
+                Ok(Settled {
+                    last,
+                    accepted: gone.len() as u64,
+                })
+            }
+            Err(problem) => {
+                self.has_recovered.store(false, Ordering::Relaxed);
+                Err(problem)
+            }
         }
-        self.let_spools_go();
-        Ok(gone.len() as u64)
     }
 
+    /// Gives the last item that had its turn, where others had none.
     async fn send_claimed(
         &self,
         claim: &Claim,
         had: &Had,
         run: Option<&Run>,
+        mut pace: Option<&mut Pace>,
         gone: &mut Vec<Uuid>,
-    ) -> Result<(), Problem> {
+    ) -> Result<Option<Uuid>, Problem> {
         let mut ids: Vec<Uuid> = claim.ids.iter().copied().collect();
         ids.sort_unstable();
-        let mut pace = Pace::new(&self.live);
+        let mut last = None;
         for step in ids.chunks(STEP) {
             if self.is_stopping() {
-                return Err(Problem::new(
-                    Code::ShuttingDown,
-                    "this node is shutting down; the rest is replayed when it starts again",
-                ));
+                return Err(stopping());
+            }
+            if last.is_some()
+                && let Some(pace) = &mut pace
+                && pace.items(&self.live, Instant::now()).is_some()
+            {
+                return Ok(last);
             }
             let items = self.quarantine.load_ids(step).await?;
             let tables = self.tables();
-            let mut left = items.as_slice();
-            while !left.is_empty() {
-                pace.pause().await;
-                let part_items = pace.part_items().unwrap_or(STEP).min(left.len());
-                let (part, rest) = left.split_at(part_items);
-                left = rest;
-                let before = gone.len();
-                let sent = self.send_again(&tables, part, had, gone).await;
-                if let Some(run) = run {
-                    let accepted = (gone.len() - before) as u64;
-                    run.matched.fetch_add(part.len() as u64, Ordering::Relaxed);
-                    run.accepted.fetch_add(accepted, Ordering::Relaxed);
-                }
-                sent?;
+            let before = gone.len();
+            let sent = self.send_again(&tables, &items, had, gone).await;
+            if let Some(run) = run {
+                let accepted = (gone.len() - before) as u64;
+                run.matched.fetch_add(items.len() as u64, Ordering::Relaxed);
+                run.accepted.fetch_add(accepted, Ordering::Relaxed);
             }
+            sent?;
+            last = step.last().copied();
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Settles what the last life of this node was sending when it died. Tables must be in force.
@@ -278,7 +326,7 @@ impl Pipeline {
         }
         let mut settled = 0;
         for (claim, had) in unsettled {
-            settled += self.settle_claim(claim, &had, None).await?;
+            settled += self.settle_claim(claim, &had, None, None).await?.accepted;
         }
         self.let_spools_go();
         self.has_recovered.store(true, Ordering::Relaxed);
@@ -477,6 +525,13 @@ impl Pipeline {
             }
         }
     }
+}
+
+fn stopping() -> Problem {
+    Problem::new(
+        Code::ShuttingDown,
+        "this node is shutting down; the rest is replayed when it starts again",
+    )
 }
 
 /// Adds the records, but for those that a destination had before a crash: of records that are the same as many as it

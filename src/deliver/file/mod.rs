@@ -27,6 +27,7 @@ use super::{
     Counters, Counts, Destination, DestinationState, Ticket, codec, count, spool_record, state::SharedState,
 };
 use crate::{
+    background,
     config::FileRotation,
     event::{DestinationName, Record},
     spool::{AppendError, Damage, Entry, Pending, Sequence, Spool},
@@ -34,6 +35,9 @@ use crate::{
 
 /// Read from the spool and written with one sync a file.
 const BATCH_BYTES: usize = 4 << 20;
+/// Up to so much in the spool is written at low priority: its senders have their answers, and whoever waits for one needs the
+/// core more.
+const AT_LEISURE_BYTES: u64 = 16 << 20;
 /// After a batch smaller than [`SMALL_BATCH`] entries, so that single records share a sync.
 const GATHER: Duration = Duration::from_millis(20);
 const SMALL_BATCH: usize = 256;
@@ -304,7 +308,8 @@ impl Drain {
 
     async fn write(&self, mut output: Output, entries: Vec<Entry>) -> Result<Output, DrainError> {
         let spool = self.spool.clone();
-        blocking(move || {
+        let is_behind = spool.pending().bytes > AT_LEISURE_BYTES;
+        let work = move || {
             let _spool = spool;
             let mut records = Vec::with_capacity(entries.len());
             for entry in &entries {
@@ -314,8 +319,12 @@ impl Drain {
             }
             output.write(&records)?;
             Ok(output)
-        })
-        .await
+        };
+        if is_behind {
+            blocking(work).await
+        } else {
+            background::run("files", work).await?
+        }
     }
 }
 
