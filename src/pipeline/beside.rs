@@ -133,7 +133,7 @@ mod tests {
         );
         live.fetch_add(1, Ordering::Relaxed);
         assert_eq!(pace.items(&live, begun), Some(ITEMS_BESIDE));
-        let took = Duration::from_millis(2);
+        let took = Duration::from_millis(4);
         let ended = begun + took;
         pace.worked(begun, ended);
         assert_eq!(pace.pause(&live, ended), Some(took * PAUSE_FACTOR));
@@ -143,7 +143,9 @@ mod tests {
             "no event came any more, so nothing is in the way of the rest"
         );
         live.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(pace.pause(&live, ended + took * PAUSE_FACTOR), None, "it is over");
+        let over = ended + took * PAUSE_FACTOR;
+        assert_eq!(pace.pause(&live, over), None, "it is over");
+        assert_eq!(pace.items(&live, over), Some(ITEMS_BESIDE));
         pace.worked(begun, begun + Duration::from_secs(60));
         let pause = pace.pause(&live, begun + Duration::from_secs(60));
         assert_eq!(pause, None, "long ago");
