@@ -12,6 +12,7 @@
 //! ```
 
 mod admit;
+mod again;
 mod beside;
 mod bindings;
 mod counting;
