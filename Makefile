@@ -60,7 +60,7 @@ deny: ## Check the dependencies' licences and sources; their advisories where th
 	@scripts/setup deny
 	cargo deny --locked check licenses bans sources
 	if timeout 60 cargo deny fetch db 2>/dev/null; then
-	    cargo deny --locked check --disable-fetch advisories
+	    cargo deny --locked --offline check advisories
 	else
 	    echo "deny: the advisory database (github.com/RustSec/advisory-db) cannot be reached: advisories were NOT checked" >&2
 	fi
