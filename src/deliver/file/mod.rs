@@ -27,7 +27,7 @@ use super::{
     Counters, Counts, Destination, DestinationState, Ticket, codec, count, spool_record, state::SharedState,
 };
 use crate::{
-    background,
+    background::Lane,
     config::FileRotation,
     event::{DestinationName, Record},
     spool::{AppendError, Damage, Entry, Pending, Sequence, Spool},
@@ -195,9 +195,10 @@ struct Drain {
 impl Drain {
     async fn run(self) {
         let mut retry = RETRY_MIN;
+        let leisure = Lane::start("files").ok();
         loop {
             let begun = Instant::now();
-            match self.write_all().await {
+            match self.write_all(leisure.as_ref()).await {
                 Ok(()) => return,
                 Err(error) => {
                     self.state.set(DestinationState::Spooling);
@@ -212,8 +213,8 @@ impl Drain {
         }
     }
 
-    /// Until the spool is closed and all of it is written.
-    async fn write_all(&self) -> Result<(), DrainError> {
+    /// Until the spool is closed and all of it is written; little of it on the thread of low priority, where there is one.
+    async fn write_all(&self, leisure: Option<&Lane>) -> Result<(), DrainError> {
         let (mut position, mut output) = self.restore().await?;
         let mut compressing = Compressing::default();
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
@@ -230,7 +231,7 @@ impl Drain {
                     let Some(entries) = entries else { return Ok(()) };
                     let records = entries.len();
                     let Some(last) = entries.last().map(|entry| entry.sequence) else { continue };
-                    output = self.write(output, entries).await?;
+                    output = self.write(leisure, output, entries).await?;
                     self.commit(last, &output, records as u64).await?;
                     position = last;
                     if records < SMALL_BATCH {
@@ -306,7 +307,12 @@ impl Drain {
         Ok((position, output))
     }
 
-    async fn write(&self, mut output: Output, entries: Vec<Entry>) -> Result<Output, DrainError> {
+    async fn write(
+        &self,
+        leisure: Option<&Lane>,
+        mut output: Output,
+        entries: Vec<Entry>,
+    ) -> Result<Output, DrainError> {
         let spool = self.spool.clone();
         let is_behind = spool.pending().bytes > AT_LEISURE_BYTES;
         let work = move || {
@@ -320,10 +326,9 @@ impl Drain {
             output.write(&records)?;
             Ok(output)
         };
-        if is_behind {
-            blocking(work).await
-        } else {
-            background::run("files", work).await?
+        match leisure.filter(|_| !is_behind) {
+            Some(leisure) => leisure.run(work).await?,
+            None => blocking(work).await,
         }
     }
 }
