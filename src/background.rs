@@ -20,17 +20,7 @@ const NICE: i32 = 10;
 ///
 /// There is no thread, or the work panicked.
 pub async fn run<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    let (done, result) = oneshot::channel();
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
-        yield_to_traffic();
-        // Whoever waits may be gone.
-        let _ = done.send(work());
-    })?;
-    result.await.map_err(|_| broke_off())
-}
-
-fn broke_off() -> io::Error {
-    io::Error::other("the work broke off")
+    Lane::start(name)?.run(work).await
 }
 
 /// One thread of low priority for one piece of work after the other; it ends with this.
@@ -74,6 +64,10 @@ impl Lane {
     }
 }
 
+fn broke_off() -> io::Error {
+    io::Error::other("the work broke off")
+}
+
 /// Lowers the priority of this thread alone, for good. Where the system does not allow it, it stays as it is.
 pub fn yield_to_traffic() {
     let _ = rustix::process::nice(NICE);
@@ -93,6 +87,7 @@ mod tests {
         let broken = run("broken", || panic!("on purpose")).await;
         assert!(broken.is_err());
     }
+
     #[tokio::test]
     async fn a_lane_keeps_its_thread_over_a_panic() {
         let lane = Lane::start("lane").expect("a thread");

@@ -3,8 +3,7 @@
 //! Each round runs every stage once for a while, in turn, so that a slow minute of the machine hits all alike; the
 //! median counts.
 //!
-//! `cargo bench --bench stages [-- WORD]`, with a word only the stages whose names hold it: for a
-//! profiler.
+//! `cargo bench --bench stages [-- WORD]`, with a word only the stages whose names hold it: for a profiler.
 
 #[path = "../support/cost.rs"]
 #[expect(dead_code, reason = "each benchmark asks something else of it")]

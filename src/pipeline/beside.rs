@@ -18,9 +18,6 @@ use crate::{
 
 /// Records that a worker hands over before other work of it comes.
 const HANDED_AT_ONCE: usize = 32;
-/// Items that are sent and waited for together while live events pass: what a destination does with more at once, on
-/// threads like any other, would keep those waiting for longer.
-const ITEMS_BESIDE: usize = 512;
 /// While live events pass, such work is followed by a pause of so many times its length: of a hundred live events, fewer
 /// than one is to meet a disk or a core that is busy with it …
 const PAUSE_FACTOR: u32 = 200;
@@ -48,6 +45,7 @@ pub(super) async fn traffic<T: Send + 'static>(
 }
 
 /// How fast such work goes on: slowly while live events pass. Whoever has it works; all of a node's share it.
+#[derive(Default)]
 pub(super) struct Pace {
     /// Live events until the last look …
     seen: u64,
@@ -58,26 +56,14 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub fn new() -> Pace {
-        Pace {
-            seen: 0,
-            seen_at: None,
-            pause_until: None,
-        }
-    }
-
     /// How long to wait yet, with `live` events until now.
     pub fn pause(&mut self, live: &AtomicU64, now: Instant) -> Option<Duration> {
         let left = self.pause_until?.checked_duration_since(now);
         left.filter(|left| !left.is_zero() && self.is_beside(live, now))
     }
 
-    /// How many items may go together; none where no live event passes.
-    pub fn items(&mut self, live: &AtomicU64, now: Instant) -> Option<usize> {
-        self.is_beside(live, now).then_some(ITEMS_BESIDE)
-    }
-
-    fn is_beside(&mut self, live: &AtomicU64, now: Instant) -> bool {
+    /// Whether live events pass.
+    pub fn is_beside(&mut self, live: &AtomicU64, now: Instant) -> bool {
         let live = live.load(Ordering::Relaxed);
         if live != self.seen {
             self.seen = live;
@@ -119,20 +105,20 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{CALM, ITEMS_BESIDE, PAUSE_FACTOR, PAUSE_MAX, Pace};
+    use super::{CALM, PAUSE_FACTOR, PAUSE_MAX, Pace};
 
     #[test]
     fn it_rests_while_live_events_pass_and_only_then() {
-        let (mut pace, live) = (Pace::new(), AtomicU64::new(0));
+        let (mut pace, live) = (Pace::default(), AtomicU64::new(0));
         let begun = Instant::now();
-        assert_eq!(pace.items(&live, begun), None, "nobody is there");
+        assert!(!pace.is_beside(&live, begun), "nobody is there");
         assert_eq!(
             pace.pause(&live, begun),
             None,
             "before the first there is no pause"
         );
         live.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(pace.items(&live, begun), Some(ITEMS_BESIDE));
+        assert!(pace.is_beside(&live, begun));
         let took = Duration::from_millis(4);
         let ended = begun + took;
         pace.worked(begun, ended);
@@ -145,7 +131,7 @@ mod tests {
         live.fetch_add(1, Ordering::Relaxed);
         let over = ended + took * PAUSE_FACTOR;
         assert_eq!(pace.pause(&live, over), None, "it is over");
-        assert_eq!(pace.items(&live, over), Some(ITEMS_BESIDE));
+        assert!(pace.is_beside(&live, over));
         pace.worked(begun, begun + Duration::from_secs(60));
         let pause = pace.pause(&live, begun + Duration::from_secs(60));
         assert_eq!(pause, None, "long ago");

@@ -150,7 +150,7 @@ impl Pipeline {
             tap: Arc::default(),
             leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            replaying: tokio::sync::Mutex::new(beside::Pace::new()),
+            replaying: tokio::sync::Mutex::default(),
             has_recovered: AtomicBool::new(false),
             runs: Runs::default(),
             held_back: HeldBack::default(),

@@ -26,9 +26,10 @@ use crate::{
     transform::Purpose,
 };
 
-/// Items that are claimed, and noted, together; fewer while live events pass.
+/// Items that are claimed, and noted, together; while live events pass, one step.
 const CHUNK: usize = 8192;
-/// Items that are read together.
+/// Items that are read, sent and waited for together: what a destination does with more at once, on threads like any other,
+/// would keep live events waiting for longer.
 const STEP: usize = 512;
 
 /// Between two tries of a store that does not take what has to be noted.
@@ -117,7 +118,11 @@ impl Pipeline {
             let mut pace = self.turn().await?;
             let begun = Instant::now();
             self.settle_left_claims().await?;
-            let most = pace.items(&self.live, begun).unwrap_or(CHUNK);
+            let most = if pace.is_beside(&self.live, begun) {
+                STEP
+            } else {
+                CHUNK
+            };
             let (mut ids, mut more) = self.quarantine.ids(filter, after, left.min(most)).await?;
             let (done, accepted) = self.chunk(&ids, run, &mut pace).await?;
             pace.worked(begun, Instant::now());
@@ -248,7 +253,7 @@ impl Pipeline {
             }
             if last.is_some()
                 && let Some(pace) = &mut pace
-                && pace.items(&self.live, Instant::now()).is_some()
+                && pace.is_beside(&self.live, Instant::now())
             {
                 return Ok(last);
             }

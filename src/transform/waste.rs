@@ -197,8 +197,7 @@ impl Waste {
     }
 
     fn charge_at(&self, purpose: Purpose, partner: &PartnerName, failed: Failed, now: Instant) -> bool {
-        let is_free = failed.spent.is_zero() && !failed.has_timed_out;
-        !is_free && self.ledger(purpose).charge(partner, failed, self.allowed, now)
+        !failed.spent.is_zero() && self.ledger(purpose).charge(partner, failed, self.allowed, now)
     }
 }
 

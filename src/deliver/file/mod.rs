@@ -94,6 +94,7 @@ impl FileDestination {
             retention_days,
             spool: spool.clone(),
             state: Arc::clone(&state),
+            leisure: Lane::start("files").ok(),
         };
         FileDestination {
             name,
@@ -190,15 +191,16 @@ struct Drain {
     retention_days: Option<u32>,
     spool: Spool,
     state: Arc<SharedState>,
+    /// Writes what waits in a spool that is nearly empty; absent where the system gave no thread.
+    leisure: Option<Lane>,
 }
 
 impl Drain {
     async fn run(self) {
         let mut retry = RETRY_MIN;
-        let leisure = Lane::start("files").ok();
         loop {
             let begun = Instant::now();
-            match self.write_all(leisure.as_ref()).await {
+            match self.write_all().await {
                 Ok(()) => return,
                 Err(error) => {
                     self.state.set(DestinationState::Spooling);
@@ -213,8 +215,8 @@ impl Drain {
         }
     }
 
-    /// Until the spool is closed and all of it is written; little of it on the thread of low priority, where there is one.
-    async fn write_all(&self, leisure: Option<&Lane>) -> Result<(), DrainError> {
+    /// Until the spool is closed and all of it is written.
+    async fn write_all(&self) -> Result<(), DrainError> {
         let (mut position, mut output) = self.restore().await?;
         let mut compressing = Compressing::default();
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
@@ -231,7 +233,7 @@ impl Drain {
                     let Some(entries) = entries else { return Ok(()) };
                     let records = entries.len();
                     let Some(last) = entries.last().map(|entry| entry.sequence) else { continue };
-                    output = self.write(leisure, output, entries).await?;
+                    output = self.write(output, entries).await?;
                     self.commit(last, &output, records as u64).await?;
                     position = last;
                     if records < SMALL_BATCH {
@@ -307,12 +309,7 @@ impl Drain {
         Ok((position, output))
     }
 
-    async fn write(
-        &self,
-        leisure: Option<&Lane>,
-        mut output: Output,
-        entries: Vec<Entry>,
-    ) -> Result<Output, DrainError> {
+    async fn write(&self, mut output: Output, entries: Vec<Entry>) -> Result<Output, DrainError> {
         let spool = self.spool.clone();
         let is_behind = spool.pending().bytes > AT_LEISURE_BYTES;
         let work = move || {
@@ -326,7 +323,7 @@ impl Drain {
             output.write(&records)?;
             Ok(output)
         };
-        match leisure.filter(|_| !is_behind) {
+        match self.leisure.as_ref().filter(|_| !is_behind) {
             Some(leisure) => leisure.run(work).await?,
             None => blocking(work).await,
         }
