@@ -52,6 +52,7 @@ impl CallClock {
         if left.is_zero() {
             return Err(Fault::Time(self.limit));
         }
+        self.ticks.keep_on();
         Ok(u64::try_from(left.as_millis()).unwrap_or(u64::MAX / 4).max(1))
     }
 

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
+    thread::{self, JoinHandle, Thread},
     time::Duration,
 };
 
@@ -94,7 +94,7 @@ struct Shared {
     used: AtomicBool,
     idle: AtomicBool,
     stop: AtomicBool,
-    /// Ticks without a call after which the ticker idles: longer than any call may take.
+    /// Ticks without a call, or a look at its clock, after which the ticker idles: longer than a call takes that has a core.
     quiet_ticks: u64,
 }
 
@@ -117,17 +117,15 @@ impl Ticker {
 
     /// To be called before each call of a plugin.
     pub(super) fn wake(&self) {
-        if !self.shared.used.load(Ordering::Relaxed) {
-            self.shared.used.store(true, Ordering::SeqCst);
-        }
-        if self.shared.idle.load(Ordering::SeqCst) {
-            self.thread.thread().unpark();
-        }
+        self.shared.wake(self.thread.thread());
     }
 
     /// A reader of the ticks, which count milliseconds while plugins run.
     pub(super) fn reader(&self) -> TickReader {
-        TickReader(Arc::clone(&self.shared))
+        TickReader {
+            shared: Arc::clone(&self.shared),
+            thread: self.thread.thread().clone(),
+        }
     }
 }
 
@@ -139,6 +137,16 @@ impl Drop for Ticker {
 }
 
 impl Shared {
+    /// `ticker` is the thread that runs this.
+    fn wake(&self, ticker: &Thread) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::SeqCst);
+        }
+        if self.idle.load(Ordering::SeqCst) {
+            ticker.unpark();
+        }
+    }
+
     fn run(&self, engine: &Engine) {
         let mut quiet = 0;
         while !self.stop.load(Ordering::SeqCst) {
@@ -164,19 +172,38 @@ impl Shared {
 }
 
 /// Reads the ticks without a system call.
-pub(super) struct TickReader(Arc<Shared>);
+pub(super) struct TickReader {
+    shared: Arc<Shared>,
+    thread: Thread,
+}
 
 impl TickReader {
     pub(super) fn now(&self) -> u64 {
-        self.0.ticks.load(Ordering::Relaxed)
+        self.shared.ticks.load(Ordering::Relaxed)
+    }
+
+    /// To be called where a call goes on: one that had no core for a while may have outlasted the ticker.
+    pub(super) fn keep_on(&self) {
+        self.shared.wake(&self.thread);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use wasmtime::{Config, Engine, Instance, Module, Store, WasmParams, WasmResults};
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, AtomicU64, Ordering},
+            mpsc,
+        },
+        thread,
+        time::Duration,
+    };
 
-    use super::compile_config;
+    use wasmtime::{Config, Engine, Instance, Module, Store, UpdateDeadline, WasmParams, WasmResults};
+
+    use super::{Shared, TICK, Ticker, compile_config};
+    use crate::transform::clock::{CallClock, FIRST_LOOK_TICKS};
 
     /// What the module's function `f` gives, in an engine of the gateway's settings but for `change`.
     fn run_changed<P: WasmParams, R: WasmResults>(
@@ -261,6 +288,49 @@ mod tests {
             let lane: i32 = run(&swizzled, (0.0_f32, index));
             assert_eq!(lane, expected, "{index}");
         }
+    }
+
+    /// A thread of low priority may wait for a core for longer than the ticker waits for the next call.
+    #[test]
+    fn a_loop_whose_thread_was_held_up_ends_all_the_same() {
+        let engine = Engine::new(&compile_config()).expect("an engine");
+        let shared = Arc::new(Shared {
+            ticks: AtomicU64::new(0),
+            used: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            quiet_ticks: 20,
+        });
+        let thread = thread::spawn({
+            let (shared, engine) = (Arc::clone(&shared), engine.clone());
+            move || shared.run(&engine)
+        });
+        let ticker = Ticker { shared, thread };
+        let (ended, end) = mpsc::channel();
+        let (begun, reader) = (ticker.reader(), ticker.reader());
+        thread::spawn(move || {
+            let endless =
+                wat::parse_str(r#"(module (func (export "f") (loop (br 0))))"#).expect("well-formed");
+            let module = Module::new(&engine, endless).expect("a module");
+            let mut store = Store::new(&engine, CallClock::new(reader));
+            let function = Instance::new(&mut store, &module, &[])
+                .and_then(|instance| instance.get_typed_func::<(), ()>(&mut store, "f"))
+                .expect("an instance");
+            store.epoch_deadline_callback(|mut context| {
+                let ticks = context.data_mut().look()?;
+                Ok(UpdateDeadline::Continue(ticks))
+            });
+            begun.keep_on();
+            store.set_epoch_deadline(FIRST_LOOK_TICKS);
+            store.data_mut().start(Duration::from_millis(10));
+            // The core is gone here, until the ticker believes that nothing runs.
+            thread::sleep(10 * TICK);
+            while !begun.shared.idle.load(Ordering::SeqCst) {
+                thread::sleep(TICK);
+            }
+            let _ = ended.send(function.call(&mut store, ()).is_err());
+        });
+        assert_eq!(end.recv_timeout(Duration::from_secs(60)), Ok(true));
     }
 
     #[test]
