@@ -396,6 +396,8 @@ pub const PLUGIN_WASTE_PER_MILLE: u32 = 20;
 pub const PLUGIN_ASIDE_S: u64 = 10;
 /// Calls of one version beside the workers, those that wait for their turn included.
 pub const PLUGIN_CALLS_ASIDE: usize = 64;
+/// A call waits for its turn there no longer: where all cores are busy, those before it may take seconds each.
+pub const PLUGIN_TURN_WAIT_S: u64 = 5;
 /// Of every thread that validates events or calls plugins: validation descends one frame a level, and a debug build's frames
 /// are large.
 pub const THREAD_STACK_BYTES: usize = 8 << 20;

@@ -5,6 +5,7 @@ use std::{
     io, panic,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -12,18 +13,29 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::{
     background,
-    limits::{PLUGIN_CALLS_ASIDE, THREAD_STACK_BYTES},
+    limits::{PLUGIN_CALLS_ASIDE, PLUGIN_TURN_WAIT_S, THREAD_STACK_BYTES},
 };
 
 /// One version's turn.
-#[derive(Default)]
 pub(super) struct Aside {
     turn: Mutex<()>,
+    /// How long a call waits for it.
+    patience: Duration,
     /// Calls under way, those that wait for their turn included.
     calls: AtomicUsize,
 }
 
-/// So many calls wait already that another would have to wait for too long.
+impl Default for Aside {
+    fn default() -> Aside {
+        Aside {
+            turn: Mutex::default(),
+            patience: Duration::from_secs(PLUGIN_TURN_WAIT_S),
+            calls: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// The calls before take so long that this one had no turn, or so many wait already that it would have none soon.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Crowded;
 
@@ -32,17 +44,17 @@ impl Aside {
     pub(super) fn run<T: Send>(&self, call: impl Fn() -> T + Sync) -> Result<T, Crowded> {
         let _counted = self.enter()?;
         let in_turn = || {
-            let _turn = self.turn.lock();
+            let _turn = self.turn.try_lock_for(self.patience).ok_or(Crowded)?;
             // Without another thread it has to be this one.
-            run_apart(&call).unwrap_or_else(|_| call())
+            Ok(run_apart(&call).unwrap_or_else(|_| call()))
         };
         let is_of_runtime =
             Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
-        Ok(if is_of_runtime {
+        if is_of_runtime {
             tokio::task::block_in_place(in_turn)
         } else {
             in_turn()
-        })
+        }
     }
 
     fn enter(&self) -> Result<Counted<'_>, Crowded> {
@@ -88,6 +100,7 @@ mod tests {
             atomic::{AtomicUsize, Ordering},
         },
         thread,
+        time::Duration,
     };
 
     use super::{Aside, Crowded};
@@ -112,7 +125,10 @@ mod tests {
 
     #[test]
     fn one_call_runs_at_a_time_and_of_many_some_are_turned_away() {
-        let aside = Aside::default();
+        let aside = Aside {
+            patience: Duration::MAX,
+            ..Aside::default()
+        };
         let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let callers = PLUGIN_CALLS_ASIDE + 8;
         let begin = Barrier::new(callers);
@@ -139,6 +155,20 @@ mod tests {
         assert_eq!(most.into_inner(), 1);
         assert_eq!(turned_away.into_inner(), 8);
         assert_eq!(aside.calls.into_inner(), 0);
+    }
+
+    #[test]
+    fn who_has_no_turn_in_time_is_turned_away() {
+        let aside = Aside {
+            patience: Duration::from_millis(20),
+            ..Aside::default()
+        };
+        let inside = aside.run(|| {
+            let another = aside.run(|| ());
+            assert_eq!(another, Err(Crowded));
+        });
+        assert_eq!(inside, Ok(()));
+        assert_eq!(aside.run(|| 7), Ok(7));
     }
 
     #[test]

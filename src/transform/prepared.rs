@@ -23,7 +23,6 @@ use super::{
 };
 use crate::{
     event::{Output, Validated},
-    limits::PLUGIN_CALLS_ASIDE,
     lookup::TableSet,
     problem::{Code, Problem},
     registry::model::Isolation,
@@ -149,26 +148,24 @@ impl Prepared {
         tables: &Arc<TableSet>,
     ) -> Result<Vec<Output>, PluginFailure> {
         let account = &self.books.account;
-        match account.waste.standing(purpose, &event.event().partner) {
+        let standing = || account.waste.standing(purpose, &event.event().partner);
+        match standing() {
             Standing::Good => self.transform_here(purpose, event, tables),
+            Standing::Over => Err(self.hold_over(purpose)),
             Standing::Doubtful => account
                 .aside
-                .run(|| self.transform_here(purpose, event, tables))
+                .run(|| match standing() {
+                    // Those that had their turn before may have spent what was free.
+                    Standing::Over => Err(self.hold_over(purpose)),
+                    Standing::Good | Standing::Doubtful => self.transform_here(purpose, event, tables),
+                })
                 .unwrap_or_else(|Crowded| {
                     let why = format!(
-                        "{} runs out of its time, and {PLUGIN_CALLS_ASIDE} calls wait",
+                        "{} runs out of its time, and calls before this one wait",
                         self.label
                     );
                     Err(self.hold(purpose, &why))
                 }),
-            Standing::Over => {
-                let why = format!(
-                    "{} spent more than {} ms on this partner's events in calls that failed",
-                    self.label,
-                    account.waste.allowed().as_millis()
-                );
-                Err(self.hold(purpose, &why))
-            }
         }
     }
 
@@ -277,6 +274,16 @@ impl Prepared {
     /// Frees the instances that wait, and had no call since this was called before; gives how many.
     pub(super) fn release_unused(&self) -> usize {
         self.slots.release_unused()
+    }
+
+    #[cold]
+    fn hold_over(&self, purpose: Purpose) -> PluginFailure {
+        let why = format!(
+            "{} spent more than {} ms on this partner's events in calls that failed",
+            self.label,
+            self.books.account.waste.allowed().as_millis()
+        );
+        self.hold(purpose, &why)
     }
 
     #[cold]

@@ -218,6 +218,33 @@ async fn only_events_that_pass_are_counted() {
     assert_eq!((counted("counted"), plugin.health().calls), (3, 1));
 }
 
+/// All that wait for their turn passed the first look, when little was owed.
+#[tokio::test]
+async fn calls_that_wait_beside_the_workers_waste_no_more_than_others() {
+    const CALLS: usize = 60;
+    let plugin = prepare_hostile("crowd", None).await;
+    failure(call(&plugin, "loop", 0));
+    let begin = Arc::new(std::sync::Barrier::new(CALLS));
+    let callers: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let (plugin, begin) = (Arc::clone(&plugin), Arc::clone(&begin));
+            std::thread::spawn(move || {
+                begin.wait();
+                plugin.transform(&event(r#"{"do": "loop"}"#))
+            })
+        })
+        .collect();
+    let mut held = 0;
+    for caller in callers {
+        match caller.join().expect("it is answered") {
+            Err(PluginFailure::Held(_)) => held += 1,
+            other => assert!(matches!(other, Err(PluginFailure::Trapped(_))), "{other:?}"),
+        }
+    }
+    // Twenty time limits are free, and some more are paid meanwhile.
+    assert!(held >= CALLS / 3, "{held} of {CALLS} were held");
+}
+
 #[tokio::test]
 async fn what_a_shadow_wastes_is_not_held_against_the_version() {
     let plugin = prepare_hostile("shadowed", None).await;
