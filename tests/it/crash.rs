@@ -144,7 +144,7 @@ async fn what_was_answered_202_survives_kills() {
         let before = oracle.owed.lock().expect("no sender panics").len();
         let senders: Vec<_> = (0..SENDERS)
             .map(|sender| {
-                let client = reqwest::Client::new();
+                let client = crate::harness::client();
                 tokio::spawn(send_until_refused(
                     Arc::clone(&oracle),
                     sender,
@@ -216,7 +216,7 @@ async fn balance(gateway: &Gateway) {
 /// A counted number of events after all kills: each destination has taken exactly those and what it found in its spool.
 async fn assert_all_arrived(gateway: &Gateway, key: &str) {
     const REQUESTS: u64 = 40;
-    let client = reqwest::Client::new();
+    let client = crate::harness::client();
     let events = format!("http://{}/v1/events/crash.test", gateway.data_address());
     for number in 0..REQUESTS {
         let sent = client

@@ -134,7 +134,9 @@ pub async fn deliver(
     for (index, record) in records.into_iter().enumerate() {
         destination.send(record, acknowledgement.ticket(index));
     }
-    acknowledgement.wait().await
+    tokio::time::timeout(3 * PATIENCE, acknowledgement.wait())
+        .await
+        .expect("every record is answered for")
 }
 
 pub fn numbered(topic: &str, numbers: std::ops::Range<usize>) -> Vec<Record> {

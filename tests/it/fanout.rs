@@ -1,13 +1,13 @@
 //! One event to several destinations: what one of them does is no matter of the others, and doubles nothing there.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use crate::{
     harness::{
-        gateway::{Answer, Gateway, Options, eventually},
+        gateway::{Answer, Gateway, Options, PATIENCE, eventually},
         kafka::{self, Broker, Message},
     },
     plugins::hostile_component,
@@ -184,10 +184,12 @@ async fn a_refused_record_is_replayed_to_its_destination_alone() {
 
 /// Fills the spool of `events`, which is away, until not even a small event of this partner has a place there.
 async fn fill(gateway: &Gateway, partner: &str, event_type: &str) {
+    let begun = Instant::now();
     for bytes in [4_000_000, 100_000, 1000] {
         let lines = format!("{{\"padding\":\"{}\"}}\n", "x".repeat(bytes / 8)).repeat(8);
         let path = format!("/v1/events/{event_type}");
         loop {
+            assert!(begun.elapsed() < PATIENCE, "it never gets full");
             let answer = gateway.post(&path, partner, LINES, lines.clone()).await;
             match answer.status {
                 202 => {}

@@ -59,7 +59,7 @@ pub fn send(
 ) -> JoinHandle<()> {
     let (oracle, key) = (Arc::clone(oracle), key.to_owned());
     let url = format!("http://{}/v1/events/fault.test", gateway.data_address());
-    let client = reqwest::Client::new();
+    let client = crate::harness::client();
     tokio::spawn(async move {
         while !oracle.stop.load(Ordering::SeqCst) {
             let id = oracle.next.fetch_add(1, Ordering::SeqCst);

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use headworks::{
@@ -243,7 +243,9 @@ async fn a_topic_that_is_deleted_under_load_holds_up_no_other() {
     broker.delete_topic("deleted").await;
     let mut last = 1;
     // Accepted and kept elsewhere, or refused at once: never lost, and not held on to for ever.
+    let begun = Instant::now();
     loop {
+        assert!(begun.elapsed() < PATIENCE, "nothing says that the topic is gone");
         last += 1;
         let id = format!("{last}");
         match &deliver(&destination, [record("deleted", None, &id, "{}")]).await[..] {

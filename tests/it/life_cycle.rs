@@ -80,7 +80,7 @@ async fn shares_and_shadows_fail_no_request() {
     let url = format!("http://{}/v1/events/{TYPE}", gateway.data_address());
     let sender = {
         let (stop, accepted) = (Arc::clone(&stop), Arc::clone(&accepted));
-        let (key, client) = (gateway.key("live"), reqwest::Client::new());
+        let (key, client) = (gateway.key("live"), crate::harness::client());
         tokio::spawn(async move {
             while !stop.load(Ordering::Relaxed) {
                 let body = json!({"platform": "ios", "do": "echo"});

@@ -63,7 +63,7 @@ async fn activations_rollbacks_and_schemas_fail_no_request() {
     let senders: Vec<_> = (0..3)
         .map(|_| {
             let (stop, accepted) = (Arc::clone(&stop), Arc::clone(&accepted));
-            let (url, key, client) = (url.clone(), key.clone(), reqwest::Client::new());
+            let (url, key, client) = (url.clone(), key.clone(), crate::harness::client());
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
                     let request = client

@@ -58,7 +58,7 @@ impl Load {
         let sender = |_| {
             let (stop, url, key) = (Arc::clone(&stop), url.clone(), key.clone());
             tokio::spawn(async move {
-                let client = reqwest::Client::new();
+                let client = crate::harness::client();
                 let mut latencies = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     let begun = Instant::now();
@@ -227,7 +227,7 @@ async fn a_version_that_ran_out_of_its_time_keeps_no_worker() {
         first.text
     );
     let before = calls(&gateway).await;
-    let client = reqwest::Client::new();
+    let client = crate::harness::client();
     let loops: Vec<_> = (0..LOOPS)
         .map(|_| {
             let post = client
@@ -311,7 +311,7 @@ async fn uploads_made_to_harm_fail_no_event() {
         1000,
         if long() { 100 } else { 4 },
     ));
-    let client = reqwest::Client::new();
+    let client = crate::harness::client();
     let (mut taken, mut refused) = (0, 0);
     for pair in uploads.chunks(2) {
         let posts = pair.iter().map(|(what, upload)| {

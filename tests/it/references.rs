@@ -238,7 +238,7 @@ async fn a_hostile_schema_is_refused_in_time_and_disturbs_nobody() {
     for (what, text, status, code) in hostile {
         for (method, place) in [(Method::PUT, ""), (Method::POST, "/check")] {
             let path = format!("{}/v1/schemas/shop.evil/1{place}", gateway.admin_url());
-            let request = reqwest::Client::new().request(method, path);
+            let request = crate::harness::client().request(method, path);
             let request = request.bearer_auth(gateway.token()).body(text.clone());
             refused_in_time(what, request, status, code).await;
         }

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -140,18 +140,15 @@ async fn writers_never_fork(store: &str, changes: u64) {
             ))
         })
         .collect();
-    let done = Arc::new(AtomicBool::new(false));
-    let watched = Arc::clone(&done);
     let waiting = tokio::spawn(async move {
         let mut acknowledged = Vec::new();
         for writer in writers {
             acknowledged.extend(writer.await.expect("a writer sees only answers of the contract"));
         }
-        watched.store(true, Ordering::Relaxed);
         acknowledged
     });
     let mut kills = 0;
-    while !done.load(Ordering::Relaxed) {
+    while !waiting.is_finished() {
         tokio::time::sleep(Duration::from_millis(700 + kills * 131 % 500)).await;
         // The first stays, so that all others can be compared with it at the end.
         let victim = 1 + usize::try_from(kills).expect("few") % (NODES - 1);
@@ -190,7 +187,7 @@ async fn write(
     next: Arc<AtomicU64>,
     changes: u64,
 ) -> Vec<String> {
-    let client = reqwest::Client::new();
+    let client = crate::harness::client();
     let mut acknowledged = Vec::new();
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
@@ -220,7 +217,7 @@ async fn write(
 }
 
 async fn log_of(node: &Gateway, token: &str) -> Vec<Value> {
-    let client = reqwest::Client::new();
+    let client = crate::harness::client();
     let mut log = Vec::new();
     let mut after = "0".to_owned();
     loop {

@@ -62,7 +62,7 @@ async fn set_up(gateway: &mut Gateway, missing: &str) {
 }
 
 async fn put_table(gateway: &Gateway, data: impl Into<reqwest::Body>) -> Answer {
-    let request = reqwest::Client::new()
+    let request = crate::harness::client()
         .put(format!("{}{TABLE}?key=campaign", gateway.admin_url()))
         .bearer_auth(gateway.token())
         .header("content-type", "application/x-ndjson")
@@ -236,7 +236,7 @@ async fn a_table_is_swapped_under_load_without_one_failed_request() {
     let url = format!("http://{}/v1/events/{TYPE}", gateway.data_address());
     let sender = |_| {
         let (stop, accepted) = (Arc::clone(&stop), Arc::clone(&accepted));
-        let (url, key, client) = (url.clone(), gateway.key("adlink"), reqwest::Client::new());
+        let (url, key, client) = (url.clone(), gateway.key("adlink"), crate::harness::client());
         tokio::spawn(async move {
             while !stop.load(Ordering::Relaxed) {
                 let request = client

@@ -430,7 +430,7 @@ async fn send_secrets(gateway: &Gateway, lines: std::net::SocketAddr) -> Vec<Str
         .expect(201);
     let text = |member: &str| made[member].as_str().expect("a text").to_owned();
     let (signing_id, signing_secret) = (text("id"), text("secret"));
-    let client = reqwest::Client::new();
+    let client = crate::harness::client();
     let base = format!("http://{}", gateway.data_address());
     for (path, header, value) in [
         (

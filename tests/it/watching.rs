@@ -206,7 +206,7 @@ async fn tail_says_what_is_wrong_with_its_question() {
         text.contains("must be a JSON Pointer") && text.contains("status"),
         "{text}"
     );
-    let client = reqwest::Client::new();
+    let client = crate::harness::client();
     let open = client
         .get(format!("{}/v1/tail", gateway.admin_url()))
         .send()
@@ -227,7 +227,7 @@ async fn a_deleted_token_watches_no_further() {
     let text = token["token"].as_str().expect("it is shown once");
     // One sees events until then, and one none at all.
     let all = Running::start_as(&gateway, text, &["tail", "--json"]);
-    let none = reqwest::Client::new()
+    let none = crate::harness::client()
         .get(format!("{}/v1/tail?partner=nobody", gateway.admin_url()))
         .bearer_auth(text)
         .send()
@@ -508,7 +508,7 @@ async fn doctor_asks_the_brokers() {
 #[tokio::test]
 async fn readiness_names_its_reasons() {
     let gateway = Gateway::start().await;
-    let client = reqwest::Client::new();
+    let client = crate::harness::client();
     let answer = client
         .get(format!("{}/readyz", gateway.admin_url()))
         .send()

@@ -325,7 +325,7 @@ async fn strangers_and_revoked_keys_get_nothing() {
     let mut gateway = Gateway::start().await;
     with_notes(&mut gateway).await;
     let url = format!("http://{}/v1/events/note.taken", gateway.data_address());
-    let client = reqwest::Client::new();
+    let client = crate::harness::client();
     let without = Answer::read(client.post(&url).body("1").send().await.expect("an answer")).await;
     assert_eq!(without.expect(401)["code"], "key-missing");
     let wrong = client
@@ -430,7 +430,7 @@ async fn two_gateways_on_one_store_follow_each_other() {
     let key = one.partner("late", json!({})).await;
     let changed = Instant::now();
     let url = format!("http://{}/v1/events/note.taken", two.data_address());
-    let client = reqwest::Client::new();
+    let client = crate::harness::client();
     eventually("the other node knows the key", async || {
         let request = client
             .post(&url)
@@ -456,7 +456,7 @@ async fn health_metrics_and_documentation_are_open_and_the_rest_is_not() {
     take_note(&gateway, "1", "m", "{\"text\":\"x\"}")
         .await
         .expect(202);
-    let client = reqwest::Client::new();
+    let client = crate::harness::client();
     let get = async |path: &str| {
         let answer = client
             .get(format!("{}{path}", gateway.admin_url()))

@@ -161,7 +161,7 @@ async fn the_admin_port_asks_for_a_certificate() {
     assert_eq!(output.status.code(), Some(2));
     assert!(said(&output).contains("openssl pkcs8"), "{}", said(&output));
     // Plain HTTP is no way in.
-    let answer = reqwest::Client::new().get(format!("{}/healthz", secured.gateway.admin_url()));
+    let answer = crate::harness::client().get(format!("{}/healthz", secured.gateway.admin_url()));
     assert!(answer.send().await.is_err());
     // For health checks that have a certificate.
     let config = secured.gateway.path("headworks.toml");
@@ -265,7 +265,7 @@ async fn who_watches_is_let_go_when_the_token_has_expired() {
     // Clocks may differ by 30 s: it is taken for five seconds more.
     let token = provider.token_for(5 - 30, "ann", "viewer");
     let watch = async |token: &str| {
-        let request = reqwest::Client::new()
+        let request = crate::harness::client()
             .get(format!("{}/v1/tail", gateway.admin_url()))
             .bearer_auth(token);
         request.send().await.expect("answered")
@@ -286,7 +286,7 @@ async fn tokens_of_an_identity_provider_are_taken_by_their_role() {
     let provider = Provider::new("one");
     let (gateway, keys) = believing(&provider).await;
     let call = async |method: &str, path: &str, token: &str| {
-        let request = reqwest::Client::new()
+        let request = crate::harness::client()
             .request(
                 method.parse().expect("a method"),
                 format!("{}{path}", gateway.admin_url()),

@@ -28,7 +28,7 @@ fn text(value: &Value) -> String {
 }
 
 async fn post(gateway: &Gateway, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-    let mut request = reqwest::Client::new()
+    let mut request = crate::harness::client()
         .post(format!("http://{}{path}", gateway.data_address()))
         .header("content-type", "application/json")
         .body(body.to_owned());

@@ -122,7 +122,7 @@ async fn every_result_is_listed_where_it_is_preferred() {
 async fn browsers_are_told_what_the_keys_origins_say() {
     let gateway = with_clicks().await;
     let preflight = async |origin: &str| {
-        let request = reqwest::Client::new()
+        let request = crate::harness::client()
             .request(
                 reqwest::Method::OPTIONS,
                 format!("http://{}/v1/events/click", gateway.data_address()),
@@ -154,7 +154,7 @@ async fn browsers_are_told_what_the_keys_origins_say() {
 
     let url = format!("http://{}/v1/events/click?key={key}", gateway.data_address());
     for (origin, status) in [("https://shop.example", 202), ("https://evil.example", 403)] {
-        let request = reqwest::Client::new()
+        let request = crate::harness::client()
             .post(&url)
             .header("origin", origin)
             .header("content-type", "text/plain")
@@ -184,7 +184,7 @@ async fn a_webhook_sender_gets_consent_with_a_key_alone() {
         assert_eq!(answer.headers()["webhook-allowed-origin"], "events.example.com");
         assert_eq!(answer.headers()["webhook-allowed-rate"], rate);
     }
-    let stranger = reqwest::Client::new().request(
+    let stranger = crate::harness::client().request(
         reqwest::Method::OPTIONS,
         format!("http://{}/v1/events/click", gateway.data_address()),
     );

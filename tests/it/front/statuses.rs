@@ -11,7 +11,7 @@ use std::{
 use headworks::problem::{Code, Retry};
 use serde_json::{Value, json};
 
-use crate::harness::gateway::{Gateway, Options, eventually};
+use crate::harness::gateway::{Gateway, Options, PATIENCE, eventually};
 
 /// What one request is answered.
 struct Answer {
@@ -324,7 +324,9 @@ async fn every_refusal_is_answered_with_its_status() {
     let (ended, answer) = tokio::join!(
         gateway.terminate(),
         tokio::task::spawn_blocking(move || {
+            let began = std::time::Instant::now();
             while !std::fs::read_to_string(&log).is_ok_and(|log| log.contains("stopping: ")) {
+                assert!(began.elapsed() < PATIENCE, "it does not say that it stops");
                 std::thread::sleep(Duration::from_millis(10));
             }
             half.set_read_timeout(Some(Duration::from_secs(20))).expect("set");

@@ -15,3 +15,11 @@ pub mod served;
 pub fn long() -> bool {
     std::env::var_os("HEADWORKS_TEST_LONG").is_some()
 }
+
+/// A client that gives up after a while, so that a test which is never answered fails and says where.
+pub fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .timeout(3 * gateway::PATIENCE)
+        .build()
+        .expect("a client needs nothing")
+}

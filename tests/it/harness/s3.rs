@@ -102,7 +102,7 @@ impl S3 {
             let made = match self.kind {
                 Kind::Moto => {
                     let url = format!("{}/{BUCKET}", self.endpoint());
-                    let answer = reqwest::Client::new().put(url).send().await;
+                    let answer = crate::harness::client().put(url).send().await;
                     answer.is_ok_and(|answer| answer.status().is_success())
                 }
                 // A folder of its data is a bucket to MinIO.
