@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::overlay::{Found, Place, Refused, Scalar, Value};
 use super::pointer::{Pointer, tokens};
-use super::{Document, Edit, EditError, Kind, NewValue};
+use super::{Document, Edit, EditError, FoundValue, Kind, NewValue};
 
 /// How many arrays and objects may nest in JSON text that is set.
 pub const NEW_VALUE_DEPTH_MAX: u32 = 64;
@@ -14,6 +14,9 @@ pub const NEW_VALUE_DEPTH_MAX: u32 = 64;
 /// How many tokens a pointer of an edit may have. Bounds the levels that edits can build up, which are walked by
 /// recursion.
 pub const POINTER_TOKENS_MAX: usize = 128;
+
+/// By how much edits mostly lengthen a text, at most.
+const GROWTH_BYTES: usize = 256;
 
 /// A document with edits recorded against its original bytes. Without edits, [`EditedDocument::to_bytes`] is the
 /// original.
@@ -33,14 +36,23 @@ impl EditedDocument {
         }
     }
 
-    /// The JSON value at `pointer`, edits included: scalars decoded, arrays and objects (and numbers that fit neither
-    /// `i64` nor `f64` exactly) as JSON text.
-    pub fn get(&self, pointer: &str) -> Option<NewValue> {
+    /// The JSON value at `pointer`, edits included.
+    pub fn find_value(&self, pointer: &str) -> Option<FoundValue<'_>> {
         let mut found = Found::Edited(&self.root);
         for token in tokens(pointer).ok()? {
             found = found.get(&token.ok()?)?;
         }
-        Some(found.to_new_value())
+        Some(found.to_value())
+    }
+
+    /// As [`EditedDocument::find_value`], the value's own.
+    pub fn get(&self, pointer: &str) -> Option<NewValue> {
+        self.find_value(pointer).map(FoundValue::into_owned)
+    }
+
+    /// The document as it was before any edit.
+    pub fn without_edits(&self) -> EditedDocument {
+        EditedDocument::new(self.original.clone())
     }
 
     fn find<'p>(&self, mut tokens: impl Iterator<Item = Cow<'p, str>>) -> Option<Found<'_>> {
@@ -138,7 +150,7 @@ impl EditedDocument {
             return document.value_bytes();
         }
         let (before, after) = self.root.surroundings();
-        let mut text = Vec::with_capacity(self.original.root().raw().len() + 64);
+        let mut text = Vec::with_capacity(self.original.root().raw().len() + GROWTH_BYTES);
         text.extend_from_slice(before);
         self.root.write(&mut text);
         text.extend_from_slice(after);

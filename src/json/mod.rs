@@ -3,6 +3,8 @@
 //! A body is parsed once, strictly, into a tape of offsets over the bytes that came in. Values are read by JSON
 //! Pointer, validated in place, and edited by splicing: what nobody touches keeps its bytes.
 
+use std::borrow::Cow;
+
 mod document;
 mod edit;
 mod error;
@@ -49,6 +51,31 @@ pub enum NewValue {
     Text(String),
     /// JSON text, parsed strictly before it is taken.
     Json(String),
+}
+
+/// A value as it was found: scalars decoded, arrays and objects (and numbers that fit neither `i64` nor `f64` exactly) as
+/// JSON text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FoundValue<'a> {
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    Number(f64),
+    Text(Cow<'a, str>),
+    Json(Cow<'a, str>),
+}
+
+impl FoundValue<'_> {
+    pub fn into_owned(self) -> NewValue {
+        match self {
+            FoundValue::Null => NewValue::Null,
+            FoundValue::Boolean(boolean) => NewValue::Boolean(boolean),
+            FoundValue::Integer(integer) => NewValue::Integer(integer),
+            FoundValue::Number(number) => NewValue::Number(number),
+            FoundValue::Text(text) => NewValue::Text(text.into_owned()),
+            FoundValue::Json(text) => NewValue::Json(text.into_owned()),
+        }
+    }
 }
 
 /// One change of a document; paths are RFC 6901 pointers.

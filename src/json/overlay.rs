@@ -8,7 +8,7 @@ use super::document::Document;
 use super::node::Node;
 use super::number::exact_f64;
 use super::string::write_string;
-use super::{Kind, NewValue};
+use super::{FoundValue, Kind};
 use array::EditedArray;
 use object::EditedObject;
 
@@ -158,14 +158,14 @@ impl Value {
         source.map_or((&[], &[]), Document::surroundings)
     }
 
-    fn to_new_value(&self) -> NewValue {
+    fn to_value(&self) -> FoundValue<'_> {
         match self {
-            Value::Source(document) => node_to_new_value(document.root()),
-            Value::Scalar(scalar) => scalar.to_new_value(),
+            Value::Source(document) => node_to_value(document.root()),
+            Value::Scalar(scalar) => scalar.to_value(),
             Value::Object(_) | Value::Array(_) => {
                 let mut text = Vec::new();
                 self.write(&mut text);
-                NewValue::Json(String::from_utf8_lossy(&text).into_owned())
+                FoundValue::Json(String::from_utf8_lossy(&text).into_owned().into())
             }
         }
     }
@@ -186,13 +186,13 @@ impl Scalar {
         }
     }
 
-    fn to_new_value(&self) -> NewValue {
+    fn to_value(&self) -> FoundValue<'_> {
         match self {
-            Scalar::Null => NewValue::Null,
-            Scalar::Boolean(boolean) => NewValue::Boolean(*boolean),
-            Scalar::Integer(integer) => NewValue::Integer(*integer),
-            Scalar::Number(number) => NewValue::Number(*number),
-            Scalar::Text(text) => NewValue::Text(text.clone()),
+            Scalar::Null => FoundValue::Null,
+            Scalar::Boolean(boolean) => FoundValue::Boolean(*boolean),
+            Scalar::Integer(integer) => FoundValue::Integer(*integer),
+            Scalar::Number(number) => FoundValue::Number(*number),
+            Scalar::Text(text) => FoundValue::Text(text.into()),
         }
     }
 }
@@ -205,29 +205,29 @@ impl<'a> Found<'a> {
         }
     }
 
-    pub(super) fn to_new_value(&self) -> NewValue {
+    pub(super) fn to_value(&self) -> FoundValue<'a> {
         match self {
-            Found::Source(node) => node_to_new_value(*node),
-            Found::Edited(value) => value.to_new_value(),
+            Found::Source(node) => node_to_value(*node),
+            Found::Edited(value) => value.to_value(),
         }
     }
 }
 
-fn node_to_new_value(node: Node<'_>) -> NewValue {
+fn node_to_value(node: Node<'_>) -> FoundValue<'_> {
     let scalar = match node.kind() {
-        Kind::Null => Some(NewValue::Null),
-        Kind::Boolean => node.as_bool().map(NewValue::Boolean),
-        Kind::String => node.as_str().map(|text| NewValue::Text(text.into_owned())),
-        Kind::Number => number_to_new_value(node),
+        Kind::Null => Some(FoundValue::Null),
+        Kind::Boolean => node.as_bool().map(FoundValue::Boolean),
+        Kind::String => node.as_str().map(FoundValue::Text),
+        Kind::Number => number_to_value(node),
         Kind::Array | Kind::Object => None,
     };
-    scalar.unwrap_or_else(|| NewValue::Json(node.raw().to_owned()))
+    scalar.unwrap_or_else(|| FoundValue::Json(node.raw().into()))
 }
 
-fn number_to_new_value(node: Node<'_>) -> Option<NewValue> {
+fn number_to_value(node: Node<'_>) -> Option<FoundValue<'static>> {
     // An integer cannot be a negative zero.
     let integer = node.as_i64().filter(|_| node.raw() != "-0");
     integer
-        .map(NewValue::Integer)
-        .or_else(|| exact_f64(node.raw()).map(NewValue::Number))
+        .map(FoundValue::Integer)
+        .or_else(|| exact_f64(node.raw()).map(FoundValue::Number))
 }

@@ -21,6 +21,14 @@ pub(super) struct Entry {
     edits_bytes: usize,
 }
 
+/// A document as it stood before edits that may be refused.
+pub(super) struct Before {
+    /// None where it had no edits.
+    document: Option<EditedDocument>,
+    text_bytes_bound: usize,
+    edits_bytes: usize,
+}
+
 /// The documents of the running call. Handles count on through an instance's life, so that one that the guest kept
 /// from an earlier call names nothing.
 pub(super) struct Documents {
@@ -139,9 +147,14 @@ impl Documents {
         })
     }
 
-    /// Undoes what was edited since the copy was taken.
-    pub(super) fn restore(&mut self, handle: &Resource<HostDocument>, before: Entry) -> Result<(), Fault> {
-        *self.get_mut(handle)? = before;
+    /// Undoes what was edited since `before` was taken.
+    pub(super) fn restore(&mut self, handle: &Resource<HostDocument>, before: Before) -> Result<(), Fault> {
+        let entry = self.get_mut(handle)?;
+        *entry = Entry {
+            document: before.document.unwrap_or_else(|| entry.document.without_edits()),
+            text_bytes_bound: before.text_bytes_bound,
+            edits_bytes: before.edits_bytes,
+        };
         Ok(())
     }
 
@@ -172,10 +185,11 @@ impl Documents {
     }
 
     /// What stands there now, to be put back by [`Documents::restore`].
-    pub(super) fn copy_of(&self, handle: &Resource<HostDocument>) -> Result<Entry, Fault> {
+    pub(super) fn before(&self, handle: &Resource<HostDocument>) -> Result<Before, Fault> {
         let entry = self.get(handle)?;
-        Ok(Entry {
-            document: entry.document.clone(),
+        let document = &entry.document;
+        Ok(Before {
+            document: document.is_edited().then(|| document.clone()),
             text_bytes_bound: entry.text_bytes_bound,
             edits_bytes: entry.edits_bytes,
         })

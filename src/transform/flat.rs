@@ -2,7 +2,10 @@
 //! is made.
 
 use super::{documents::EditRef, fault::Fault};
-use crate::{event::Validated, json::NewValue};
+use crate::{
+    event::Validated,
+    json::{FoundValue, NewValue},
+};
 
 /// In the place of a text's length.
 const ABSENT: u32 = u32::MAX;
@@ -39,24 +42,24 @@ fn write_text(room: &mut Vec<u8>, text: &str) {
 }
 
 /// Writes what was found at a pointer.
-pub(super) fn write_value(room: &mut Vec<u8>, value: Option<&NewValue>) {
+pub(super) fn write_value(room: &mut Vec<u8>, value: Option<&FoundValue<'_>>) {
     match value {
         None => room.push(NOTHING),
-        Some(NewValue::Null) => room.push(0),
-        Some(NewValue::Boolean(value)) => room.push(1 + u8::from(*value)),
-        Some(NewValue::Integer(value)) => {
+        Some(FoundValue::Null) => room.push(0),
+        Some(FoundValue::Boolean(value)) => room.push(1 + u8::from(*value)),
+        Some(FoundValue::Integer(value)) => {
             room.push(3);
             room.extend_from_slice(&value.to_le_bytes());
         }
-        Some(NewValue::Number(value)) => {
+        Some(FoundValue::Number(value)) => {
             room.push(4);
             room.extend_from_slice(&value.to_le_bytes());
         }
-        Some(NewValue::Text(text)) => {
+        Some(FoundValue::Text(text)) => {
             room.push(5);
             write_text(room, text);
         }
-        Some(NewValue::Json(text)) => {
+        Some(FoundValue::Json(text)) => {
             room.push(6);
             write_text(room, text);
         }

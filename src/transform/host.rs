@@ -78,7 +78,7 @@ impl State {
         edits: Vec<E>,
         read: impl Fn(&mut C, E, &mut String) -> wasmtime::Result<Change>,
     ) -> wasmtime::Result<Result<(), String>> {
-        let before = state(context).documents.copy_of(document)?;
+        let before = state(context).documents.before(document)?;
         // The guest's memory cannot be read while the host's documents change, so pointers come by way of this text.
         let mut pointers = std::mem::take(&mut state(context).pointers);
         let mut made = Ok(true);
@@ -119,9 +119,7 @@ impl State {
         let mut request = Request::new(request);
         let edits = request.count()?;
         // One edit alone changes nothing where it fails.
-        let before = (edits > 1)
-            .then(|| self.documents.copy_of(document))
-            .transpose()?;
+        let before = (edits > 1).then(|| self.documents.before(document)).transpose()?;
         for _ in 0..edits {
             self.clock.check()?;
             if let Err(error) = self.documents.edit(document, request.edit()?)? {
@@ -134,7 +132,7 @@ impl State {
         let mut answer = Vec::with_capacity(if request.is_at_end() { 0 } else { ANSWER_BYTES });
         while !request.is_at_end() {
             self.clock.check()?;
-            let value = self.documents.get(document)?.document.get(request.text()?);
+            let value = self.documents.get(document)?.document.find_value(request.text()?);
             flat::write_value(&mut answer, value.as_ref());
             self.documents.bound(answer.len())?;
         }

@@ -33,6 +33,8 @@ struct Added {
 }
 
 const ADDED_WITHOUT_INDEX: usize = 16;
+/// Room for so many is made at once.
+const ADDED_MOSTLY: usize = 8;
 
 /// Where a member is, if it is there.
 enum Slot {
@@ -238,6 +240,9 @@ impl Added {
 
     fn push(&mut self, name: &str, value: Value) -> usize {
         let position = self.members.len();
+        if position == 0 {
+            self.members.reserve(ADDED_MOSTLY);
+        }
         self.members.push(Some((name.to_owned(), value)));
         self.remember(name, position);
         position
