@@ -101,18 +101,16 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Leaves the data behind.
-    pub fn take(event: &mut Event) -> Attributes {
-        let text = |text: &mut String| Value::Text(std::mem::take(text));
+    pub fn of(event: &Event) -> Attributes {
         Attributes {
-            app_version: event.app_version.take().map(Value::Text),
-            id: text(&mut event.id),
-            partner: text(&mut event.partner),
-            schema: text(&mut event.schema),
-            source: text(&mut event.source),
-            subject: event.subject.take().map(Value::Text),
-            time: text(&mut event.time),
-            event_type: text(&mut event.event_type),
+            app_version: event.app_version.as_ref().map(Value::from),
+            id: (&event.id).into(),
+            partner: (&event.partner).into(),
+            schema: (&event.schema).into(),
+            source: (&event.source).into(),
+            subject: event.subject.as_ref().map(Value::from),
+            time: (&event.time).into(),
+            event_type: (&event.event_type).into(),
         }
     }
 

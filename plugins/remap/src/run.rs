@@ -31,8 +31,8 @@ enum Next {
     Dropped,
 }
 
-pub fn run(stages: &[Stage], mut event: Event) -> Result<Vec<Output>, Failure> {
-    let attributes = Attributes::take(&mut event);
+pub fn run(stages: &[Stage], event: Event) -> Result<Vec<Output>, Failure> {
+    let attributes = Attributes::of(&event);
     let mut run = Run {
         attributes: &attributes,
         written_bytes: 0,

@@ -1,22 +1,22 @@
-use crate::{Document, Error};
+use crate::{Document, Error, Text};
 
 /// One event, checked by the gateway against the schema of its type and app version. The attributes are CloudEvents
 /// 1.0's.
 #[derive(Debug)]
 pub struct Event {
-    pub id: String,
-    pub source: String,
+    pub id: Text,
+    pub source: Text,
     /// CloudEvents' `type`.
-    pub event_type: String,
-    pub subject: Option<String>,
+    pub event_type: Text,
+    pub subject: Option<Text>,
     /// RFC 3339, as sent, or the time of receipt where the sender gave none. A plugin's only clock.
-    pub time: String,
+    pub time: Text,
     /// The version of the app that sent the event, as sent.
-    pub app_version: Option<String>,
+    pub app_version: Option<Text>,
     /// Who sent it.
-    pub partner: String,
+    pub partner: Text,
     /// `TYPE@SINCE` of the schema that the data was checked against.
-    pub schema: String,
+    pub schema: Text,
     pub data: Document,
 }
 

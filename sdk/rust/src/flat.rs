@@ -70,6 +70,9 @@ impl Edits {
 
     /// The whole request.
     pub(crate) fn request(mut self, pointers: &[&str]) -> Vec<u8> {
+        // At once: to grow step by step costs an allocation and a copy each time.
+        let bytes: usize = pointers.iter().map(|pointer| 4 + pointer.len()).sum();
+        self.bytes.reserve(4 + bytes);
         match self.bytes.first_chunk_mut() {
             Some(count) => *count = self.count.to_le_bytes(),
             None => self.bytes.extend_from_slice(&[0; 4]),
@@ -110,6 +113,11 @@ impl<'b> Reader<'b> {
     /// # Panics
     ///
     /// Where the gateway does not keep to the contract.
+    /// Bytes that were not read yet.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     pub(crate) fn text_or_none(&mut self) -> Option<&'b str> {
         let bytes = u32::from_le_bytes(self.number());
         if bytes == ABSENT {

@@ -45,6 +45,7 @@ mod plugin;
 pub mod tables;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+mod text;
 mod value;
 
 /// For the expansion of [`plugin!`] alone.
@@ -62,6 +63,7 @@ pub use self::{
     document::{Document, Error},
     event::{Body, Event, Failure, Output, rejected},
     plugin::{NoConfig, Plugin},
+    text::Text,
     value::Value,
 };
 
@@ -93,7 +95,7 @@ macro_rules! plugin {
                     data: $crate::__wasm::DocumentHandle,
                 ) -> ::std::result::Result<::std::vec::Vec<$crate::__wasm::Output>, $crate::__wasm::Failure>
                 {
-                    PLUGIN.with(|plugin| $crate::__wasm::transform(plugin.get(), &attributes, data))
+                    PLUGIN.with(|plugin| $crate::__wasm::transform(plugin.get(), attributes, data))
                 }
             }
 

@@ -30,7 +30,7 @@ use std::{
 
 use serde_json::{Map, Value as Json};
 
-use crate::{Body, Document, Error, Event, Failure, Output, Plugin, backend};
+use crate::{Body, Document, Error, Event, Failure, Output, Plugin, Text, backend};
 
 /// Configures a plugin with JSON text, as the gateway does.
 ///
@@ -187,18 +187,18 @@ fn read_event(json: &Json) -> Result<Event, String> {
     }
     let text = |name: &str| match members.get(name) {
         None => Ok(None),
-        Some(Json::String(text)) => Ok(Some(text.clone())),
+        Some(Json::String(text)) => Ok(Some(Text::from(text.as_str()))),
         Some(_) => Err(format!("{name} is a string")),
     };
-    let partner = text("partner")?.unwrap_or_else(|| "example".to_owned());
-    let event_type = text("type")?.unwrap_or_else(|| "example".to_owned());
+    let partner = text("partner")?.unwrap_or_else(|| "example".into());
+    let event_type = text("type")?.unwrap_or_else(|| "example".into());
     Ok(Event {
-        id: text("id")?.unwrap_or_else(|| "example".to_owned()),
-        source: text("source")?.unwrap_or_else(|| format!("/partners/{partner}")),
+        id: text("id")?.unwrap_or_else(|| "example".into()),
+        source: text("source")?.unwrap_or_else(|| format!("/partners/{partner}").into()),
         subject: text("subject")?,
-        time: text("time")?.unwrap_or_else(|| "2026-01-01T00:00:00Z".to_owned()),
+        time: text("time")?.unwrap_or_else(|| "2026-01-01T00:00:00Z".into()),
         app_version: text("appversion")?,
-        schema: text("schema")?.unwrap_or_else(|| format!("{event_type}@1")),
+        schema: text("schema")?.unwrap_or_else(|| format!("{event_type}@1").into()),
         event_type,
         partner,
         data: Document::new(backend::Document::from_value(

@@ -1,6 +1,8 @@
 //! The gateway behind the SDK, in a component.
 
-use crate::{Body, Plugin, event, host::Level};
+use std::sync::Arc;
+
+use crate::{Body, Plugin, Text, event, host::Level};
 
 /// Apart, since the world has a `Document` as well.
 pub mod bindings {
@@ -75,7 +77,7 @@ pub fn configure<P: Plugin>(config: &str) -> Result<P, String> {
 
 pub fn transform<P: Plugin>(
     plugin: Option<&P>,
-    attributes: &[u8],
+    attributes: Vec<u8>,
     data: DocumentHandle,
 ) -> Result<Vec<Output>, Failure> {
     let plugin = plugin.ok_or_else(|| Failure::Broken("`configure` was not called".to_owned()))?;
@@ -88,18 +90,25 @@ pub fn transform<P: Plugin>(
         .collect()
 }
 
-fn event_of(attributes: &[u8], data: DocumentHandle) -> event::Event {
-    let mut attributes = Reader::new(attributes);
-    let mut next = || attributes.text_or_none().map(str::to_owned);
+fn event_of(attributes: Vec<u8>, data: DocumentHandle) -> event::Event {
+    let whole = Arc::new(attributes);
+    let mut reader = Reader::new(&whole);
+    let mut next = || {
+        let length = reader.text_or_none()?.len();
+        let end = whole.len() - reader.left();
+        // SAFETY: a text of the contract stands there.
+        Some(unsafe { Text::part(&whole, end - length, end) })
+    };
+    let absent = || Text::from(String::new());
     event::Event {
-        id: next().unwrap_or_default(),
-        source: next().unwrap_or_default(),
-        event_type: next().unwrap_or_default(),
+        id: next().unwrap_or_else(absent),
+        source: next().unwrap_or_else(absent),
+        event_type: next().unwrap_or_else(absent),
         subject: next(),
-        time: next().unwrap_or_default(),
+        time: next().unwrap_or_else(absent),
         app_version: next(),
-        partner: next().unwrap_or_default(),
-        schema: next().unwrap_or_default(),
+        partner: next().unwrap_or_else(absent),
+        schema: next().unwrap_or_else(absent),
         data: crate::Document::new(Document(data)),
     }
 }

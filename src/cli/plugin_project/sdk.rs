@@ -35,9 +35,9 @@ macro_rules! files {
     };
 }
 
-pub(super) const RUST: [SdkFile; 16] = files!("rust":
+pub(super) const RUST: [SdkFile; 17] = files!("rust":
     "Cargo.toml" "README.md" "src/allocator.rs" "src/document.rs" "src/event.rs" "src/flat.rs" "src/host.rs" "src/lib.rs" "src/native.rs"
-    "src/plugin.rs" "src/tables.rs" "src/testing.rs" "src/value.rs" "src/wasm.rs" "src/document/tests.rs" "wit/plugin.wit");
+    "src/plugin.rs" "src/tables.rs" "src/testing.rs" "src/text.rs" "src/value.rs" "src/wasm.rs" "src/document/tests.rs" "wit/plugin.wit");
 pub(super) const JS: [SdkFile; 13] = files!("js":
     "README.md" "package.json" "build.mjs" "index.d.ts" "index.js" "lib/document.js" "lib/failures.js" "lib/fields.js"
     "lib/globals.js" "lib/host.js" "lib/run.js" "lib/tables.js" "lib/values.js");

@@ -138,17 +138,16 @@ fn edits(mut event: Event) -> Result<Vec<Output>, Failure> {
 }
 
 fn attributes(mut event: Event) -> Result<Vec<Output>, Failure> {
-    let seen = [
+    let seen: [&str; 8] = [
         &event.id,
         &event.source,
         &event.event_type,
-        event.subject.as_ref().unwrap_or(&String::new()),
+        event.subject.as_deref().unwrap_or_default(),
         &event.time,
-        event.app_version.as_ref().unwrap_or(&String::new()),
+        event.app_version.as_deref().unwrap_or_default(),
         &event.partner,
         &event.schema,
-    ]
-    .map(String::clone);
+    ];
     event.data.set_serialize("/seen", &seen)?;
     Ok(vec![event.data.into()])
 }
