@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::harness::{
-    gateway::{Answer, Gateway, Options, PATIENCE, eventually},
+    gateway::{Answer, Gateway, Options, eventually},
     long, page_view,
 };
 
@@ -164,7 +164,7 @@ async fn a_plugin_that_only_times_out_is_hardly_called_and_told() {
         .last()
         .is_some_and(|detail| detail.contains("was not called"))
     {
-        assert!(begun.elapsed() < 2 * PATIENCE, "{:?}", details.last());
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", details.last());
         let answer = post("bad", "loop").await;
         assert_eq!(answer["code"], "plugin-failed", "{answer}");
         details.push(answer["detail"].to_string());
@@ -277,7 +277,7 @@ async fn a_replay_of_what_failed_keeps_the_plugin_from_nothing_that_passes() {
         .to_string()
         .contains("was not called")
     {
-        assert!(begun.elapsed() < 2 * PATIENCE, "after {failed} calls");
+        assert!(begun.elapsed() < Duration::from_secs(60), "after {failed} calls");
         failed += 1;
     }
     eventually("it is called again", async || {
