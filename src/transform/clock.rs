@@ -30,6 +30,7 @@ impl CallClock {
 
     /// Begins a call on this thread.
     pub(super) fn start(&mut self, limit: Duration) {
+        self.ticks.wake();
         self.started_tick = self.ticks.now();
         self.limit = limit;
         self.first_look = None;
@@ -52,7 +53,7 @@ impl CallClock {
         if left.is_zero() {
             return Err(Fault::Time(self.limit));
         }
-        self.ticks.keep_on();
+        self.ticks.wake();
         Ok(u64::try_from(left.as_millis()).unwrap_or(u64::MAX / 4).max(1))
     }
 

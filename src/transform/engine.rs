@@ -101,23 +101,22 @@ struct Shared {
 impl Ticker {
     pub(super) fn start(engine: Engine, limits: &Limits) -> std::io::Result<Ticker> {
         let longest_ms = u64::from(limits.plugin_time_ms) * u64::from(limits::PLUGIN_START_TIME_FACTOR);
+        Ticker::idling_after(engine, 1000 + 4 * longest_ms)
+    }
+
+    fn idling_after(engine: Engine, quiet_ticks: u64) -> std::io::Result<Ticker> {
         let shared = Arc::new(Shared {
             ticks: AtomicU64::new(0),
             used: AtomicBool::new(false),
             idle: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            quiet_ticks: 1000 + 4 * longest_ms,
+            quiet_ticks,
         });
         let thread = thread::Builder::new().name("plugin-clock".to_owned()).spawn({
             let shared = Arc::clone(&shared);
             move || shared.run(&engine)
         })?;
         Ok(Ticker { shared, thread })
-    }
-
-    /// To be called before each call of a plugin.
-    pub(super) fn wake(&self) {
-        self.shared.wake(self.thread.thread());
     }
 
     /// A reader of the ticks, which count milliseconds while plugins run.
@@ -137,16 +136,6 @@ impl Drop for Ticker {
 }
 
 impl Shared {
-    /// `ticker` is the thread that runs this.
-    fn wake(&self, ticker: &Thread) {
-        if !self.used.load(Ordering::Relaxed) {
-            self.used.store(true, Ordering::SeqCst);
-        }
-        if self.idle.load(Ordering::SeqCst) {
-            ticker.unpark();
-        }
-    }
-
     fn run(&self, engine: &Engine) {
         let mut quiet = 0;
         while !self.stop.load(Ordering::SeqCst) {
@@ -182,27 +171,29 @@ impl TickReader {
         self.shared.ticks.load(Ordering::Relaxed)
     }
 
-    /// To be called where a call goes on: one that had no core for a while may have outlasted the ticker.
-    pub(super) fn keep_on(&self) {
-        self.shared.wake(&self.thread);
+    /// To be called where a call begins, and where it goes on: one that had no core for a while may have outlasted the
+    /// ticker.
+    pub(super) fn wake(&self) {
+        if !self.shared.used.load(Ordering::Relaxed) {
+            self.shared.used.store(true, Ordering::SeqCst);
+        }
+        if self.shared.idle.load(Ordering::SeqCst) {
+            self.thread.unpark();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicBool, AtomicU64, Ordering},
-            mpsc,
-        },
+        sync::{atomic::Ordering, mpsc},
         thread,
         time::Duration,
     };
 
     use wasmtime::{Config, Engine, Instance, Module, Store, UpdateDeadline, WasmParams, WasmResults};
 
-    use super::{Shared, TICK, Ticker, compile_config};
+    use super::{TICK, Ticker, compile_config};
     use crate::transform::clock::{CallClock, FIRST_LOOK_TICKS};
 
     /// What the module's function `f` gives, in an engine of the gateway's settings but for `change`.
@@ -294,20 +285,9 @@ mod tests {
     #[test]
     fn a_loop_whose_thread_was_held_up_ends_all_the_same() {
         let engine = Engine::new(&compile_config()).expect("an engine");
-        let shared = Arc::new(Shared {
-            ticks: AtomicU64::new(0),
-            used: AtomicBool::new(false),
-            idle: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
-            quiet_ticks: 20,
-        });
-        let thread = thread::spawn({
-            let (shared, engine) = (Arc::clone(&shared), engine.clone());
-            move || shared.run(&engine)
-        });
-        let ticker = Ticker { shared, thread };
+        let ticker = Ticker::idling_after(engine.clone(), 20).expect("a thread can be made");
         let (ended, end) = mpsc::channel();
-        let (begun, reader) = (ticker.reader(), ticker.reader());
+        let (seen, reader) = (ticker.reader(), ticker.reader());
         thread::spawn(move || {
             let endless =
                 wat::parse_str(r#"(module (func (export "f") (loop (br 0))))"#).expect("well-formed");
@@ -320,12 +300,11 @@ mod tests {
                 let ticks = context.data_mut().look()?;
                 Ok(UpdateDeadline::Continue(ticks))
             });
-            begun.keep_on();
             store.set_epoch_deadline(FIRST_LOOK_TICKS);
             store.data_mut().start(Duration::from_millis(10));
             // The core is gone here, until the ticker believes that nothing runs.
             thread::sleep(10 * TICK);
-            while !begun.shared.idle.load(Ordering::SeqCst) {
+            while !seen.shared.idle.load(Ordering::SeqCst) {
                 thread::sleep(TICK);
             }
             let _ = ended.send(function.call(&mut store, ()).is_err());

@@ -87,7 +87,7 @@ impl Instance {
             let ticks = context.data_mut().clock.look()?;
             Ok(UpdateDeadline::Continue(ticks))
         });
-        begin(&mut store, &surroundings.ticker, start_time(limits));
+        begin(&mut store, start_time(limits));
         match linked.instantiate(&mut store) {
             Ok(exports) => Ok(Instance {
                 store,
@@ -101,11 +101,7 @@ impl Instance {
 
     /// Calls `configure`, which each new instance needs once. What it writes to the log is given back.
     pub(super) fn configure(&mut self, surroundings: &Surroundings, config: &str) -> Result<(), StartError> {
-        begin(
-            &mut self.store,
-            &surroundings.ticker,
-            start_time(&surroundings.limits),
-        );
+        begin(&mut self.store, start_time(&surroundings.limits));
         match self.exports.configure(&mut self.store, config) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(text)) => Err(StartError::Refused(fault::cut(&text))),
@@ -132,7 +128,7 @@ impl Instance {
     ) -> Call {
         let limits = &surroundings.limits;
         let time = Duration::from_millis(limits.plugin_time_ms.into());
-        begin(&mut self.store, &surroundings.ticker, time);
+        begin(&mut self.store, time);
         self.calls += 1;
         self.store.data_mut().counters.begin(counting);
         if let Some(tables) = tables {
@@ -193,8 +189,7 @@ fn start_time(limits: &Limits) -> Duration {
     Duration::from_millis(time_ms)
 }
 
-fn begin(store: &mut Store<State>, ticker: &Ticker, time: Duration) {
-    ticker.wake();
+fn begin(store: &mut Store<State>, time: Duration) {
     store.set_epoch_deadline(FIRST_LOOK_TICKS);
     let state = store.data_mut();
     state.documents.begin();
