@@ -110,14 +110,14 @@ impl<'b> Reader<'b> {
         Reader { rest: bytes }
     }
 
-    /// # Panics
-    ///
-    /// Where the gateway does not keep to the contract.
     /// Bytes that were not read yet.
     pub(crate) fn left(&self) -> usize {
         self.rest.len()
     }
 
+    /// # Panics
+    ///
+    /// Where the gateway does not keep to the contract.
     pub(crate) fn text_or_none(&mut self) -> Option<&'b str> {
         let bytes = u32::from_le_bytes(self.number());
         if bytes == ABSENT {

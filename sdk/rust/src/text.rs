@@ -3,7 +3,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 use crate::Value;
 
 /// An attribute of an event. Reads as a `&str`; a clone shares the text. `String::from` gives one of your own.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Text {
     /// All attributes of the event, or this one alone; UTF-8 from `start` to `end`.
     whole: Arc<Vec<u8>>,

@@ -99,16 +99,15 @@ fn event_of(attributes: Vec<u8>, data: DocumentHandle) -> event::Event {
         // SAFETY: a text of the contract stands there.
         Some(unsafe { Text::part(&whole, end - length, end) })
     };
-    let absent = || Text::from(String::new());
     event::Event {
-        id: next().unwrap_or_else(absent),
-        source: next().unwrap_or_else(absent),
-        event_type: next().unwrap_or_else(absent),
+        id: next().unwrap_or_default(),
+        source: next().unwrap_or_default(),
+        event_type: next().unwrap_or_default(),
         subject: next(),
-        time: next().unwrap_or_else(absent),
+        time: next().unwrap_or_default(),
         app_version: next(),
-        partner: next().unwrap_or_else(absent),
-        schema: next().unwrap_or_else(absent),
+        partner: next().unwrap_or_default(),
+        schema: next().unwrap_or_default(),
         data: crate::Document::new(Document(data)),
     }
 }
