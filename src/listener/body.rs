@@ -38,7 +38,7 @@ impl Pace {
 
 const SLOTS: u32 = 10;
 
-/// Measures a pace; costs nothing until what is to come has to be waited for.
+/// Measures a pace.
 pub(super) struct Clock {
     pace: Pace,
     /// Bytes in each of the last tenths of the window.
@@ -145,12 +145,12 @@ pub(super) async fn collect(
         }
         if more == 0 { Ok(()) } else { admission.hold(more) }
     };
-    let mut clock = None;
-    let Some(first) = next_data(body, pace, &mut clock).await? else {
+    let mut wait = Wait::new(pace);
+    let Some(first) = next_data(body, &mut wait).await? else {
         return Ok(Bytes::new());
     };
     hold(first.len())?;
-    let Some(second) = next_data(body, pace, &mut clock).await? else {
+    let Some(second) = next_data(body, &mut wait).await? else {
         return Ok(first);
     };
     let mut whole = Vec::with_capacity(first.len() + second.len());
@@ -160,24 +160,47 @@ pub(super) async fn collect(
     while let Some(data) = next {
         hold(whole.len() + data.len())?;
         whole.extend_from_slice(&data);
-        next = next_data(body, pace, &mut clock).await?;
+        next = next_data(body, &mut wait).await?;
     }
     Ok(whole.into())
 }
 
-/// The next piece of data, or none at the end.
-async fn next_data(
-    body: &mut Incoming,
+/// How long a body is waited for.
+struct Wait {
     pace: Pace,
-    clock: &mut Option<Clock>,
-) -> Result<Option<Bytes>, Problem> {
+    has_asked: bool,
+    clock: Option<Clock>,
+}
+
+impl Wait {
+    fn new(pace: Pace) -> Wait {
+        Wait {
+            pace,
+            has_asked: false,
+            clock: None,
+        }
+    }
+
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<Problem> {
+        // HTTP/1 hands on what it has read already only once it was asked: most bodies are there at the second look, and
+        // a timer for each would cost more than the rest of their reading.
+        if !std::mem::replace(&mut self.has_asked, true) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let pace = self.pace;
+        self.clock
+            .get_or_insert_with(|| Clock::start(pace))
+            .poll_late(context)
+    }
+}
+
+/// The next piece of data, or none at the end.
+async fn next_data(body: &mut Incoming, wait: &mut Wait) -> Result<Option<Bytes>, Problem> {
     loop {
         let frame = poll_fn(|context| match Pin::new(&mut *body).poll_frame(context) {
             Poll::Ready(frame) => Poll::Ready(Ok(frame)),
-            Poll::Pending => clock
-                .get_or_insert_with(|| Clock::start(pace))
-                .poll_late(context)
-                .map(Err),
+            Poll::Pending => wait.poll_late(context).map(Err),
         })
         .await?;
         match frame {
@@ -193,7 +216,7 @@ async fn next_data(
                 if let Ok(data) = frame.into_data()
                     && !data.is_empty()
                 {
-                    if let Some(clock) = clock {
+                    if let Some(clock) = &mut wait.clock {
                         clock.count(data.len());
                     }
                     return Ok(Some(data));

@@ -228,7 +228,7 @@ impl Pipeline {
         let acknowledgement = Acknowledgement::new(events.len());
         let mut request = Way::new(self, tables, &acknowledgement, observation);
         let mut results = Vec::with_capacity(events.len());
-        let mut slice = Instant::now();
+        let mut slice = (events.len() > 1).then(Instant::now);
         for (index, event) in events.into_iter().enumerate() {
             results.push(match event {
                 Err(undecoded) => Step::rejected(undecoded.id, undecoded.reason, tallies.unreadable()),
@@ -237,9 +237,9 @@ impl Pipeline {
                     request.begin(index, event, tallies)
                 }
             });
-            if slice.elapsed() > SLICE {
+            if slice.is_some_and(|begun| begun.elapsed() > SLICE) {
                 tokio::task::yield_now().await;
-                slice = Instant::now();
+                slice = Some(Instant::now());
             }
         }
         request.hand_over();

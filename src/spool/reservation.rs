@@ -67,7 +67,7 @@ impl Spool {
     pub fn is_strained(&self) -> bool {
         let shared = &self.handle.shared;
         shared.strained.load(Ordering::Relaxed)
-            || shared.has_failed(shared.opened_at.elapsed())
+            || shared.has_failed(|| shared.opened_at.elapsed())
             || !shared.budget.is_roomy()
     }
 
@@ -88,9 +88,10 @@ impl Shared {
         self.strained.store(false, Ordering::Relaxed);
     }
 
-    /// `open`: how long the spool has been open.
-    pub(super) fn has_failed(&self, open: Duration) -> bool {
-        open < Duration::from_millis(self.failed_until_ms.load(Ordering::Relaxed))
+    /// `open`: how long the spool has been open; asked for only after a failure, since every request comes by here.
+    pub(super) fn has_failed(&self, open: impl FnOnce() -> Duration) -> bool {
+        let until_ms = self.failed_until_ms.load(Ordering::Relaxed);
+        until_ms > 0 && open() < Duration::from_millis(until_ms)
     }
 }
 

@@ -320,6 +320,20 @@ async fn a_connection_at_rest_goes_on_as_if_it_had_not_been() {
 }
 
 #[tokio::test]
+async fn a_connection_rests_after_an_answer_that_took_longer_than_that() {
+    let mut settings = settings();
+    settings.rest_after = Duration::from_millis(20);
+    let numbers = Arc::clone(&settings.numbers);
+    let gateway = Gateway::start(settings);
+    let mut client = gateway.connect().await;
+    for _ in 0..3 {
+        client.write(post("/one", "sleep 100")).await;
+        client.response().await;
+        at_rest(&numbers, 1).await;
+    }
+}
+
+#[tokio::test]
 async fn a_connection_at_rest_ends_in_its_time() {
     let mut settings = settings();
     settings.rest_after = Duration::from_millis(20);

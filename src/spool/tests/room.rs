@@ -251,9 +251,9 @@ fn a_failure_of_the_disk_strains_the_spool_until_it_takes_something_or_for_a_whi
     assert!(matches!(append(&spool, b"refused"), Err(AppendError::Disk(_))));
     assert!(spool.is_strained());
     let open = shared.opened_at.elapsed();
-    assert!(shared.has_failed(open));
+    assert!(shared.has_failed(|| open));
     assert!(
-        !shared.has_failed(open + Duration::from_secs(60)),
+        !shared.has_failed(|| open + Duration::from_secs(60)),
         "nothing has come since"
     );
     disk.fail_no_more();
