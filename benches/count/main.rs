@@ -25,6 +25,7 @@ mod sample;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
+use tikv_jemallocator::Jemalloc;
 
 use callgrind::Callgrind;
 use report::Report;
@@ -32,7 +33,7 @@ use stages::Stage;
 
 /// The gateway's own allocator.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 #[derive(Parser)]
 struct Arguments {

@@ -27,6 +27,7 @@ use headworks::{
     event::{Attributes, Record, RecordAttributes},
     spool::Budget,
 };
+use tikv_jemallocator::Jemalloc;
 
 /// Of each record.
 const VALUE_BYTES: usize = 700;
@@ -35,7 +36,7 @@ const NOBODY: &str = "127.0.0.1:1";
 
 /// The gateway's own allocator.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).collect();

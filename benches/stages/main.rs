@@ -27,6 +27,7 @@ use headworks::{
     validate::Schemas,
 };
 use serde_json::Value;
+use tikv_jemallocator::Jemalloc;
 
 use cost::{Work, median};
 use sample::{DEPTH, edit, edit_in_serde_json, event, page_view, schema_text, state, transform};
@@ -34,7 +35,7 @@ use verdict::{Bound, Goals, Verdict};
 
 /// The gateway's own allocator.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 const ROUNDS: usize = 15;
 const PLUGIN_STAGE: &str = "plugin: call, six edits, splice";

@@ -45,6 +45,19 @@ async fn a_confined_child_opens_nothing_and_starts_nothing() {
     );
 }
 
+#[tokio::test]
+async fn the_gateway_gives_memory_back_on_a_thread_of_its_own() {
+    let gateway = Gateway::start().await;
+    let tasks =
+        std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).expect("the kernel tells of threads");
+    let names: Vec<String> = tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
+        .map(|name| name.trim().to_owned())
+        .collect();
+    assert!(names.iter().any(|name| name == "jemalloc_bg_thd"), "{names:?}");
+}
+
 /// On a thread whose children can install no filter, as in a sandbox that refuses it.
 fn where_no_filter_is_taken<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let tested = thread::spawn(move || {
