@@ -188,9 +188,8 @@ impl Wait {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let pace = self.pace;
         self.clock
-            .get_or_insert_with(|| Clock::start(pace))
+            .get_or_insert_with(|| Clock::start(self.pace))
             .poll_late(context)
     }
 }

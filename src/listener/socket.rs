@@ -410,12 +410,8 @@ impl AsyncRead for Socket {
         }
         if this.is_busy() {
             if outcome.is_ready() || this.section_since.is_none() {
-                // Nobody reads again when the answer is out: this is what wakes the connection that waits then.
-                if outcome.is_pending()
-                    && this
-                        .poll_until(this.since + this.patience.rest_after, context)
-                        .is_ready()
-                {
+                if outcome.is_pending() {
+                    // Nobody reads again when the answer is out: this is what wakes the connection that waits then.
                     let _ = this.poll_until(Instant::now() + this.patience.rest_after, context);
                 }
                 return outcome;
