@@ -323,6 +323,8 @@ async fn a_connection_at_rest_goes_on_as_if_it_had_not_been() {
 async fn a_connection_rests_after_an_answer_that_took_longer_than_that() {
     let mut settings = settings();
     settings.rest_after = Duration::from_millis(20);
+    // No other timer is to wake it.
+    settings.limits.header_time_s = 60;
     let numbers = Arc::clone(&settings.numbers);
     let gateway = Gateway::start(settings);
     let mut client = gateway.connect().await;
