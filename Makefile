@@ -17,8 +17,10 @@ DURATION_S ?= 10
 RUNS ?= 1
 SECONDS ?= 60
 FIGURES := target/figures
+# GUIDED=1: of the build that `make release` makes.
+MEASURED := $(if $(GUIDED),scripts/guided,cargo)
 
-.PHONY: help setup run test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench bench-count bench-load bench-compatibility plots soak fuzz clean
+.PHONY: help setup run release test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench bench-count bench-load bench-compatibility plots soak fuzz clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -29,6 +31,9 @@ setup: ## Install what building and running takes, where it is missing.
 run: setup ## Build, start the gateway with the examples, print commands to try. Ctrl-C stops it.
 	@cargo build --profile quick --locked --bin headworks
 	exec scripts/run
+
+release: ## Build the gateway as a release has it: guided by a profile of its own load, which is made first where there is none.
+	@scripts/guided build --locked --release --bin headworks
 
 test: ## Run everything that must pass, a real Kafka included; does its own set-up.
 	@scripts/setup test
@@ -90,26 +95,26 @@ deploy: ## Check deploy/ with promtool, hadolint, helm, Kubernetes' schemas and 
 collector: ## Build the OpenTelemetry collector that a test sends to.
 	@tests/collector/fetch.sh
 
-bench: ## Run the benchmarks and print their ratios.
+bench: ## Run the benchmarks and print their ratios; GUIDED=1: stages and load as a release has them.
 	@scripts/setup test
 	$(MAKE) --no-print-directory plugins kafka
-	cargo bench --locked --bench stages
+	$(MEASURED) bench --locked --bench stages
 	cargo bench --locked --profile measure --bench schemas
 	cargo bench --locked --profile measure --bench compatibility
 	cargo bench --locked --profile measure --bench quarantine
 	cargo bench --locked --profile measure --bench spool
 	cargo bench --locked --profile measure --bench plugins
 	cargo bench --locked --profile measure --bench front
-	cargo bench --locked --bench load
+	$(MEASURED) bench --locked --bench load
 
 bench-count: ## Count instructions an event, stage by stage; fails 5 % above the baseline. BLESS=1 writes a new one; RUNS.
 	@scripts/setup count
 	cargo bench --locked --profile measure --bench count -- --runs $(RUNS) $(if $(BLESS),--bless) $(ARGS)
 
-bench-load: ## Load the gateway beside its ceiling, a real Kafka behind: ROUNDS, DURATION_S, BASELINE=FILE, ARGS='--many'.
+bench-load: ## Load the gateway beside its ceiling, a real Kafka behind: ROUNDS, DURATION_S, GUIDED=1, BASELINE=FILE, ARGS='--many'.
 	@scripts/setup test
 	$(MAKE) --no-print-directory plugins kafka
-	cargo bench --locked --bench load -- --rounds $(ROUNDS) --seconds $(DURATION_S) --json $(FIGURES)/load$(filter --many --nodes,$(ARGS)).json $(if $(BASELINE),--baseline $(BASELINE)) $(ARGS)
+	$(MEASURED) bench --locked --bench load -- --rounds $(ROUNDS) --seconds $(DURATION_S) --json $(FIGURES)/load$(filter --many --nodes,$(ARGS)).json $(if $(BASELINE),--baseline $(BASELINE)) $(ARGS)
 
 bench-compatibility: ## Compare neighbouring schemas of this repository, and of folders: ARGS='FOLDER ...'; EXPLAIN=1 names what is undecided.
 	cargo bench --locked --profile measure --bench compatibility -- $(ARGS)

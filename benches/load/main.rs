@@ -5,7 +5,7 @@
 //!
 //! `cargo bench --bench load -- [--rounds N] [--seconds N] [--json FILE] [--baseline FILE] [--gateway FILE]
 //! [--peer NAME URL PID]…`; with `--many`, ten thousand types, a thousand plugins and ten thousand partners beside one of
-//! each; with `--nodes 2`, two gateways beside one. Every goal gets its verdict, in print and in the JSON; an answer that
+//! each; with `--nodes 2`, two gateways beside one; with `--train`, load without figures, for a profile. Every goal gets its verdict, in print and in the JSON; an answer that
 //! does not say that all of its events were accepted ends the run.
 
 mod ceiling;
@@ -15,6 +15,7 @@ mod nodes;
 mod paths;
 mod report;
 mod servers;
+mod train;
 
 #[path = "../support/client.rs"]
 mod client;
@@ -26,6 +27,9 @@ mod gateway;
 #[path = "../../tests/it/harness/kafka.rs"]
 #[expect(dead_code, reason = "tests read from the broker, the benchmark does not")]
 mod kafka;
+#[path = "../../examples/traffic/mix.rs"]
+#[expect(dead_code, reason = "the generator asks more of it")]
+mod mix;
 #[path = "../../tests/it/harness/page_view.rs"]
 mod page_view;
 #[path = "../../tests/it/harness/ports.rs"]
@@ -75,6 +79,9 @@ struct Arguments {
     /// Two gateways on one store beside one alone.
     #[arg(long, value_parser = clap::value_parser!(u8).range(2..=2))]
     nodes: Option<u8>,
+    /// Load alone, on every path and with the sample company's traffic, for a build that counts where its code goes.
+    #[arg(long, conflicts_with_all = ["many", "nodes", "peer", "json", "baseline"])]
+    train: bool,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -131,6 +138,10 @@ async fn measure(arguments: &Arguments) -> Result<(), String> {
         rounds: arguments.rounds,
         duration: Duration::from_secs(arguments.seconds),
     };
+    if arguments.train {
+        train::run(&bench).await;
+        return Ok(());
+    }
     println!(
         "{}-byte events, {} rounds of {} s a path, Kafka acks=all, linger.ms {}, {} cores; CPU is the server process's own",
         bench.event.len(),

@@ -8,12 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::ports::free_addresses;
 
 /// How long a start may take; far above what it takes, for a slow machine.
 const READY_MAX: Duration = Duration::from_secs(120);
+/// How long an end in order may take.
+const END_MAX: Duration = Duration::from_secs(60);
 
 /// The build that cargo has just made.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_headworks");
@@ -63,6 +66,17 @@ impl Process {
 
     pub fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// SIGTERM, as an operator does; waits for its end.
+    pub fn end(&mut self) {
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
+        kill_process(id.expect("a child has an id"), Signal::TERM).expect("it runs");
+        let begun = Instant::now();
+        while self.0.try_wait().expect("it is this process's child").is_none() {
+            assert!(begun.elapsed() < END_MAX, "the gateway does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub fn cpu_time(&self) -> Duration {
@@ -200,6 +214,11 @@ impl Gateway {
     /// A partner of this name; gives its key.
     pub async fn partner(&self, name: &str) -> String {
         self.put(&format!("/v1/partners/{name}"), json!({})).await;
+        self.key(name).await
+    }
+
+    /// Another key of a partner that is there.
+    pub async fn key(&self, name: &str) -> String {
         let path = format!("/v1/partners/{name}/keys");
         let made = self.call("POST", &path, Some(json!({"kind": "secret"}))).await;
         made.expect("a key can be made")["key"]

@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Parser, ValueEnum, builder::PossibleValuesParser};
 use mix::{GeneratedEvent, Mix, PARTNERS};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const BATCH_EVENTS: usize = 100;
 
@@ -90,7 +90,7 @@ fn write(format: Format, events: impl Iterator<Item = GeneratedEvent>) -> io::Re
         broken += usize::from(event.broken);
         match format {
             Format::Ndjson => writeln!(out, "{}", Value::from(&event))?,
-            Format::Http => writeln!(out, "{}", request(&event))?,
+            Format::Http => writeln!(out, "{}", event.request())?,
             Format::Batch => {
                 batch.push(Value::from(&event));
                 if batch.len() == BATCH_EVENTS {
@@ -104,67 +104,4 @@ fn write(format: Format, events: impl Iterator<Item = GeneratedEvent>) -> io::Re
     }
     out.flush()?;
     Ok(broken)
-}
-
-fn request(event: &GeneratedEvent) -> Value {
-    match event.partner {
-        "adlink" => {
-            let mut query = form_urlencoded::Serializer::new(String::new());
-            query.append_pair("ce-id", &event.id);
-            append_members(&mut query, "", &event.data);
-            json!({
-                "partner": event.partner,
-                "method": "GET",
-                "target": format!("/v1/events/{}?{}", event.event_type, query.finish()),
-                "headers": {},
-            })
-        }
-        "callbridge" | "baram-card" => {
-            let mut headers =
-                json!({"content-type": "application/json", "ce-id": event.id, "ce-time": event.time});
-            if let Some(version) = event.app_version {
-                headers["ce-appversion"] = version.into();
-            }
-            json!({
-                "partner": event.partner,
-                "method": "POST",
-                "target": format!("/v1/events/{}", event.event_type),
-                "headers": headers,
-                "body": event.data,
-            })
-        }
-        _ => json!({
-            "partner": event.partner,
-            "method": "POST",
-            "target": "/v1/events",
-            "headers": {"content-type": "application/cloudevents+json"},
-            "body": Value::from(event),
-        }),
-    }
-}
-
-/// Appends a value the way a query says it: `a[b]` for nesting, a repeated key for an array.
-fn append_members(query: &mut form_urlencoded::Serializer<'_, String>, name: &str, value: &Value) {
-    match value {
-        Value::Object(members) => {
-            for (member, value) in members {
-                let name = match name {
-                    "" => member.clone(),
-                    _ => format!("{name}[{member}]"),
-                };
-                append_members(query, &name, value);
-            }
-        }
-        Value::Array(elements) => {
-            for element in elements {
-                append_members(query, name, element);
-            }
-        }
-        Value::String(text) => {
-            query.append_pair(name, text);
-        }
-        other => {
-            query.append_pair(name, &other.to_string());
-        }
-    }
 }

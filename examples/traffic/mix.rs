@@ -13,6 +13,8 @@ mod commerce;
 mod draw;
 #[path = "mix/partners.rs"]
 mod partners;
+#[path = "mix/request.rs"]
+mod request;
 
 use draw::Draw;
 use serde_json::{Value, json};
