@@ -20,7 +20,7 @@ FIGURES := target/figures
 # GUIDED=1: of the build that `make release` makes.
 MEASURED := $(if $(GUIDED),scripts/guided,cargo)
 
-.PHONY: help setup run release test test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench bench-count bench-load bench-compatibility plots soak fuzz clean
+.PHONY: help setup run release test beside test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench bench-count bench-load bench-compatibility plots soak fuzz clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -37,9 +37,19 @@ release: ## Build the gateway as a release has it: guided by a profile of its ow
 
 test: ## Run everything that must pass, a real Kafka included; does its own set-up.
 	@scripts/setup test
-	$(MAKE) --no-print-directory fmt plugins kafka kinesis collector senders clippy doc sdks
-	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo test --locked --workspace); fi
+	log="$$(mktemp)"
+	trap 'kill $$(jobs -p) 2>/dev/null || true; rm -f "$$log"' EXIT
+	$(MAKE) --no-print-directory beside >"$$log" 2>&1 &
+	beside=$$!
+	$(MAKE) --no-print-directory fmt plugins clippy doc
+	cargo test --locked --workspace --no-run
+	wait "$$beside" || { cat "$$log"; exit 1; }
+	cat "$$log"
 	cargo test --locked --workspace --no-fail-fast
+
+# Of the tests, what waits for the network or leaves a core free: it is done while cargo builds.
+beside: kafka kinesis collector senders sdks
+	if [ -f plugins/Cargo.toml ]; then (cd plugins && cargo test --locked --workspace); fi
 
 test-long: ## Run the tests that take long, with a real MinIO; does its own set-up.
 	@scripts/setup long
