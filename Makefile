@@ -17,8 +17,8 @@ DURATION_S ?= 10
 RUNS ?= 1
 SECONDS ?= 60
 FIGURES := target/figures
-# GUIDED=1: of the build that `make release` makes.
-MEASURED := $(if $(GUIDED),scripts/guided,cargo)
+# GUIDED=1: of the build that `make release` makes. For `make bench` that is so unless GUIDED= says otherwise.
+MEASURED = $(if $(GUIDED),scripts/guided,cargo)
 
 .PHONY: help setup run release test beside test-long check fmt clippy doc deny plugins sdks kafka kinesis collector senders deploy bench bench-count bench-load bench-compatibility plots soak fuzz clean
 
@@ -105,7 +105,8 @@ deploy: ## Check deploy/ with promtool, hadolint, helm, Kubernetes' schemas and 
 collector: ## Build the OpenTelemetry collector that a test sends to.
 	@tests/collector/fetch.sh
 
-bench: ## Run the benchmarks and print their ratios; GUIDED=1: stages and load as a release has them.
+bench: GUIDED ?= 1
+bench: ## Run the benchmarks and print their ratios; stages and load of the build that a release has, without a profile by GUIDED=.
 	@scripts/setup test
 	$(MAKE) --no-print-directory plugins kafka
 	$(MEASURED) bench --locked --bench stages
