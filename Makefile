@@ -37,14 +37,12 @@ release: ## Build the gateway as a release has it: guided by a profile of its ow
 
 test: ## Run everything that must pass, a real Kafka included; does its own set-up.
 	@scripts/setup test
-	log="$$(mktemp)"
-	trap 'kill $$(jobs -p) 2>/dev/null || true; rm -f "$$log"' EXIT
-	$(MAKE) --no-print-directory beside >"$$log" 2>&1 &
+	trap 'kill $$(jobs -p) 2>/dev/null || true' EXIT
+	$(MAKE) --no-print-directory beside &
 	beside=$$!
 	$(MAKE) --no-print-directory fmt plugins clippy doc
 	cargo test --locked --workspace --no-run
-	wait "$$beside" || { cat "$$log"; exit 1; }
-	cat "$$log"
+	wait "$$beside" || { echo "test: make beside failed, see above" >&2; exit 1; }
 	cargo test --locked --workspace --no-fail-fast
 
 # Of the tests, what waits for the network or leaves a core free: it is done while cargo builds.

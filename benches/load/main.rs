@@ -5,8 +5,8 @@
 //!
 //! `cargo bench --bench load -- [--rounds N] [--seconds N] [--json FILE] [--baseline FILE] [--gateway FILE]
 //! [--peer NAME URL PID]…`; with `--many`, ten thousand types, a thousand plugins and ten thousand partners beside one of
-//! each; with `--nodes 2`, two gateways beside one; with `--train`, load without figures, for a profile. Every goal gets its verdict, in print and in the JSON; an answer that
-//! does not say that all of its events were accepted ends the run.
+//! each; with `--nodes 2`, two gateways beside one; with `--train`, load without figures, for a profile. Every goal gets
+//! its verdict, in print and in the JSON; an answer that does not say that all of its events were accepted ends the run.
 
 mod ceiling;
 mod many;

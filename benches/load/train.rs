@@ -44,7 +44,7 @@ pub async fn run(bench: &Bench) {
     gateway.node.gateway.process.end();
 }
 
-/// As many rounds of the company's traffic, each of its events once.
+/// The company's traffic, for as long as one shape was sent on one path; each of its events once.
 async fn mix(bench: &Bench, gateway: &Gateway) {
     let node = &gateway.node.gateway;
     for partner in ["haneul-app", "haneul-web"] {

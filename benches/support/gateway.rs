@@ -70,8 +70,7 @@ impl Process {
 
     /// SIGTERM, as an operator does; waits for its end.
     pub fn end(&mut self) {
-        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
-        kill_process(id.expect("a child has an id"), Signal::TERM).expect("it runs");
+        kill_process(Pid::from_child(&self.0), Signal::TERM).expect("the child can be signalled");
         let begun = Instant::now();
         while self.0.try_wait().expect("it is this process's child").is_none() {
             assert!(begun.elapsed() < END_MAX, "the gateway does not end");
